@@ -1,0 +1,1 @@
+"""Measures speed as ratios against something run beside it."""

@@ -1,0 +1,1 @@
+"""The rules of harvesting: pure and synchronous, no clock, no randomness, no input or output."""

@@ -1,0 +1,125 @@
+"""Local days, weeks and months of one account, and the instants at which they begin.
+
+VoiceTrends keys a figure by the first instant of its period in a zone of its own. This module is the only one
+that turns such an instant into a date or back, so it is the only one that knows of daylight saving.
+
+Invariants, each a property in tests/unit/core/test_period.py:
+- `midnight(day)` is the first instant whose local date is `day`: where the clock skips midnight it is the first
+  instant after the gap, where midnight comes twice it is the first of both.
+- Days follow each other without gap or overlap: midnight(day) < midnight(day + 1). A day that the zone skips
+  whole (Samoa, 2011-12-30) does not exist: `starts` leaves it out.
+- Weeks and months are whole days: `floor` is their first day, `following` the first day of the next one.
+
+Rejected: arithmetic on epochs with 86,400 s days (wrong twice a year), a calendar library (the standard one
+knows every rule needed here).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from zoneinfo import ZoneInfo
+
+ONE_DAY = timedelta(days=1)
+_EPOCH = date(1970, 1, 1).toordinal()
+_DECEMBER = 12
+
+
+class Period(StrEnum):
+    """The length of one figure's time."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+class WeekStart(StrEnum):
+    """The day on which a week begins."""
+
+    SUNDAY = "sunday"
+    MONDAY = "monday"
+
+
+def day_number(day: date) -> int:
+    """Days since 1970-01-01: how the store writes a date."""
+    return day.toordinal() - _EPOCH
+
+
+def day_of_number(number: int) -> date:
+    """The date of a day number."""
+    return date.fromordinal(number + _EPOCH)
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Where days begin, and on which of them a week does."""
+
+    zone: ZoneInfo
+    week_start: WeekStart = WeekStart.SUNDAY
+
+    def midnight(self, day: date) -> int:
+        """The first instant of a local day, in epoch seconds."""
+        return _midnight(self.zone, day)
+
+    def local_date(self, instant: float) -> date:
+        """The local day that holds an instant (epoch seconds)."""
+        return datetime.fromtimestamp(instant, self.zone).date()
+
+    def floor(self, period: Period, day: date) -> date:
+        """The first day of the period that holds `day`."""
+        if period is Period.DAY:
+            return day
+        if period is Period.MONTH:
+            return day.replace(day=1)
+        shift = 1 if self.week_start is WeekStart.SUNDAY else 0
+        return day - timedelta(days=(day.weekday() + shift) % 7)
+
+    def following(self, period: Period, first: date) -> date:
+        """The first day after the period that begins on `first`: also its end, exclusive."""
+        if period is Period.DAY:
+            return first + ONE_DAY
+        if period is Period.WEEK:
+            return first + timedelta(days=7)
+        if first.month == _DECEMBER:
+            return date(first.year + 1, 1, 1)
+        return date(first.year, first.month + 1, 1)
+
+    def last(self, period: Period, day: date) -> date:
+        """The last day of the period that holds `day`."""
+        return self.following(period, self.floor(period, day)) - ONE_DAY
+
+    def starts(self, period: Period, first: date, last: date) -> Iterator[date]:
+        """The first days of the periods that begin within [first, last], without days that the zone skips."""
+        day = self.floor(period, first)
+        if day < first:
+            day = self.following(period, day)
+        while day <= last:
+            if period is not Period.DAY or self.local_date(self.midnight(day)) == day:
+                yield day
+            day = self.following(period, day)
+
+    def grid(self, period: Period, first: date, last: date) -> dict[int, date]:
+        """The periods that begin within [first, last]: epoch second of the first instant -> first day."""
+        return {self.midnight(day): day for day in self.starts(period, first, last)}
+
+
+@lru_cache(maxsize=65536)
+def _midnight(zone: ZoneInfo, day: date) -> int:
+    before, after = (int(datetime(day.year, day.month, day.day, fold=fold, tzinfo=zone).timestamp()) for fold in (0, 1))
+    if before <= after:  # an ordinary midnight, or the first of two
+        return before
+    # Midnight falls into a gap: with the offset after it, it reads as too early; with the one before, as late enough.
+    early, late = after, before
+    while late - early > 1:
+        middle = (early + late) // 2
+        if datetime.fromtimestamp(middle, UTC).astimezone(zone).date() < day:
+            early = middle
+        else:
+            late = middle
+    return late

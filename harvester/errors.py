@@ -1,0 +1,175 @@
+"""Every expected trouble, named by what its catcher does about it.
+
+The first line of a class's docstring is its message; the argument says what happened in this case. An error
+raised from a library's own is raised where the library is called, and says in its own words what the cause
+said: the repr of a foreign exception may hold a password.
+
+`exit_code` follows sysexits where one fits; `code` is the word that `--json` prints.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class HarvesterError(Exception):
+    """Something expected went wrong."""
+
+    exit_code: ClassVar[int] = 1
+    code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str = "") -> None:
+        self.detail = detail
+        super().__init__(detail)
+
+    def __str__(self) -> str:
+        summary = (type(self).__doc__ or "").partition("\n")[0].rstrip(".")
+        return f"{summary}: {self.detail}" if self.detail else f"{summary}."
+
+
+class UsageError(HarvesterError):
+    """The command cannot be carried out as given."""
+
+    exit_code = 2
+    code = "usage"
+
+
+class ConfigError(HarvesterError):
+    """The configuration cannot be used.
+
+    Carries every problem at once; `detail` is empty where `problems` says it all.
+    """
+
+    exit_code = 78
+    code = "config"
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class Busy(HarvesterError):
+    """Another process works this account."""
+
+    exit_code = 75
+    code = "busy"
+
+
+class Interrupted(HarvesterError):
+    """Interrupted; what was fetched is kept, and the same command goes on from there."""
+
+    exit_code = 130
+    code = "interrupted"
+
+
+class SourceError(HarvesterError):
+    """The API did not give what was asked for."""
+
+
+class Transient(SourceError):
+    """Try again."""
+
+
+class Outage(StrEnum):
+    """In which way an answer failed to come."""
+
+    CONNECT = "connect"  # refused, unresolved, or not within 10 s
+    CLOSED = "closed"  # the connection went before the answer was whole
+    TIMEOUT = "timeout"  # connected, but no whole answer within the time allowed
+    SERVER = "server"  # a 5xx, or a status that only a proxy sends
+    NOT_API = "not-api"  # HTML, a redirect: somebody else answered
+
+
+class SourceUnavailable(Transient):
+    """No usable answer came."""
+
+    code = "unavailable"
+
+    def __init__(self, detail: str, *, outage: Outage, status: int | None = None) -> None:
+        self.outage = outage
+        self.status = status
+        super().__init__(detail)
+
+
+class Throttled(Transient):
+    """The server says that the quota is spent (429)."""
+
+    code = "throttled"
+
+
+class SliceRejected(SourceError):
+    """The server refuses this slice.
+
+    `named` holds which of the request's parameters the refusal speaks of: "start", "end", "period", "phone".
+    """
+
+    code = "rejected"
+
+    def __init__(self, detail: str, *, named: frozenset[str] = frozenset()) -> None:
+        self.named = named
+        super().__init__(detail)
+
+
+class Unauthorized(SourceError):
+    """The server answers 401.
+
+    Whether the phone or the credentials are to blame shows only beside other answers (core.trust).
+    `generation` counts the credential pairs of this process: which of them was refused.
+    """
+
+    code = "unauthorized"
+
+    def __init__(self, detail: str, *, generation: int) -> None:
+        self.generation = generation
+        super().__init__(detail)
+
+
+class PayloadError(SourceError):
+    """The answer's body is not what it should be."""
+
+    code = "payload"
+
+
+class CalendarMismatch(SourceError):
+    """The server's days or weeks are not the configured ones.
+
+    `setting` is the key to mend ("timezone" or "week_start"), `fits` a value that agrees with the answer, if any.
+    """
+
+    exit_code = 78
+    code = "calendar"
+
+    def __init__(self, detail: str, *, setting: str, fits: str | None) -> None:
+        self.setting = setting
+        self.fits = fits
+        super().__init__(detail)
+
+
+class Unreachable(SourceError):
+    """The API cannot be reached."""
+
+    exit_code = 69
+    code = "unreachable"
+
+
+class CredentialsRefused(SourceError):
+    """The API refuses the credentials."""
+
+    exit_code = 77
+    code = "credentials"
+
+
+class StoreError(HarvesterError):
+    """The database cannot be used."""
+
+    exit_code = 74
+    code = "database"
+
+
+class StoreLost(StoreError):
+    """The connection to the database was lost."""
+
+
+class SchemaError(StoreError):
+    """The database's schema does not fit this version."""

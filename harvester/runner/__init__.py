@@ -1,0 +1,1 @@
+"""Drains a plan: workers that fetch under the quota, one committer that stores."""

@@ -1,0 +1,85 @@
+"""What the runner needs of the world, as Protocols: it owns them, the floors above implement them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harvester.core.model import Batch, FailedSlice, Page, RowCounts, Slice, Widths
+
+
+class Permit(Protocol):
+    """Leave to send one request now. Exactly one of its methods is called, once."""
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> int:
+        """The status line and headers came (names in lower case).
+
+        Returns the server's epoch second at which the request left, at the earliest that it can have been.
+        """
+        ...
+
+    def lost(self) -> None:
+        """The request was sent, or may have been, and no answer came."""
+        ...
+
+    def unused(self) -> None:
+        """Nothing was sent."""
+        ...
+
+
+class Gate(Protocol):
+    """The quota of one account. The one place where a worker waits for it."""
+
+    async def acquire(self) -> Permit:
+        """Wait until one request may be sent."""
+        ...
+
+
+class Source(Protocol):
+    """The API, as one account sees it."""
+
+    async def ready(self) -> None:
+        """Have credentials that are believed good; authenticates where needed.
+
+        Raises:
+            CredentialsRefused: the API does not take them.
+            Transient: no usable answer came.
+        """
+        ...
+
+    async def fetch(self, piece: Slice, permit: Permit) -> Page:
+        """Ask for one slice. Uses the permit up, whatever happens, cancellation included.
+
+        Raises:
+            SourceUnavailable, Throttled: no usable answer came.
+            PayloadError: the body is no answer.
+            SliceRejected: refused with a 4xx.
+            Unauthorized: 401, the credentials or the phone.
+        """
+        ...
+
+    async def renew(self, generation: int) -> None:
+        """The pair of this generation is believed dead: get another one, once for all who ask.
+
+        Raises:
+            CredentialsRefused: there is nothing to renew, or renewing does not help.
+        """
+        ...
+
+
+class Store(Protocol):
+    """The database, as one account's spender sees it."""
+
+    async def commit(self, batches: Sequence[Batch], failures: Sequence[FailedSlice]) -> RowCounts:
+        """Store answers and the state of their slices in one transaction; all or nothing.
+
+        Raises:
+            StoreError: nothing of it was stored.
+        """
+        ...
+
+    async def save_widths(self, resource: str, widths: Widths) -> None:
+        """Remember how wide a range the server takes."""
+        ...

@@ -1,0 +1,1 @@
+"""The database: tables, views, the spender's lock."""
