@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -11,21 +11,30 @@ if TYPE_CHECKING:
 
 
 class Permit(Protocol):
-    """Leave to send one request now. Exactly one of its methods is called, once."""
+    """Leave to send one request now, used as `with permit:` around all that the request does.
+
+    Inside, one of the methods is called, at most once. Leaving the block ends the request: another may be in flight
+    in its place. If neither method was called, or an exception (cancellation too) came first, the request counts as
+    sent and its answer as lost. A permit that is not entered is never given back: enter it at once.
+    """
+
+    def __enter__(self) -> Self:
+        """The request begins."""
+        ...
+
+    def __exit__(self, *exc_info: object) -> None:
+        """The body was read, or the request failed."""
+        ...
 
     def answered(self, status: int, headers: Mapping[str, str]) -> int:
-        """The status line and headers came (names in lower case).
+        """The status line and headers came (names in lower case). Call it before the body is read.
 
         Returns the server's epoch second at which the request left, at the earliest that it can have been.
         """
         ...
 
-    def lost(self) -> None:
-        """The request was sent, or may have been, and no answer came."""
-        ...
-
     def unused(self) -> None:
-        """Nothing was sent."""
+        """Nothing was sent, for certain."""
         ...
 
 
@@ -50,7 +59,7 @@ class Source(Protocol):
         ...
 
     async def fetch(self, piece: Slice, permit: Permit) -> Page:
-        """Ask for one slice. Uses the permit up, whatever happens, cancellation included.
+        """Ask for one slice. Uses the permit up (`with permit:`), whatever happens, cancellation included.
 
         Raises:
             SourceUnavailable, Throttled: no usable answer came.
