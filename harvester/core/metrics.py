@@ -1,0 +1,56 @@
+"""The catalogue of figures that VoiceTrends is known to give: their units, and whether they add up.
+
+It says which keys mark an answer as this resource's (`normalize` fails an answer that has none of them), and what
+the table `metrics` tells its readers. It is no filter: a metric missing here is stored like the others, because a
+new one may appear at any time.
+
+A figure is additive when its sum over periods and over phones is the figure of the whole. Rates and averages are
+not, and neither are unique callers: one who calls on two days is counted on both.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """One figure of one resource."""
+
+    resource: str
+    name: str
+    unit: str
+    additive: bool
+    meaning: str
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("performance", "calls", "calls", True, "Calls handled"),
+    Metric("performance", "js_errors", "errors", True, "JavaScript errors in the voice application"),
+    Metric("performance", "js_errors_per_call", "errors/call", False, "JavaScript errors for each call"),
+    Metric("performance", "fetch_errors", "errors", True, "Pages or files that the platform could not fetch"),
+    Metric("performance", "fetch_errors_per_call", "errors/call", False, "Failed fetches for each call"),
+    Metric("performance", "average_page_load", "s", False, "Mean time to load a page"),
+    Metric("volume", "calls", "calls", True, "Calls handled"),
+    Metric("volume", "call_minutes", "min", True, "Time spent in calls"),
+    Metric("volume", "transfers", "transfers", True, "Calls passed on to another number"),
+    Metric("volume", "transfer_minutes", "min", True, "Time spent in transferred calls"),
+    Metric("events", "calls", "calls", True, "Calls handled"),
+    Metric("events", "log_events", "events", True, "Entries written to the application's log"),
+    Metric("events", "loops_per_call", "loops/call", False, "Loops for each call"),
+    Metric("events", "form_items", "items", True, "Form items visited"),
+    Metric("events", "loops", "loops", True, "Form items visited again in the same call"),
+    Metric("events", "average_form_items", "items/call", False, "Mean number of form items in a call"),
+    Metric("profile", "calls", "calls", True, "Calls handled"),
+    Metric("profile", "callers", "callers", False, "Unique callers"),
+)
+
+
+def known_metrics(resource: str) -> frozenset[str]:
+    """The names of the figures that this resource is known to give."""
+    return _NAMES.get(resource, frozenset())
+
+
+_NAMES = {
+    resource: frozenset(metric.name for metric in METRICS if metric.resource == resource)
+    for resource in {metric.resource for metric in METRICS}
+}
