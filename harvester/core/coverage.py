@@ -1,0 +1,147 @@
+"""What is stored of a series, as few stretches of days: the subtrahend of desired - stored.
+
+A Stretch says of each of its periods when it was asked for, by two lower bounds: on `asked_on` or later, and at
+least `lag` days after the period's own end. A period is complete when it was asked for after its end (lag >= 0), and
+final when that was `settle_days` after it; nothing else is written down, so both come true by themselves.
+
+Two bounds, because a daemon asks for each day on another day: ten years of tails would be 3,650 stretches if only
+the date of asking were kept. Neighbours that are both final are joined under the smaller of each bound, which
+claims nothing that was not so. What it costs: after `settle_days` is raised, joined stretches look less settled than
+some of their days were, and are fetched once more.
+
+Invariants (tests/unit/core/test_coverage.py):
+- the stretches of a series are disjoint and in order; an overlay covers what was covered before, plus the new days;
+- joining never makes a period final that was not, nor takes it away from one that was;
+- the number of stretches follows the number of holes and of unsettled answers, not the age of the series.
+
+Rejected: a row per day (cost follows age), a cursor (knows no holes), a `final` flag (needs writing when time passes).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from harvester.core.model import Stretch
+from harvester.core.period import ONE_DAY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import date
+
+    from harvester.core.model import Slice
+    from harvester.core.period import Calendar, Period
+
+
+class Span(NamedTuple):
+    """Days from `first` to `last`, both inclusive."""
+
+    first: date
+    last: date
+
+
+def stretch_of(piece: Slice, asked_on: date, calendar: Calendar) -> Stretch:
+    """The coverage that an answer to `piece` gives, asked for on the local day `asked_on`."""
+    return Stretch(piece.first, piece.last, asked_on, _natural_lag(piece.last, asked_on, piece.series.period, calendar))
+
+
+def overlay(
+    stretches: Sequence[Stretch], new: Stretch, *, period: Period, calendar: Calendar, settle_days: int
+) -> list[Stretch]:
+    """The coverage after an answer: the newest word counts, and final neighbours are joined."""
+    pieces = [new]
+    for old in stretches:
+        if old.last < new.first or old.first > new.last:
+            pieces.append(old)
+            continue
+        if old.first < new.first:
+            pieces.append(_shortened(old, old.first, new.first - ONE_DAY, period, calendar))
+        if old.last > new.last:
+            pieces.append(_shortened(old, new.last + ONE_DAY, old.last, period, calendar))
+    pieces.sort(key=lambda stretch: stretch.first)
+    result = pieces[:1]
+    for right in pieces[1:]:
+        left = result[-1]
+        if left.last + ONE_DAY == right.first and _joinable(left, right, period, calendar, settle_days):
+            result[-1] = Stretch(left.first, right.last, min(left.asked_on, right.asked_on), min(left.lag, right.lag))
+        else:
+            result.append(right)
+    return result
+
+
+def settled(stretches: Iterable[Stretch], period: Period, calendar: Calendar, settle_days: int) -> list[Span]:
+    """The days whose periods were asked for at least `settle_days` after their end, neighbours joined.
+
+    With `settle_days` 0 these are the complete ones.
+    """
+    spans: list[Span] = []
+    for stretch in stretches:
+        last = settled_through(stretch, period, calendar, settle_days)
+        if last < stretch.first:
+            continue
+        if spans and spans[-1].last + ONE_DAY == stretch.first:
+            spans[-1] = Span(spans[-1].first, last)
+        else:
+            spans.append(Span(stretch.first, last))
+    return spans
+
+
+def settled_through(stretch: Stretch, period: Period, calendar: Calendar, settle_days: int) -> date:
+    """The last day of the last settled period of a stretch; the day before its first if there is none."""
+    if stretch.lag >= settle_days:
+        return stretch.last
+    limit = stretch.asked_on.toordinal() - settle_days
+    nothing = stretch.first - ONE_DAY
+    if limit <= stretch.first.toordinal():
+        return nothing
+    first_unsettled = calendar.floor(period, stretch.asked_on.fromordinal(limit))
+    return max(nothing, min(stretch.last, first_unsettled - ONE_DAY))
+
+
+def lag_of(stretch: Stretch, day: date, period: Period, calendar: Calendar) -> int:
+    """Days between the end of the period that holds `day` and its being asked for, at least; negative: before it."""
+    end = calendar.following(period, calendar.floor(period, day))
+    return max(stretch.lag, (stretch.asked_on - end).days)
+
+
+def joined(spans: Iterable[Span]) -> list[Span]:
+    """The same days as disjoint spans in order, neighbours joined."""
+    result: list[Span] = []
+    for span in sorted(spans):
+        if result and span.first <= result[-1].last + ONE_DAY:
+            result[-1] = Span(result[-1].first, max(result[-1].last, span.last))
+        else:
+            result.append(span)
+    return result
+
+
+def gaps(within: Span, spans: Sequence[Span]) -> list[Span]:
+    """The days of `within` that are in none of `spans` (disjoint, in order)."""
+    result: list[Span] = []
+    day = within.first
+    for span in spans:
+        if span.last < day:
+            continue
+        if span.first > within.last:
+            break
+        if span.first > day:
+            result.append(Span(day, span.first - ONE_DAY))
+        day = span.last + ONE_DAY
+    if day <= within.last:
+        result.append(Span(day, within.last))
+    return result
+
+
+def _natural_lag(last: date, asked_on: date, period: Period, calendar: Calendar) -> int:
+    return (asked_on - calendar.following(period, calendar.floor(period, last))).days
+
+
+def _shortened(old: Stretch, first: date, last: date, period: Period, calendar: Calendar) -> Stretch:
+    return Stretch(first, last, old.asked_on, max(old.lag, _natural_lag(last, old.asked_on, period, calendar)))
+
+
+def _joinable(left: Stretch, right: Stretch, period: Period, calendar: Calendar, settle_days: int) -> bool:
+    if left.lag >= settle_days and right.lag >= settle_days:
+        return True
+    return left.asked_on == right.asked_on and all(
+        stretch.lag == _natural_lag(stretch.last, stretch.asked_on, period, calendar) for stretch in (left, right)
+    )
