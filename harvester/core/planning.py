@@ -1,0 +1,203 @@
+"""Desired - stored = work: which slices to ask for, as few and as wide as the server allows.
+
+A desire is a series and a range of days. It is widened to whole weeks or months first, since the server counts only
+the days inside a range and would give wrong figures for a cut one, and clipped to today after. What is final
+is taken away, and the rest is cut into slices.
+
+The quota counts requests, so their number comes first: slices are laid from the newest day back, each as wide as
+allowed, which is the fewest possible. Among the plans with that few, each slice is kept as short as can be: it ends
+at a stretch that is final already unless bridging that stretch saves a request.
+
+Invariants (tests/unit/core/test_planning.py):
+- every period that is desired and not final is in exactly one slice, wholly; no slice begins or ends inside a
+  period, today's excepted; none is wider than allowed unless it is a single period;
+- no plan has fewer slices; a slice begins and ends with a period that is wanted;
+- planning again after every slice was answered finds nothing but what is not final yet.
+
+Rejected: a cursor per series (does not heal holes), one slice per hole (every second day missing in a year would be
+183 requests instead of one), slices on a fixed grid (the first and last are short for nothing).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harvester.core.coverage import Span, gaps, joined, settled
+from harvester.core.model import Slice
+from harvester.core.period import ONE_DAY, Period
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date
+
+    from harvester.core.model import Series, Stretch
+    from harvester.core.period import Calendar
+
+
+@dataclass(frozen=True, slots=True)
+class Desire:
+    """Days of a series that shall be stored, both inclusive."""
+
+    series: Series
+    first: date
+    last: date
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to ask for, in this order, and how many slices of the whole need no asking."""
+
+    slices: Sequence[Slice]
+    already_covered: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What planning needs to know of an account."""
+
+    calendar: Calendar
+    today: date  # in the account's zone
+    settle_days: int
+    refetch: bool = False  # ask for what is final, too
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store holds of the series in question."""
+
+    coverage: Mapping[Series, Sequence[Stretch]]
+    failed: Mapping[Series, Sequence[Span]]
+
+
+def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, widths: Mapping[str, int]) -> Plan:
+    """Subtract what is stored from what is desired.
+
+    Args:
+        desires: one per series.
+        stored: coverage and failed slices of those series; a series without either may be left out.
+        rules: the account's calendar, today and settle days.
+        widths: days per request for each resource.
+    """
+    slices: list[Slice] = []
+    already_covered = 0
+    for desire in desires:
+        series = desire.series
+        whole = _whole_periods(desire, rules)
+        if whole is None:
+            continue
+        width = widths[series.resource]
+        missing = [whole]
+        stretches = stored.coverage.get(series)
+        if stretches and not rules.refetch:
+            final = settled(stretches, series.period, rules.calendar, rules.settle_days)
+            missing = _missing(whole, final, stored.failed.get(series, ()))
+            already_covered += _untouched(cut([whole], series.period, rules.calendar, width), missing)
+        slices += [Slice(series, first, last) for first, last in cut(missing, series.period, rules.calendar, width)]
+    slices.sort(key=lambda piece: piece.last, reverse=True)
+    return Plan(slices, already_covered)
+
+
+def cut(missing: Sequence[Span], period: Period, calendar: Calendar, width: int) -> list[Span]:
+    """Cover missing days by the fewest spans of at most `width` days, newest first, each as short as that allows.
+
+    Args:
+        missing: disjoint spans in order that begin with a period.
+        period: what must not be cut; a period wider than `width` is asked for whole.
+        calendar: where periods begin.
+        width: days, at least 1.
+    """
+    if not missing:
+        return []
+    reach = _Reach(missing, period, calendar, width)
+    spans: list[Span] = []
+    last: date | None = missing[-1].last
+    while last is not None:
+        first, last_before = reach.shortest(last)
+        spans.append(Span(first, last))
+        last = last_before
+    return spans
+
+
+class _Reach:
+    """How far back one request can go from a missing day, and how few requests do the rest."""
+
+    def __init__(self, missing: Sequence[Span], period: Period, calendar: Calendar, width: int) -> None:
+        self._firsts = [span.first for span in missing]
+        self._lasts = [span.last for span in missing]
+        self._period, self._calendar, self._width = period, calendar, width
+        self._counts: dict[date | None, int] = {None: 0}
+
+    def shortest(self, last: date) -> tuple[date, date | None]:
+        """First day of the shortest span from `last` back that keeps the number of requests least, and what is left.
+
+        Left is the newest missing day before the span, or None.
+        """
+        first, before = self._widest(last)
+        here, there = bisect_right(self._firsts, last) - 1, bisect_left(self._firsts, first)
+        if there > here:  # even the newest hole does not fit whole
+            return first, before
+        # Candidates end at the older end of a hole; the fewer holes are taken, the more requests may be left to do.
+        enough = self._count(last) - 1
+        low, high = there, here
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._count(self._lasts[middle - 1] if middle else None) <= enough:
+                low = middle
+            else:
+                high = middle - 1
+        if self._count(self._lasts[low - 1] if low else None) > enough:
+            return first, before
+        return self._firsts[low], self._lasts[low - 1] if low else None
+
+    def _widest(self, last: date) -> tuple[date, date | None]:
+        calendar, period = self._calendar, self._period
+        lowest = last.fromordinal(max(1, last.toordinal() - self._width + 1))
+        start = calendar.floor(period, lowest)
+        if start < lowest:
+            start = calendar.following(period, start)
+        if period is not Period.DAY:
+            start = min(start, calendar.floor(period, last))
+        hole = bisect_right(self._lasts, start - ONE_DAY)  # the oldest one that ends on `start` or later
+        if self._firsts[hole] < start:
+            return start, start - ONE_DAY
+        return self._firsts[hole], self._lasts[hole - 1] if hole else None
+
+    def _count(self, last: date | None) -> int:
+        """The fewest requests that cover the missing days up to `last`."""
+        chain = []
+        while last not in self._counts:
+            chain.append(last)
+            last = self._widest(last)[1] if last is not None else None
+        count = self._counts[last]
+        for day in reversed(chain):
+            count += 1
+            self._counts[day] = count
+        return count
+
+
+def _whole_periods(desire: Desire, rules: Rules) -> Span | None:
+    period, calendar = desire.series.period, rules.calendar
+    first = calendar.floor(period, desire.first)
+    last = min(calendar.last(period, desire.last), rules.today)
+    return Span(first, last) if first <= last else None
+
+
+def _missing(whole: Span, final: Sequence[Span], failed: Sequence[Span]) -> list[Span]:
+    """What is not final, and what failed although an older answer is final."""
+    missing = gaps(whole, final)
+    again = [Span(max(span.first, whole.first), min(span.last, whole.last)) for span in failed]
+    again = [span for span in again if span.first <= span.last]
+    return joined([*missing, *again]) if again else missing
+
+
+def _untouched(newest_first: Sequence[Span], missing: Sequence[Span]) -> int:
+    """How many of the spans hold no missing day."""
+    lasts = [span.last for span in missing]
+    count = 0
+    for span in newest_first:
+        hole = bisect_left(lasts, span.first)
+        if hole == len(missing) or missing[hole].first > span.last:
+            count += 1
+    return count
