@@ -1,0 +1,227 @@
+"""What to ask next after the server refused a slice: which part of it is to blame is found by asking.
+
+A refusal (400) rarely says why. It can be the width of the range, a start before the first data, a range that holds
+today, or the phone. A Task is a slice on its way to an answer, with what is known of the older days behind it:
+
+    oldest |-- bad --|------ gap ------|== slice ==| newest
+           |------------ rest ---------|
+
+The slice is asked for first, since newer data is worth more. `rest` is what was refused together with it. `bad` is
+the part of the rest that cannot begin a range, as far as is known: a range beginning on its last day was refused while
+width was not to blame.
+
+Decided here, in this order (each a scenario in tests/unit/core/test_refusal.py):
+1. A refusal that names the phone fails the slice and its rest, as one.
+2. A slice that holds the current period is tried without it, unless it is that period alone or the server is known
+   to take it. If that passes, the current period is left for another day; if not, it is put back.
+3. Width is blamed only when wider than anything that was accepted before for that account and resource, and only
+   once the newer half passed: then the rest is cut anew under what was learnt. So a refusal for another reason
+   never narrows what is asked for later. While a suspicion lasts, nobody asks for more than half of it.
+4. Anything else, and any refusal that names `start`, is a start too far back: its boundary is found by bisection, and
+   what is older fails as one slice. The period at the boundary is asked for alone before: if it passes, width was
+   to blame after all.
+A wider range than was refused is tried again after a day.
+
+Invariant: every day of the first slice is answered once, or in exactly one failed slice, or in the current period;
+what is refused for one reason takes a number of requests that grows with the logarithm of the days, not with them.
+
+Rejected: halving both ways (a phone that is always refused would cost a request a day), believing the text
+(nobody knows the server's words but "Invalid start parameter."), a width learnt for good (one bad day
+would slow all years).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from harvester.core.coverage import Span
+from harvester.core.model import Slice, Widths
+from harvester.core.period import ONE_DAY
+from harvester.core.planning import cut
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from harvester.core.period import Calendar, Period
+
+WIDER_AGAIN_AFTER = 86_400  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A slice to be asked for, and the older days that wait for its answer."""
+
+    slice: Slice
+    rest: Span | None = None
+    bad_through: date | None = None  # no range may begin on rest.first .. bad_through
+    refused_width: int = 0  # days of the narrowest range refused on the way here
+    passed_width: int = 0  # days of the widest range answered on the way here
+    held_back: date | None = None  # last day of the current period, left out to see whether it is to blame
+
+    @property
+    def whole(self) -> Slice:
+        """The slice and its rest: what fails if this fails."""
+        return self.slice if self.rest is None else replace(self.slice, first=self.rest.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to ask next, and what is given up."""
+
+    tasks: tuple[Task, ...] = ()
+    failed: Slice | None = None
+
+
+class Tolerance:
+    """What ranges the server takes for one account and resource, as far as its answers have shown.
+
+    `widths` is worth remembering; a suspicion, and whether the current period is taken, live in this process only.
+    """
+
+    def __init__(self, widths: Widths, max_days: int) -> None:
+        self.widths = widths
+        self.takes_today: bool | None = None
+        self._max_days = max_days
+        self._suspected: int | None = None
+
+    def allowed(self, now: float) -> int:
+        """Days per request at present (`now`: epoch seconds)."""
+        widths, allowed = self.widths, self._max_days
+        if widths.refused is not None and now - (widths.refused_at or 0) < WIDER_AGAIN_AFTER:
+            allowed = min(allowed, widths.accepted or widths.refused // 2)
+        if self._suspected is not None:
+            allowed = min(allowed, max(widths.accepted or 1, (self._suspected + 1) // 2))
+        return max(allowed, 1)
+
+    def may_be_too_wide(self, days: int) -> bool:
+        """Whether nothing so wide was ever accepted."""
+        return self.widths.accepted is None or days > self.widths.accepted
+
+    def accept(self, days: int) -> None:
+        """A range of so many days was answered."""
+        if self.widths.refused is not None and days >= self.widths.refused:
+            self.widths = Widths(days)
+        elif self.widths.accepted is None or days > self.widths.accepted:
+            self.widths = replace(self.widths, accepted=days)
+        if self._suspected is not None and days >= self._suspected:
+            self._suspected = None
+
+    def suspect(self, days: int) -> None:
+        """A range of so many days was refused, perhaps for its width."""
+        self._suspected = min(self._suspected or days, days)
+
+    def acquit(self) -> None:
+        """The refusal had another reason."""
+        self._suspected = None
+
+    def blame(self, refused: int, passed: int, now: float) -> None:
+        """A range of `refused` days was refused for its width: one of `passed` days inside it was answered."""
+        accepted = self.widths.accepted
+        if accepted is None or accepted >= refused:  # it was taken once: the server has become stricter
+            accepted = passed
+        self.widths = Widths(max(accepted, passed), refused, int(now))
+        self._suspected = None
+
+
+def fit(task: Task, tolerance: Tolerance, calendar: Calendar, today: date, now: float) -> tuple[Task, ...]:
+    """The task as it may be sent now: cut to the width that is allowed, newest first, without a refused today.
+
+    The first is to be sent, the others wait; nothing is left where the server is known to refuse today.
+    """
+    piece, period = task.slice, task.slice.series.period
+    if tolerance.takes_today is False and piece.last >= calendar.floor(period, today):
+        last = calendar.floor(period, today) - ONE_DAY
+        if last < piece.first:
+            return () if task.rest is None else (Task(Slice(piece.series, task.rest.first, task.rest.last)),)
+        piece = replace(piece, last=last)
+        task = replace(task, slice=piece)
+    allowed = tolerance.allowed(now)
+    if piece.days <= allowed or task.rest is not None:
+        return (task,)
+    newest, *older = cut([Span(piece.first, piece.last)], period, calendar, allowed)
+    return tuple(Task(Slice(piece.series, *span)) for span in (newest, *older))
+
+
+def after_acceptance(task: Task, tolerance: Tolerance, calendar: Calendar, today: date, now: float) -> Verdict:
+    """The task's slice was answered: what about its rest?"""
+    piece, rest = task.slice, task.rest
+    passed = max(task.passed_width, piece.days)
+    if task.held_back is not None:
+        tolerance.takes_today = False
+    elif piece.last >= calendar.floor(piece.series.period, today):
+        tolerance.takes_today = True
+    tolerance.accept(piece.days)
+    if task.bad_through is None and task.refused_width > passed:
+        tolerance.blame(task.refused_width, passed, now)
+    if rest is None:
+        return Verdict()
+    if task.bad_through is None:
+        return Verdict((Task(Slice(piece.series, rest.first, rest.last)),))
+    task = replace(task, passed_width=passed, held_back=None)
+    if task.bad_through is not None and task.bad_through < rest.last:
+        return Verdict((_bisected(task, rest, calendar),))
+    # The boundary: does a range that begins with the newest bad period pass when it is as narrow as can be?
+    alone = calendar.floor(piece.series.period, rest.last)
+    older = Span(rest.first, alone - ONE_DAY) if alone > rest.first else None
+    return Verdict((replace(task, slice=Slice(piece.series, alone, rest.last), rest=older, bad_through=None),))
+
+
+def after_refusal(task: Task, named: frozenset[str], tolerance: Tolerance, calendar: Calendar, today: date) -> Verdict:
+    """The task's slice was refused: what to ask next, or what to give up."""
+    piece, period = task.slice, task.slice.series.period
+    current = calendar.floor(period, today)
+    if "phone" in named:
+        return Verdict(failed=task.whole)
+    if task.held_back is not None:  # without the current period it was refused as well
+        piece = replace(piece, last=task.held_back)
+        task = replace(task, slice=piece, held_back=None)
+    elif piece.last >= current > piece.first and tolerance.takes_today is None and "start" not in named:
+        return Verdict((replace(task, slice=replace(piece, last=current - ONE_DAY), held_back=piece.last),))
+    if calendar.last(period, piece.first) >= piece.last:  # a single period
+        tolerance.acquit()
+        return Verdict(failed=task.whole)
+    first = task.rest.first if task.rest else piece.first
+    refused = replace(task, refused_width=piece.days)
+    if "start" not in named and task.bad_through is None and tolerance.may_be_too_wide(piece.days):
+        tolerance.suspect(piece.days)
+        return Verdict((_halved(refused, calendar),))
+    refused = replace(refused, bad_through=calendar.last(period, piece.first))
+    return Verdict((_bisected(refused, Span(first, piece.last), calendar),))
+
+
+def after_server_errors(task: Task, tolerance: Tolerance, calendar: Calendar) -> Verdict:
+    """The server failed on the slice in every try (500): blame the width while narrower ones pass, else give up."""
+    piece = task.slice
+    accepted = tolerance.widths.accepted
+    one_period = calendar.last(piece.series.period, piece.first) >= piece.last
+    if accepted is None or piece.days <= accepted or one_period:
+        return Verdict(failed=task.whole)
+    tolerance.suspect(piece.days)
+    return Verdict((_halved(replace(task, refused_width=piece.days, held_back=None), calendar),))
+
+
+def _halved(task: Task, calendar: Calendar) -> Task:
+    """Ask for the newer half of the slice, while the older one joins the rest."""
+    piece = task.slice
+    middle = _middle(Span(piece.first, piece.last), piece.series.period, calendar)
+    first = task.rest.first if task.rest else piece.first
+    return replace(task, slice=replace(piece, first=middle), rest=Span(first, middle - ONE_DAY))
+
+
+def _bisected(task: Task, days: Span, calendar: Calendar) -> Task:
+    """Ask for the newer half of what lies between the bad days and the end of `days`."""
+    unknown = (task.bad_through or days.first) + ONE_DAY
+    middle = _middle(Span(unknown, days.last), task.slice.series.period, calendar)
+    piece = replace(task.slice, first=middle, last=days.last)
+    return replace(task, slice=piece, rest=Span(days.first, middle - ONE_DAY))
+
+
+def _middle(days: Span, period: Period, calendar: Calendar) -> date:
+    """The first day of the newer half, which is not the shorter one; of a single period its first day."""
+    half = days.first + ((days.last - days.first) + ONE_DAY) // 2
+    middle = calendar.floor(period, half)
+    if middle > days.first:
+        return middle
+    following = calendar.following(period, days.first)
+    return following if following <= days.last else days.first

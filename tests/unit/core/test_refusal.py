@@ -1,0 +1,197 @@
+"""Against a model server with rules of its own: what is asked, how often, and what is given up."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harvester.core.coverage import Span
+from harvester.core.model import Series, Slice, Widths
+from harvester.core.period import Calendar, Period
+from harvester.core.planning import cut
+from harvester.core.refusal import (
+    WIDER_AGAIN_AFTER,
+    Task,
+    Tolerance,
+    after_acceptance,
+    after_refusal,
+    after_server_errors,
+    fit,
+)
+
+CALENDAR = Calendar(ZoneInfo("America/New_York"))
+TODAY = date(2024, 12, 31)
+NOW = 1_735_600_000
+
+
+@dataclass
+class Server:
+    """Refuses what its rules say; remembers what it was asked."""
+
+    limit: int = 10_000
+    first_day: date = date(1990, 1, 1)
+    takes_today: bool = True
+    bad_phones: frozenset[str] = frozenset()
+    words: frozenset[str] = frozenset()
+    asked: list[Slice] = field(default_factory=list)
+    passed: list[Slice] = field(default_factory=list)
+
+    def takes(self, piece: Slice) -> bool:
+        self.asked.append(piece)
+        good = (
+            piece.days <= self.limit
+            and piece.first >= self.first_day
+            and (self.takes_today or piece.last < CALENDAR.floor(piece.series.period, TODAY))
+            and piece.series.phone not in self.bad_phones
+        )
+        if good:
+            self.passed.append(piece)
+        return good
+
+
+def series(phone: str = "1", period: Period = Period.DAY) -> Series:
+    return Series("main", "performance", phone, period)
+
+
+def year(phone: str, last: date = TODAY, period: Period = Period.DAY) -> Slice:
+    first = CALENDAR.floor(period, last - timedelta(days=365))
+    return Slice(series(phone, period), first, last)
+
+
+def drain(server: Server, slices: list[Slice], tolerance: Tolerance, in_flight: int = 1) -> list[Slice]:
+    """Ask for everything, `in_flight` at a time; what was given up."""
+    queue = deque(Task(piece) for piece in slices)
+    failed: list[Slice] = []
+    while queue:
+        wave: list[Task] = []
+        while queue and len(wave) < in_flight:
+            fitted = fit(queue.popleft(), tolerance, CALENDAR, TODAY, NOW)
+            queue.extendleft(reversed(fitted[1:]))
+            wave += fitted[:1]
+        for task, good in [(task, server.takes(task.slice)) for task in wave]:
+            if good:
+                verdict = after_acceptance(task, tolerance, CALENDAR, TODAY, NOW)
+            else:
+                verdict = after_refusal(task, server.words, tolerance, CALENDAR, TODAY)
+            queue.extendleft(reversed(verdict.tasks))
+            failed += [verdict.failed] if verdict.failed else []
+    return failed
+
+
+def days_of(slices: list[Slice]) -> set[tuple[str, date]]:
+    return {(s.series.phone, s.first + timedelta(days=n)) for s in slices for n in range(s.days)}
+
+
+def test_twenty_slices_of_92_days_are_learnt_and_done_within_45_requests() -> None:
+    for in_flight in (1, 8):
+        server, tolerance = Server(limit=100), Tolerance(Widths(), 366)
+        slices = [year(str(phone)) for phone in range(5)]
+        assert drain(server, slices, tolerance, in_flight) == []
+        assert days_of(server.passed) == days_of(slices)
+        assert len(server.asked) <= 45
+        assert tolerance.widths.accepted == 92
+        assert tolerance.allowed(NOW) == 92
+
+
+def test_a_learnt_width_is_used_at_once_and_a_wider_one_tried_again_after_a_day() -> None:
+    tolerance = Tolerance(Widths(accepted=92, refused=183, refused_at=NOW), 366)
+    server = Server(limit=100)
+    drain(server, [year("1")], tolerance)
+    assert len(server.asked) == 4
+    assert tolerance.allowed(NOW + WIDER_AGAIN_AFTER) == 366
+    tolerance.accept(366)
+    assert tolerance.widths == Widths(accepted=366)
+
+
+def test_a_phone_that_is_refused_narrows_nothing_for_the_others() -> None:
+    server, tolerance = Server(bad_phones=frozenset("1")), Tolerance(Widths(), 366)
+    slices = [year(phone) for phone in "123"]
+    assert drain(server, slices, tolerance) == [slices[0]]
+    assert len(server.asked) <= 2 * 10 + 2
+    assert tolerance.allowed(NOW) == 366
+    assert tolerance.widths.refused is None
+
+
+def test_a_refusal_that_names_the_phone_fails_the_slice_at_once() -> None:
+    server = Server(bad_phones=frozenset("1"), words=frozenset({"phone"}))
+    assert drain(server, [year("1")], Tolerance(Widths(), 366)) == [year("1")]
+    assert len(server.asked) == 1
+
+
+def test_a_start_before_the_first_data_is_found_by_bisection_and_fails_as_one_slice() -> None:
+    for words in (frozenset({"start"}), frozenset[str]()):
+        server = Server(first_day=date(2024, 9, 17), words=words)
+        tolerance = Tolerance(Widths(accepted=366), 366)
+        failed = drain(server, [year("1")], tolerance)
+        assert failed == [Slice(series(), year("1").first, date(2024, 9, 16))]
+        assert days_of(server.passed) == days_of([year("1")]) - days_of(failed)
+        assert len(server.asked) <= 16
+        assert tolerance.widths.refused is None
+
+
+def test_a_server_that_refuses_today_gives_the_rest_and_fails_nothing() -> None:
+    server, tolerance = Server(takes_today=False), Tolerance(Widths(), 366)
+    assert drain(server, [year("1"), year("2")], tolerance) == []
+    assert len(server.asked) == 3
+    assert days_of(server.passed) == {key for key in days_of([year("1"), year("2")]) if key[1] < TODAY}
+
+
+def test_a_server_that_became_stricter_is_learnt_anew() -> None:
+    server, tolerance = Server(limit=100), Tolerance(Widths(accepted=366), 366)
+    slices = [year(str(phone)) for phone in range(5)]
+    assert drain(server, slices, tolerance) == []
+    assert days_of(server.passed) == days_of(slices)
+    assert len(server.asked) <= 60
+    assert tolerance.allowed(NOW) <= 100
+
+
+def test_server_errors_are_blamed_on_the_width_only_while_narrower_ranges_pass() -> None:
+    tolerance = Tolerance(Widths(), 366)
+    task = Task(year("1"))
+    assert after_server_errors(task, tolerance, CALENDAR).failed == task.slice
+    tolerance.accept(100)
+    (halved,) = after_server_errors(task, tolerance, CALENDAR).tasks
+    assert halved.slice.days == 183
+    assert halved.whole == task.slice
+    tolerance.accept(366)
+    assert after_server_errors(task, tolerance, CALENDAR).failed == task.slice
+
+
+servers = st.builds(
+    Server,
+    limit=st.sampled_from([1, 7, 31, 100, 365, 10_000]),
+    first_day=st.dates(date(2023, 11, 1), date(2025, 1, 5)),
+    takes_today=st.booleans(),
+    bad_phones=st.frozensets(st.sampled_from("123")),
+    words=st.sampled_from([frozenset[str](), frozenset({"start"}), frozenset({"end"})]),
+)
+
+
+@given(servers, st.sampled_from(Period), st.integers(1, 4), st.sampled_from([None, 50, 366]), st.integers(0, 40))
+@settings(max_examples=150)
+def test_every_day_is_answered_once_or_given_up_once(
+    server: Server, period: Period, in_flight: int, accepted: int | None, ago: int
+) -> None:
+    last = min(TODAY, CALENDAR.last(period, TODAY - timedelta(days=ago)))
+    slices = [year(phone, last, period) for phone in "123"]
+    failed = drain(server, slices, Tolerance(Widths(accepted), 366), in_flight)
+    answered, given_up = days_of(server.passed), days_of(failed)
+    assert len(answered) == sum(piece.days for piece in server.passed), "answered twice"
+    assert not answered & given_up
+    left = days_of(slices) - answered - given_up
+    assert {day for _, day in left} <= days_of_current(period), "lost"
+    if server.limit >= 31 or period is Period.DAY:
+        for piece in failed:
+            newest = Slice(piece.series, CALENDAR.floor(period, piece.last), piece.last)
+            assert not server.takes(newest), "given up although it passes"
+    assert len(failed) <= 3 * len(cut([Span(slices[0].first, last)], period, CALENDAR, 1))
+
+
+def days_of_current(period: Period) -> set[date]:
+    first = CALENDAR.floor(period, TODAY)
+    return {first + timedelta(days=n) for n in range((TODAY - first).days + 1)}
