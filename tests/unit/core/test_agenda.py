@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from datetime import date
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.core.agenda import Agenda, Entry
+from harvester.core.model import Series, Slice
+from harvester.core.period import Period
+from harvester.core.refusal import Task
+
+
+def task(day: int, phone: str = "1") -> Task:
+    return Task(Slice(Series("main", "performance", phone, Period.DAY), date(2024, 1, 1), date(2024, 1, day)))
+
+
+@given(st.lists(st.integers(1, 31), max_size=20))
+def test_the_newest_comes_first_and_each_once(days: list[int]) -> None:
+    agenda = Agenda(task(day) for day in days)
+    taken = []
+    while (entry := agenda.take(0)) is not None:
+        taken.append(entry.task.slice.last.day)
+    assert taken == sorted(days, reverse=True)
+    assert len(agenda) == 0
+
+
+def test_equal_days_keep_their_order() -> None:
+    agenda = Agenda(task(5, phone) for phone in "312")
+    assert [entry.phone for _ in range(3) if (entry := agenda.take(0))] == ["3", "1", "2"]
+
+
+def test_a_task_that_waits_is_taken_when_its_moment_has_come() -> None:
+    agenda = Agenda()
+    agenda.add_later(Entry(task(1)), 10)
+    assert agenda.take(9.9) is None
+    assert agenda.next_moment() == 10
+    assert agenda.take(10) is not None
+    assert agenda.next_moment() is None
+
+
+def test_a_phone_can_be_avoided_without_losing_its_place() -> None:
+    agenda = Agenda([task(3, "1"), task(2, "2")])
+    entry = agenda.take(0, avoid=frozenset("1"))
+    assert entry is not None
+    assert entry.phone == "2"
+    assert agenda.take(0, avoid=frozenset("1")) is None
+    assert agenda.phones() == {"1"}
+    assert len(agenda) == 1
+
+
+def test_forgiving_clears_attempts_and_waits() -> None:
+    agenda = Agenda()
+    agenda.add_later(Entry(task(1), attempts=4), 1000)
+    agenda.forgive()
+    entry = agenda.take(0)
+    assert entry is not None
+    assert entry.attempts == 0

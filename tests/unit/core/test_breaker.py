@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.core.breaker import PATIENCE, Breaker
+
+
+def test_twenty_failures_over_four_slices_open_it() -> None:
+    breaker = Breaker()
+    for number in range(19):
+        breaker.failed(number % 4, 100, now=number / 100)
+        assert not breaker.is_open
+    breaker.failed(3, 100, now=0.2)
+    assert breaker.is_open
+
+
+def test_one_slice_alone_never_opens_it_quickly() -> None:
+    breaker = Breaker()
+    for number in range(50):
+        breaker.failed("same", 100, now=number / 100)
+    assert not breaker.is_open
+
+
+def test_an_answer_closes_it_and_counting_begins_anew() -> None:
+    breaker = Breaker()
+    for number in range(20):
+        breaker.failed(number, 100, now=0)
+    assert breaker.answered()
+    assert not breaker.is_open
+    for number in range(19):
+        breaker.failed(number, 100, now=1)
+    assert not breaker.is_open
+    assert not breaker.answered()
+
+
+@given(st.integers(1, 8), st.integers(1, 200), st.floats(0.1, 60))
+def test_nobody_answers_is_known_within_three_minutes(workers: int, slices: int, timeout: float) -> None:
+    breaker, now, asked = Breaker(), 0.0, 0
+    while now <= 180:
+        now += timeout
+        for _ in range(min(workers, slices)):
+            breaker.failed(asked % slices, slices - 1, now)
+            asked += 1
+        if breaker.is_open:
+            break
+    while (pause := breaker.next_probe(now)) is not None:
+        now += pause + timeout
+        breaker.failed(0, slices - 1, now)
+    if slices >= 4 or timeout > 30:
+        assert now <= 180 + 1e-6
+
+
+def test_probes_pause_longer_each_time_until_patience_ends() -> None:
+    breaker = Breaker()
+    for number in range(20):
+        breaker.failed(number, 100, now=0)
+    assert [breaker.next_probe(now) for now in (0, 1, 3, 7, 15)] == [1, 2, 4, 8, 16]
+    assert breaker.next_probe(PATIENCE) is None
