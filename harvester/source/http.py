@@ -1,0 +1,79 @@
+"""One account's view of the API over any transport: a slice in, a Page or an error out.
+
+The permit is held from before the request until the body is read. A request that certainly never left gives it back.
+The answer's status decides before its body: a 500 whose body breaks off is a 500.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from harvester.core.model import Page
+from harvester.core.payload import parse_metrics
+from harvester.errors import Outage, SourceUnavailable
+from harvester.source.answers import refusal
+from harvester.source.body import accepting, read_answer
+from harvester.source.transport import Request
+
+if TYPE_CHECKING:
+    from harvester.core.model import Slice
+    from harvester.runner.ports import Permit
+    from harvester.source.credentials import Credentials, Pair
+    from harvester.source.transport import Transport
+
+
+class HttpSource:
+    """Implements the runner's Source."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        credentials: Credentials,
+        *,
+        base_url: str,
+        accept: str = "json",
+        method: str = "GET",
+    ) -> None:
+        """Ask at `base_url` with `method` (GET or POST) for bodies in `accept` (json or xml)."""
+        self._transport = transport
+        self._credentials = credentials
+        self._base_url = base_url.rstrip("/")
+        self._accept = accept
+        self._method = method
+
+    async def ready(self) -> None:
+        """See runner.ports.Source."""
+        await self._credentials.ready()
+
+    async def renew(self, generation: int) -> None:
+        """See runner.ports.Source."""
+        await self._credentials.renew(generation)
+
+    async def fetch(self, piece: Slice, permit: Permit) -> Page:
+        """See runner.ports.Source."""
+        with permit:
+            pair = self._credentials.current()
+            if pair is None:
+                permit.unused()
+                raise RuntimeError("fetch before ready")
+            try:
+                async with self._transport.send(self._request(piece, pair)) as response:
+                    sent_at = permit.answered(response.status, response.headers)
+                    status, body = response.status, await read_answer(response)
+            except SourceUnavailable as error:
+                if error.outage is Outage.CONNECT:
+                    permit.unused()
+                raise
+        error = refusal(status, body, phone=piece.series.phone, generation=pair.generation)
+        if error is not None:
+            raise error
+        metrics = parse_metrics(body)
+        self._credentials.accepted(pair.generation)
+        return Page(piece, sent_at, metrics, pair.generation)
+
+    def _request(self, piece: Slice, pair: Pair) -> Request:
+        series = piece.series
+        path = (series.resource, f"{piece.first:%Y%m%d}", f"{piece.last:%Y%m%d}", series.period.value, series.phone)
+        headers = accepting(self._accept) | {"Authorization": pair.authorization}
+        return Request(self._method, "/".join((self._base_url, *(quote(part, safe="") for part in path))), headers)
