@@ -1,0 +1,198 @@
+"""The truth: what VoiceTrends counted, and what an answer sent at a given moment says of it.
+
+Everything is a pure function of the world's settings, the series, the days asked for, and the server's time: no
+answer depends on one before it. So any harvest can be checked, value by value, by asking again (`World.truth`).
+
+Where the real server's behaviour is unknown, it is a setting; the defaults are the likely ones. In particular a week
+or month that the range cuts counts only the days inside the range, under the key of its own first day.
+
+A day is settled `late_days` local days after its end. Before that some of its calls are not counted yet (one fewer
+each day), and today's are counted as the day goes. Callers are unique: of several days, or several phones, they
+are fewer than the sum, so a week cannot be summed up from its days.
+
+ALL is the account's phones merged; where any number is served it is a number of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import StrEnum
+from functools import lru_cache, partial
+from itertools import groupby
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from harvester.core.model import ALL
+from harvester.core.period import Calendar, Period
+from harvester.simulator.traffic import NOTHING, day_tally, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from harvester.simulator.traffic import Tally
+
+Number = int | float
+Figures = dict[str, dict[int, Number]]
+"""Metric -> epoch second of the period's start -> number; metrics and epochs in the server's order."""
+
+
+class Beyond(StrEnum):
+    """What the server says of days that it has no data for."""
+
+    ZERO = "zero"
+    ABSENT = "absent"
+    REFUSED = "refused"  # the whole request, with a 400
+
+
+class CutKey(StrEnum):
+    """The key of a week or month that the range begins within."""
+
+    BUCKET = "bucket"  # the midnight of the bucket's first day, which lies before the range
+    RANGE = "range"  # the midnight of the range's first day
+
+
+def _ratio(part: int, whole: int, digits: int = 4) -> Number:
+    return round(part / whole, digits) if whole else 0
+
+
+FORMULAS: dict[str, dict[str, Callable[[Tally], Number]]] = {
+    "performance": {
+        "calls": lambda t: t.calls,
+        "js_errors": lambda t: t.js_errors,
+        "js_errors_per_call": lambda t: _ratio(t.js_errors, t.calls),
+        "fetch_errors": lambda t: t.fetch_errors,
+        "fetch_errors_per_call": lambda t: _ratio(t.fetch_errors, t.calls),
+        "average_page_load": lambda t: _ratio(t.load_ms, 1000 * t.calls, 3),
+    },
+    "volume": {
+        "calls": lambda t: t.calls,
+        "call_minutes": lambda t: t.call_tenths / 10,
+        "transfers": lambda t: t.transfers,
+        "transfer_minutes": lambda t: t.transfer_tenths / 10,
+    },
+    "events": {
+        "calls": lambda t: t.calls,
+        "log_events": lambda t: t.log_events,
+        "loops_per_call": lambda t: _ratio(t.loops, t.calls),
+        "form_items": lambda t: t.form_items,
+        "loops": lambda t: t.loops,
+        "average_form_items": lambda t: _ratio(t.form_items, t.calls),
+    },
+    "profile": {
+        "calls": lambda t: t.calls,
+        "callers": lambda t: t.callers,
+    },
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """One account's numbers, and the zone in which their days begin.
+
+    `given` replaces the drawn traffic: these days, for every phone, and no traffic on any other.
+    """
+
+    seed: int = 0
+    calendar: Calendar = field(default_factory=lambda: Calendar(ZoneInfo("America/New_York")))
+    phones: tuple[str, ...] | None = None  # None: any number is served
+    given: Mapping[date, Tally] | None = None
+    first_day: date | None = None
+    before: Beyond = Beyond.ZERO  # days before first_day
+    future: Beyond = Beyond.ZERO  # days after today
+    late_days: int = 0
+    cut_key: CutKey = CutKey.BUCKET
+
+    def serves(self, phone: str) -> bool:
+        """Whether the account owns this number."""
+        return self.phones is None or phone == ALL or phone in self.phones
+
+    def figure(self, resource: str, metric: str, phone: str, day: date) -> Number:
+        """One day's figure once it is settled."""
+        return plain(FORMULAS[resource][metric](self.tally(phone, day)))
+
+    def tally(self, phone: str, day: date) -> Tally:
+        """One day's settled counts."""
+        if self.first_day is not None and day < self.first_day:
+            return NOTHING
+        if self.given is not None:
+            return self.given.get(day, NOTHING)
+        return _year(self.seed, self._parts(phone), day.year)[day.timetuple().tm_yday - 1]
+
+    def tally_at(self, phone: str, day: date, now: float) -> Tally:
+        """One day's counts as the server tells them at `now` (epoch seconds of its own clock)."""
+        settled = self.tally(phone, day)
+        age = (self.calendar.local_date(now) - day).days
+        if age < 0:
+            return NOTHING
+        calls = settled.calls - max(0, self.late_days + 1 - age if self.late_days else 0)
+        if age == 0:
+            begin, end = (self.calendar.midnight(day + timedelta(days=ahead)) for ahead in (0, 1))
+            gone = min(1.0, max(0.0, (now - begin) / (end - begin)))
+            calls = min(calls, int(settled.calls * (gone * gone * (3 - 2 * gone))))  # few call at night
+        return settled.of_calls(calls)
+
+    def truth(
+        self, resource: str, phone: str, period: Period, first: date, last: date, now: float | None = None
+    ) -> Figures:
+        """What the server says of a range, both days inclusive.
+
+        Args:
+            resource: one of FORMULAS.
+            phone: a number, or ALL.
+            period: the length of each bucket.
+            first: the range's first day.
+            last: its last day.
+            now: epoch second of the server's clock; None when everything is settled.
+        """
+        buckets = [(key, merged(tallies)) for key, tallies in self._buckets(phone, period, first, last, now)]
+        return {
+            metric: {key: plain(formula(tally)) for key, tally in buckets}
+            for metric, formula in FORMULAS[resource].items()
+        }
+
+    def _buckets(
+        self, phone: str, period: Period, first: date, last: date, now: float | None
+    ) -> Iterator[tuple[int, list[Tally]]]:
+        today = date.max if now is None else self.calendar.local_date(now)
+        settled = today - timedelta(days=self.late_days + 1)
+        days = _days(self.calendar, *self._within(first, last, today))
+        for bucket, members in groupby(days, partial(self.calendar.floor, period)):
+            yield (
+                self._key(bucket, first),
+                [
+                    self.tally(phone, day) if now is None or day <= settled else self.tally_at(phone, day, now)
+                    for day in members
+                ],
+            )
+
+    def _within(self, first: date, last: date, today: date) -> tuple[date, date]:
+        if self.first_day is not None and self.before is not Beyond.ZERO:
+            first = max(first, self.first_day)
+        if self.future is not Beyond.ZERO:
+            last = min(last, today)
+        return first, last
+
+    def _key(self, bucket: date, first: date) -> int:
+        return self.calendar.midnight(max(bucket, first) if self.cut_key is CutKey.RANGE else bucket)
+
+    def _parts(self, phone: str) -> tuple[str, ...]:
+        return self.phones if phone == ALL and self.phones else (phone,)
+
+
+def plain(value: Number) -> Number:
+    """A whole number as an int: PHP prints no fraction that is zero."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@lru_cache(maxsize=256)
+def _days(calendar: Calendar, first: date, last: date) -> tuple[date, ...]:
+    """The days of a range, without those that the zone skips; most answers are of the same few ranges."""
+    return tuple(calendar.starts(Period.DAY, first, last))
+
+
+@lru_cache(maxsize=512)
+def _year(seed: int, phones: tuple[str, ...], year: int) -> tuple[Tally, ...]:
+    """Each day's tally of these phones together, over one year."""
+    days = range(date(year, 1, 1).toordinal(), date(year, 12, 31).toordinal() + 1)
+    return tuple(merged([day_tally(seed, phone, day) for phone in phones]) for day in days)
