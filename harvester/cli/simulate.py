@@ -1,0 +1,177 @@
+"""`harvester simulate`: the VoiceTrends simulator in the foreground."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from zoneinfo import ZoneInfo
+
+    from harvester.simulator.api import SimulatedApi
+    from harvester.simulator.faults import Faults
+    from harvester.simulator.request import Exchange, Reply
+
+    Observer = Callable[[Exchange, Reply], None]
+
+_DEFAULT_PASSWORD = "demo"  # noqa: S105 - it opens a simulation
+_JOURNAL = 10_000  # visits kept: the command may run for weeks
+
+_SNIPPET = """\
+# To point a configuration at it:
+[api]
+base_url = "{url}"
+
+[quota]
+limit = {limit}
+window = {window}
+
+[defaults]
+timezone = "{timezone}"
+week_start = "{week_start}"
+
+[accounts.main]
+tool = "{tool}"
+login = "{login}"
+password = "{password}"
+phones = [{phones}]
+start = 2024-01-01
+"""
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8151, show_default=True, help="0: a free one.")
+@click.option("--limit", type=click.IntRange(1), default=150, show_default=True, help="Requests per window.")
+@click.option("--window", type=click.IntRange(1), default=900, show_default=True, help="Its length in seconds.")
+@click.option("--neighbour", type=click.IntRange(0), default=0, help="Requests per window that somebody else spends.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed is another world.")
+@click.option("--phones", multiple=True, metavar="NUMBER", help="Serve only this number (repeatable) and ALL.")
+@click.option("--timezone", default="America/New_York", show_default=True, help="Where days begin.")
+@click.option("--week-start", type=click.Choice(["sunday", "monday"]), default="sunday", show_default=True)
+@click.option("--late-days", type=click.IntRange(0), default=0, help="Days after its end until a day is settled.")
+@click.option("--max-days", type=click.IntRange(1), help="Refuse wider ranges.")
+@click.option("--clock-offset", type=float, default=0.0, help="Seconds by which the server's clock is ahead.")
+@click.option("--latency", type=click.FloatRange(0), default=0.0, help="Seconds that an exchange takes.")
+@click.option("--fault", "faults", multiple=True, metavar="KIND=PROBABILITY", help="For example cut=0.05; repeatable.")
+@click.option("--tool", type=click.Choice(["dev", "insight", "fuseplus"]), default="fuseplus", show_default=True)
+@click.option("--login", default="demo@example.com", show_default=True)
+@click.option("--password", default=_DEFAULT_PASSWORD, envvar="HARVESTER_SIMULATE_PASSWORD", show_envvar=True)
+@click.option("-v", "--verbose", is_flag=True, help="A line for every request.")
+def simulate(
+    *,
+    port: int,
+    limit: int,
+    window: int,
+    neighbour: int,
+    seed: int,
+    phones: tuple[str, ...],
+    timezone: str,
+    week_start: str,
+    late_days: int,
+    max_days: int | None,
+    clock_offset: float,
+    latency: float,
+    faults: tuple[str, ...],
+    tool: str,
+    login: str,
+    password: str,
+    verbose: bool,
+) -> None:
+    """Play the VoiceTrends API on a loopback port, until Ctrl-C or SIGTERM.
+
+    Prints the base URL. What it tells is a function of seed, number and day, so every run tells the same.
+    """
+    import asyncio  # noqa: PLC0415 - imports wait until the command runs: --help is instant
+
+    from harvester.core.period import Calendar, WeekStart  # noqa: PLC0415 - as above
+    from harvester.simulator.api import SimulatedApi  # noqa: PLC0415 - as above
+    from harvester.simulator.options import Account, Options  # noqa: PLC0415 - as above
+    from harvester.simulator.world import World  # noqa: PLC0415 - as above
+
+    calendar = Calendar(_zone(timezone), WeekStart(week_start))
+    world = World(seed=seed, calendar=calendar, phones=phones or None, late_days=late_days)
+    options = Options(
+        seed=seed,
+        limit=limit,
+        window=window,
+        neighbour=neighbour,
+        clock_offset=clock_offset,
+        latency=latency,
+        max_days=max_days,
+        faults=_parse_faults(faults),
+        methods=frozenset({"GET", "POST"}),
+        journal_size=_JOURNAL,
+    )
+    api = SimulatedApi([Account(tool=tool, login=login, password=password, world=world)], options)
+    try:
+        asyncio.run(_serve(api, port, _show if verbose else None))
+    except OSError as error:
+        raise click.UsageError(f"Cannot listen on port {port}: {error.strerror or error}") from error
+
+
+async def _serve(api: SimulatedApi, port: int, observer: Observer | None) -> None:
+    import asyncio  # noqa: PLC0415 - as above
+    import signal  # noqa: PLC0415 - as above
+
+    from harvester.simulator.server import SimulatorServer  # noqa: PLC0415 - as above
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with SimulatorServer(api, port=port, observer=observer) as server:
+        click.echo(_snippet(api, server.url), err=True)
+        click.echo(server.url)  # last: whoever waits for this line may signal at once
+        await stop.wait()
+    click.echo(f"{api.total} requests answered.", err=True)
+
+
+def _snippet(api: SimulatedApi, url: str) -> str:
+    account = next(iter(api.accounts.values()))
+    calendar = account.world.calendar
+    return _SNIPPET.format(
+        url=url,
+        limit=api.options.limit,
+        window=api.options.window,
+        timezone=calendar.zone.key,
+        week_start=calendar.week_start.value,
+        tool=account.tool,
+        login=account.login,
+        # One that was chosen may be used elsewhere, too: it is not shown.
+        password=_DEFAULT_PASSWORD if account.password == _DEFAULT_PASSWORD else "...",
+        phones=", ".join(f'"{phone}"' for phone in ("ALL", *(account.world.phones or ("8005551234",)))),
+    )
+
+
+def _show(exchange: Exchange, reply: Reply) -> None:
+    fault = f" ({exchange.fault.value})" if exchange.fault else ""
+    click.echo(f"{exchange.request.method} {exchange.request.path} {reply.status or 'closed'}{fault}", err=True)
+
+
+def _zone(name: str) -> ZoneInfo:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - as above
+
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise click.BadParameter(f"there is no zone {name!r}", param_hint="--timezone") from error
+
+
+def _parse_faults(texts: tuple[str, ...]) -> Faults:
+    from harvester.simulator.faults import KINDS, Faults  # noqa: PLC0415 - as above
+
+    odds: dict[str, float] = {}
+    for text in texts:
+        name, _, share = text.partition("=")
+        kind = name.replace("-", "_")
+        if kind not in KINDS:
+            raise click.BadParameter(f"unknown kind {name!r}; there are {', '.join(KINDS)}", param_hint="--fault")
+        try:
+            odds[kind] = float(share)
+        except ValueError as error:
+            raise click.BadParameter(f"{text!r} is not KIND=PROBABILITY", param_hint="--fault") from error
+    try:
+        return Faults(**odds)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--fault") from error
