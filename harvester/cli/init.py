@@ -1,0 +1,52 @@
+"""`harvester init`: a commented configuration to begin with."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+from harvester.errors import UsageError
+
+_TEMPLATE = "config.example.toml"
+_OWNER_ONLY = 0o600  # it is going to name a command to run, or hold a password
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), default="config.toml")
+def init(file: Path) -> None:
+    """Write a commented configuration to FILE (./config.toml), never over an existing one."""
+    content = template()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+    except FileExistsError:
+        raise UsageError(f"{file} is there already, and is left as it is: give another name") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be written: {_reason(error)}") from None
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(content)
+    except OSError as error:
+        file.unlink(missing_ok=True)  # half a file would be in the way of the next try
+        raise UsageError(f"{file} cannot be written: {_reason(error)}") from None
+    click.echo(f"Wrote {file}. Fill in [accounts.main], then: harvester{_option(file)} check --online")
+
+
+def template() -> bytes:
+    """The example configuration: inside an installed package, beside the package in a checkout."""
+    package = files("harvester")
+    inside = package / _TEMPLATE
+    if inside.is_file():
+        return inside.read_bytes()
+    return (Path(str(package)).parent / _TEMPLATE).read_bytes()
+
+
+def _option(file: Path) -> str:
+    return "" if file == Path("config.toml") else f" --config {file}"
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or "no file can have this name"

@@ -1,0 +1,144 @@
+"""Values with the place they were written at: what files and environment are turned into before they are merged.
+
+A path is a tuple of keys, ("accounts", "main", "api", "timeout"). Only known keys come through; whatever else was
+written is reported here, with the nearest known key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+from harvester.config import checks
+from harvester.config.settings import Account, Api, Daemon, Database, Log, Quota
+from harvester.config.wording import hint, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+Keys = tuple[str, ...]
+Table = dict[str, "Entry"]  # the values of one table, without its sub-tables
+Tree = dict[str, "Tree | None"]  # a key's own keys; None: a value stands there
+
+ANY: Final = "*"  # in a Tree: a name of the user's choice
+SECRETS: Final = ("password", "password_file", "password_command")
+LISTS: Final = frozenset({"phones", "resources", "periods", "allowed_hosts", "password_command"})
+
+
+def _keys_of(section: type, *more: str) -> Tree:
+    return dict.fromkeys([*(item.name for item in fields(section)), *more])
+
+
+_API: Final = _keys_of(Api)
+_QUOTA: Final = _keys_of(Quota)
+ACCOUNT: Final[Tree] = _keys_of(Account, "phones_file", *SECRETS) | {"api": _API, "quota": _QUOTA}
+del ACCOUNT["name"]  # the table's own name
+KNOWN: Final[Tree] = {
+    "database": _keys_of(Database, *SECRETS),
+    "api": _API,
+    "quota": _QUOTA,
+    "daemon": _keys_of(Daemon),
+    "log": _keys_of(Log),
+    "defaults": ACCOUNT,
+    "accounts": {ANY: ACCOUNT},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One value as it was written."""
+
+    value: object
+    place: str  # for messages: "config.toml:12: api.timeout", or a variable's name
+    base: Path  # what a relative path is relative to
+    file: Path | None = None  # None: the environment
+
+
+@dataclass(slots=True)
+class Layer:
+    """What one source says: its values, and the accounts that it names, each with its place."""
+
+    entries: dict[Keys, Entry]
+    accounts: dict[str, str]
+
+    @staticmethod
+    def empty() -> Layer:
+        """A layer that says nothing."""
+        return Layer({}, {})
+
+
+def dotted(keys: Keys) -> str:
+    """A path of keys as TOML writes it."""
+    return ".".join(keys)
+
+
+def tables(entries: Mapping[Keys, Entry]) -> dict[Keys, Table]:
+    """The values sorted by the table in which they stand."""
+    found: dict[Keys, Table] = {}
+    for keys, entry in entries.items():
+        found.setdefault(keys[:-1], {})[keys[-1]] = entry
+    return found
+
+
+def leaves(tree: Tree, prefix: Keys = ()) -> Iterator[Keys]:
+    """Every path at which a value may stand."""
+    for key, below in tree.items():
+        if below is None:
+            yield (*prefix, key)
+        else:
+            yield from leaves(below, (*prefix, key))
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Takes a table apart into a layer."""
+
+    layer: Layer
+    problems: list[str]
+    place: Callable[[Keys], str]
+    entry: Callable[[object, str], Entry]
+
+    def table(self, values: Mapping[str, object], tree: Tree, prefix: Keys = ()) -> None:
+        """One table and those below it. `prefix` is where it stands in the whole configuration."""
+        for key, value in values.items():
+            self._key((*prefix, key), value, tree)
+
+    def account(self, name: str, values: Mapping[str, object]) -> None:
+        """One account's table."""
+        place = self.place(("accounts", name))
+        try:
+            checks.account_name(name)
+        except ValueError as error:
+            self.problems.append(f"{place}: {error}")
+            return
+        self.layer.accounts[name] = place
+        self.table(values, ACCOUNT, ("accounts", name))
+
+    def _key(self, keys: Keys, value: object, tree: Tree) -> None:
+        key = keys[-1]
+        if key not in tree and ANY not in tree:
+            self.problems.append(f"{self.place(keys)}: {_unknown(keys, tree)}")
+            return
+        below = tree.get(key, tree.get(ANY))
+        if below is None:
+            if isinstance(value, dict):
+                self.problems.append(f"{self.place(keys)}: must be a value, not a table")
+            else:
+                self.layer.entries[keys] = self.entry(value, self.place(keys))
+        elif not isinstance(value, dict):
+            self.problems.append(f"{self.place(keys)}: must be a table: [{dotted(keys)}]")
+        elif key in tree:
+            self.table(value, below, keys)
+        else:
+            self.account(key, value)
+
+
+def _unknown(keys: Keys, tree: Tree) -> str:
+    key = keys[-1]
+    close = hint(key, tree)
+    if not close:
+        homes = [dotted(path[:-1]) for path in leaves(KNOWN) if path[-1] == key and ANY not in path]
+        close = f"; it belongs into [{homes[-1]}]" if homes else ""
+    what = "table" if len(keys) == 1 else "key"
+    return f"unknown {what} {shown(key)}{close or '; known here: ' + ', '.join(tree)}"
