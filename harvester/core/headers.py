@@ -4,14 +4,14 @@ Headers come from a server that is only half documented, through proxies. So eac
 makes no sense counts as absent: a wrong number is worse than none. What "makes sense" needs is stated here:
 
 - A count is a plain decimal integer of at most nine digits.
-- X-RateLimit-Reset is an epoch second. The same moment in milliseconds is read as such; so is a number of seconds
-  from now ("900"), where the answer has a Date to count from; it is then known to a second only, so it is rounded
-  to the second that leaves the wait safe.
+- X-RateLimit-Reset is an epoch second between 2000 and 2100; the same moment in milliseconds is read as such. A small
+  number ("900") counts as absent.
 - Retry-After is whole seconds or an HTTP date (RFC 9110, 10.2.3), and at most a day: nobody means more.
 - Date is an HTTP date between 2000 and 2100.
 
-Rejected: falling back to the host's clock where Date is lacking. It may be hours off, and a relative Reset made
-absolute with it would end up in the window's arithmetic as if the server had said it.
+Rejected: reading a small Reset as seconds from now. It is known to two seconds at best, so one window would seem to
+end at several moments, and where it is the window's length, always the same, every answer would seem to begin a
+window. The configured windows on the server's own Date do better.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def read_facts(headers: Mapping[str, str]) -> Facts:
     return Facts(
         limit=parse_count(headers.get("x-ratelimit-limit")),
         remaining=parse_count(headers.get("x-ratelimit-remaining")),
-        reset=parse_reset(headers.get("x-ratelimit-reset"), date),
+        reset=parse_reset(headers.get("x-ratelimit-reset")),
         date=date,
         retry_after=parse_retry_after(headers.get("retry-after"), date),
     )
@@ -61,17 +61,13 @@ def parse_count(text: str | None) -> int | None:
     return number if number is not None and number < 10**_MOST_DIGITS else None
 
 
-def parse_reset(text: str | None, date: int | None) -> int | None:
-    """The server's epoch second at which a window ends; `date` is that of the same answer."""
+def parse_reset(text: str | None) -> int | None:
+    """The server's epoch second at which a window ends."""
     number = _digits(text)
     if number is None:
         return None
     if number >= _EARLIEST * 1000:  # milliseconds
         number = -(-number // 1000)
-    elif number < _EARLIEST:  # seconds from now
-        if date is None or number > LONGEST_RETRY_AFTER:
-            return None
-        number += date + 1
     return number if _EARLIEST <= number < _LATEST else None
 
 

@@ -1,0 +1,333 @@
+"""The state machine of one account's window; the theory is in the package's own docstring.
+
+A window's end is in one of three states:
+
+    GUESSED --an answer names it--> TOLD --roll--> ASSUMED (one window later) --an answer names it--> TOLD
+
+GUESSED is where a process begins that has no record: windows by configuration, on the best clock there is. It stays
+there for ever with a server that sends no Reset. A TOLD window is followed at once when an answer names a later one;
+where an answer to a request of this very window names an earlier one, we had rolled too early, or the server's clock
+was stepped back: see `_contradicted`.
+"""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from harvester.core.model import QuotaRecord
+from harvester.core.quota.margin import Margin
+from harvester.core.quota.offset import ServerClock
+from harvester.core.quota.parts import Block, Denied, Granted, Snapshot, Standing, Token, Unstored, Window
+
+if TYPE_CHECKING:
+    from harvester.core.headers import Facts
+
+BLOCK = 10  # requests that one record covers at most: what a crash may waste
+LINGER = 5.0  # seconds; a request given up so shortly before a roll may be counted after it
+SLACK = 1.0  # seconds by which the host's clock may have moved between two processes
+KEPT = 4  # last requests of a window that may be kept to look for the tick of the server's clock
+FINE = 0.01  # share of a window; a doubt about the server's clock below it is not worth looking for the tick
+
+_SOON = 1.0  # seconds after a roll in which a 429 tells that it was early
+_LONGEST_AHEAD = 3600  # seconds; a Reset farther ahead than this, and than four windows, is nonsense
+
+
+class Quota:
+    """One account's window.
+
+    Args:
+        limit: requests per window, until the server names another number.
+        window: seconds, until the server names other ends.
+        reserve: requests per window that are left to others. One request a window is sent even where the server's
+            limit leaves none, or it would never show that the limit rose.
+        now: monotonic seconds.
+        host: the host's epoch seconds at the same moment.
+    """
+
+    def __init__(self, *, limit: int, window: float, reserve: int, now: float, host: float) -> None:
+        self.limit = limit
+        self.length = window
+        self.reserve = reserve
+        self.clock = ServerClock(low=host - now, high=host - now, at=now)
+        self.margin = Margin(window)
+        self._window = Window(self._end_after(host), Standing.GUESSED, now)
+        self._previous: Window | None = None
+        self._flight: set[Token] = set()
+        self._lost: list[float] = []  # monotonic moments
+        self._hold = -math.inf  # monotonic: the server asked for silence until then
+        self._stored = 0  # requests that the last record covers and that were not granted yet
+        self._on_record: int | None = None  # what a restart would believe to be left; None: something else altogether
+        self._aim: float | None = None  # monotonic: when the server's second is expected to change
+        self._recorded: int | None = None  # end of the window that a record spoke of, until an answer names one
+
+    # What may be sent
+
+    def acquire(self, now: float, waiting: int = 1) -> Granted | Denied | Unstored:
+        """Ask for one request; `waiting` is how many want one now, this one included."""
+        self._roll(now)
+        window, left = self._window, self._left()
+        if left <= 0 and self._on_record != 0:  # a process started later must not ask again
+            return Unstored(Block(0, window, window.end))
+        until = self._closed_until(now, left, waiting)
+        if until is not None:
+            return Denied(until)
+        if self._stored <= 0:
+            return Unstored(Block(min(BLOCK, left), window, window.end))
+        self._stored -= 1
+        window.spent += 1
+        token = Token(now, window)
+        self._flight.add(token)
+        self._aim = None
+        return Granted(token)
+
+    def snapshot(self, now: float) -> Snapshot:
+        """What to show."""
+        self._roll(now)
+        return Snapshot(self.limit, max(0, self._left()), self._window.end)
+
+    def earliest_sent(self, token: Token) -> int:
+        """The server's epoch second at which the token's request left, at the earliest that it can have been."""
+        return math.floor(self.clock.bounds(token.sent)[0])
+
+    def _closed_until(self, now: float, left: int, waiting: int) -> float | None:
+        window = self._window
+        if left <= 0:
+            return self._opens()
+        if now < self._hold:
+            return self._hold
+        if not window.known and any(token.window is window for token in self._flight):
+            return self._opens()  # one goes first
+        return self._tick_to_aim_at(now, left, waiting)
+
+    def _left(self) -> int:
+        left = max(1, self.limit - self.reserve) - self._window.spent
+        if self._window.remaining is not None:
+            left = min(left, self._window.remaining - len(self._flight))
+        return left
+
+    def _opens(self) -> float:
+        """The monotonic moment at which this window has surely ended."""
+        end = self.clock.surely(self._window.end) + self.margin.seconds
+        return max(end, self._window.not_before, self._hold)
+
+    def _tick_to_aim_at(self, now: float, left: int, waiting: int) -> float | None:
+        """The moment for which to keep one of the window's last requests; None to send it now.
+
+        A burst right after a roll may see one Date only, which leaves up to a second of doubt about the next roll. A
+        request whose Date is made at the middle of that doubt halves it. It is kept only where somebody has to wait
+        for the roll anyway, so nothing ends later for it, and only where a second matters.
+        """
+        window = self._window
+        if window.standing is not Standing.TOLD or left > KEPT or waiting <= left or not self.clock.heard:
+            return None
+        give_up = self.clock.perhaps(window.end) - 1
+        if now >= give_up or self.clock.doubt(now) <= FINE * self.length:
+            return None
+        if self._flight:
+            return give_up  # their answers come first
+        if self._aim is not None and now >= self._aim:
+            return None
+        self._aim = self._aim or self.clock.next_tick(now)
+        return min(self._aim, give_up)
+
+    # What became of it
+
+    def unused(self, token: Token) -> None:
+        """Nothing was sent, for certain."""
+        self._flight.discard(token)
+        self._window.spent -= 1
+        if token.window is self._window:
+            self._stored += 1
+
+    def lost(self, token: Token, now: float) -> None:
+        """It was sent, or may have been, and no answer came."""
+        self._flight.discard(token)
+        self._lost.append(now)
+        if self._window.remaining is not None:
+            self._window.remaining -= 1
+
+    def observe(self, token: Token, now: float, status: int, facts: Facts) -> None:
+        """Its answer's headers came."""
+        self._flight.discard(token)
+        reset = self._hear(token, now, facts)
+        if not self._place(token, now, reset, status):
+            return  # counted in a window that is over for us
+        window = self._window
+        self.limit = facts.limit or self.limit
+        if facts.remaining is not None and (window.remaining is None or facts.remaining < window.remaining):
+            window.remaining = facts.remaining
+        if self._recorded is not None and reset is not None:
+            if reset != self._recorded and facts.remaining is not None:
+                # Whatever the server has counted in this window, an earlier process may have sent.
+                window.spent = max(window.spent, self.limit - facts.remaining)
+            self._recorded = None
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            self._emptied(token, now, facts.retry_after)
+        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE) and facts.retry_after is not None:
+            self._hold = max(self._hold, now + facts.retry_after)
+
+    def _hear(self, token: Token, now: float, facts: Facts) -> int | None:
+        """Set the clock by an answer; returns its Reset if it makes sense beside the clock."""
+        reset = facts.reset
+        if facts.date is not None:
+            self.clock = self.clock.dated(facts.date, token.sent, now)
+            # The request was counted while it was under way. A Reset before that is no end of its window.
+            counted = facts.date - (now - token.sent)
+            if reset is not None and not counted - self.margin.most < reset <= facts.date + self._longest():
+                reset = None
+        elif reset is not None:
+            begun = max((w.end for w in self._told() if w.end < reset), default=None)
+            if begun is None and not self.clock.heard:
+                begun = reset - math.ceil(self.length)
+            if begun is not None and reset >= self._window.end:
+                self.clock = self.clock.within(begun, reset, token.sent, now)
+        return reset
+
+    def _longest(self) -> float:
+        return max(4 * self.length, _LONGEST_AHEAD)
+
+    def _told(self) -> list[Window]:
+        return [w for w in (self._window, self._previous) if w is not None and w.standing is Standing.TOLD]
+
+    def _place(self, token: Token, now: float, reset: int | None, status: int) -> bool:
+        """Find the window in which a request was counted; returns whether that is the one we are in now."""
+        window = self._window
+        fresh = token.window is window
+        if reset is None:
+            if fresh and status < HTTPStatus.INTERNAL_SERVER_ERROR:  # a failing proxy knows no windows
+                window.nameless += 1
+            return fresh
+        if window.standing is Standing.GUESSED or reset == window.end:
+            self._name(reset)
+        elif reset > window.end:
+            self._enter(Window(reset, Standing.TOLD, now, spent=1), now)
+        elif fresh:
+            return self._contradicted(token, now, reset)
+        else:
+            window.spent -= 1
+            return False
+        return True
+
+    def _contradicted(self, token: Token, now: float, reset: int) -> bool:
+        """A request granted in this window was counted in one that ends earlier; returns as `_place`."""
+        window, previous = self._window, self._previous
+        if (
+            previous is None or previous.standing is Standing.GUESSED or reset > previous.end
+        ):  # the window is shorter than we assumed
+            self._name(reset)
+            return True
+        if reset < previous.end:  # the server's clock was stepped back
+            self._enter(Window(reset, Standing.TOLD, now, spent=1), now)
+            return True
+        if token.sent >= self.clock.surely(reset) + self.margin.seconds:
+            self.margin.grow()  # by its Date the server had rolled
+        pause = max(self.margin.seconds, self.margin.first)
+        if window.standing is Standing.TOLD:  # some of the server's machines have rolled, some have not
+            window.spent -= 1
+            window.standing = Standing.ASSUMED
+            self._hold = max(self._hold, now + pause, self.clock.surely(reset) + self.margin.seconds)
+            return False
+        previous.spent += window.spent  # some are in there already: rather one too many
+        previous.not_before = now + pause
+        previous.standing = Standing.TOLD
+        for other in self._flight:
+            other.window = previous
+        self._window, self._previous = previous, None
+        self._stored, self._on_record = 0, None
+        return True
+
+    def _emptied(self, token: Token, now: float, retry_after: int | None) -> None:
+        """A 429: nothing more in this window."""
+        window = self._window
+        window.remaining = 0
+        if token.window is window and token.sent - window.entered < _SOON and self._previous is not None:
+            self.margin.grow()
+        if window.standing is Standing.GUESSED and retry_after is not None:  # better than our guess
+            window.end = math.ceil(self.clock.bounds(now + retry_after)[1])
+            self._on_record = None
+
+    def _name(self, end: int) -> None:
+        """The server says when this window ends."""
+        if end != self._window.end:
+            self._window.end = end
+            self._stored, self._on_record = 0, None
+        self._window.standing = Standing.TOLD
+
+    # From window to window
+
+    def _roll(self, now: float) -> None:
+        """Leave a window that has surely ended."""
+        window = self._window
+        if now < max(self.clock.surely(window.end) + self.margin.seconds, window.not_before):
+            return
+        earliest, latest = self.clock.bounds(now)
+        if window.standing is Standing.GUESSED:
+            # Nobody will tell us if it is an earlier one, so believe in the latest: the sum over both stays in bounds.
+            end = max(window.end + 1, self._end_after(latest, window.end))
+            standing = Standing.GUESSED
+        else:
+            end = max(window.end + 1, self._end_after(earliest - self.margin.seconds, window.end))
+            standing = Standing.ASSUMED
+        self.margin.rolled()
+        self._enter(Window(end, standing, now), now)
+
+    def _end_after(self, reading: float, origin: int = 0) -> int:
+        """The first end after a reading of the server's clock, counted in whole windows from an earlier one."""
+        return math.ceil(origin + self.length * (math.floor((reading - origin) / self.length) + 1))
+
+    def _enter(self, window: Window, now: float) -> None:
+        self._lost = [moment for moment in self._lost if now - moment < LINGER]
+        window.spent += len(self._flight) + len(self._lost)
+        self._previous, self._window = self._window, window
+        self._stored, self._on_record, self._aim = 0, None, None
+
+    # Over restarts
+
+    def record(self, block: Block, now: float, host: float) -> QuotaRecord:
+        """What to write down before `block` is spent; `host` is the host's epoch seconds now."""
+        window, earliest = self._window, self.clock.bounds(now)[0]
+        size = block.size if block.window is window else 0
+        remaining = None if window.remaining is None else window.remaining - len(self._flight) - size
+        resets_at = window.end
+        if self._left() <= size and self._hold > self.clock.surely(window.end):
+            resets_at = math.ceil(self.clock.bounds(self._hold)[1])
+        return QuotaRecord(
+            limit=self.limit,
+            spent=window.spent + size,
+            remaining=None if remaining is None else max(0, remaining),
+            resets_at=resets_at,
+            server_ahead=earliest - host,
+            recorded_at=host,
+        )
+
+    def stored(self, block: Block) -> None:
+        """The record of this block is safe."""
+        if block.window is self._window and block.end == self._window.end:
+            self._stored = block.size  # the record knows of no earlier block
+            self._on_record = max(0, self._left() - block.size)
+
+    def closing(self) -> Block:
+        """What to write down last: the unspent rest of the last block is given back."""
+        return Block(0, self._window, self._window.end)
+
+    def restore(self, record: QuotaRecord, now: float, host: float) -> None:
+        """Begin with what an earlier process wrote down; call it first.
+
+        The clocks between two processes are the host's, so they only say whether the recorded window is over. If they
+        are wrong, the first answer tells: one that names the recorded window leads back to it.
+        """
+        self.limit = max(1, record.limit)
+        end = record.resets_at
+        if end is None:
+            end = math.ceil(record.recorded_at + record.server_ahead + self.length)
+        # A host clock that was stepped back must not make us wait for longer than the writer would have waited.
+        wait = end - host - record.server_ahead + SLACK
+        longest = end - record.recorded_at - record.server_ahead + SLACK
+        wait = min(wait, longest, self._longest())
+        self.clock = ServerClock(low=end - now - wait, high=end - now - wait + 2 * SLACK, at=now)
+        self._window = Window(end, Standing.ASSUMED, now, record.spent, record.remaining)
+        self._recorded = end
+        if self._left() <= 0:
+            self._on_record = 0

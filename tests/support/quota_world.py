@@ -1,0 +1,143 @@
+"""Drives a Quota against a WindowServer by a list of coming events, without an event loop: exact, and fast.
+
+Time here is the true time, which is also the client's monotonic clock; `host` is what the client's machine believes
+to be the time of day.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+from harvester.core.headers import read_facts
+from harvester.core.quota import Denied, Granted, Quota, Unstored
+from tests.support.window_server import EPOCH, WindowServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harvester.core.model import QuotaRecord
+    from harvester.core.quota import Token
+
+
+@dataclass
+class World:
+    server: WindowServer
+    random: Random = field(default_factory=lambda: Random(0))
+    reserve: int = 0
+    concurrency: int = 8
+    latency: Callable[[Random], float] = lambda random: random.uniform(0.002, 0.03)
+    lose: float = 0.0  # share of requests whose answer never comes
+    host_ahead: float = 0.0  # of the true time
+    configured_limit: int = 150
+    configured_window: float = 900
+    now: float = 0.0
+    record: QuotaRecord | None = None
+    saves: int = 0
+    granted: int = 0
+    answers: list[tuple[float, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._life = 0  # of the client: a dead one's answers are nobody's
+        self._tokens: set[Token] = set()
+        self.start()
+
+    @property
+    def host(self) -> float:
+        return EPOCH + self.now + self.host_ahead
+
+    def start(self) -> None:
+        """A client process begins."""
+        self._life += 1
+        self._tokens.clear()
+        self.quota = Quota(
+            limit=self.configured_limit,
+            window=self.configured_window,
+            reserve=self.reserve,
+            now=self.now,
+            host=self.host,
+        )
+        if self.record is not None:
+            self.quota.restore(self.record, self.now, self.host)
+
+    def crash(self, away: float) -> None:
+        """The process dies; another begins so many seconds later. What was sent arrives meanwhile."""
+        self._life += 1
+        self.sleep(away)
+        self.start()
+
+    def sleep(self, seconds: float) -> None:
+        """Time passes in which the client does nothing, while what is under way arrives."""
+        end = self.now + seconds
+        while self._events and self._events[0][0] <= end:
+            self._step()
+        self.now = end
+
+    def at(self, moment: float, what: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (moment, next(self._order), what))
+
+    def work(self, requests: int, until: float = float("inf")) -> int:
+        """Send so many requests as soon as possible; returns how many were answered 200."""
+        done = len([status for _, status in self.answers if status == 200])
+        goal = done + requests
+        while self.now < until:
+            done = len([status for _, status in self.answers if status == 200])
+            waiting = min(self.concurrency, goal - done) - len(self._tokens)
+            denied = self._send(waiting)
+            if done >= goal:
+                break
+            assert denied is None or denied > self.now, "told to wait for the past"
+            wake = min(until, denied if denied is not None else float("inf"))
+            if self._events and self._events[0][0] <= wake:
+                self._step()
+            else:
+                assert wake < float("inf"), "waits for ever"
+                self.now = wake
+        return done - (goal - requests)
+
+    def _send(self, waiting: int) -> float | None:
+        for left in range(waiting, 0, -1):
+            answer = self.quota.acquire(self.now, left)
+            if isinstance(answer, Unstored):
+                self.record = self.quota.record(answer.block, self.now, self.host)
+                self.quota.stored(answer.block)
+                self.saves += 1
+                answer = self.quota.acquire(self.now, left)
+            if isinstance(answer, Denied):
+                return answer.until
+            assert isinstance(answer, Granted), "asks to store twice"
+            self._launch(answer.token)
+        return None
+
+    def _launch(self, token: Token) -> None:
+        self.granted += 1
+        self._tokens.add(token)
+        life, lost = self._life, self.random.random() < self.lose
+        there, back = self.latency(self.random), self.latency(self.random)
+
+        def arrive() -> None:
+            status, headers = self.server.count(self.now)
+            self.at(self.now + back, lambda: answer(status, headers))
+
+        def answer(status: int, headers: dict[str, str]) -> None:
+            if life != self._life:
+                return
+            self._tokens.discard(token)
+            if lost:
+                self.quota.lost(token, self.now)
+                self.answers.append((self.now, 0))
+            else:
+                self.quota.observe(token, self.now, status, read_facts(headers))
+                self.answers.append((self.now, status))
+
+        self.at(self.now + there, arrive)
+
+    def _step(self) -> None:
+        moment, _, what = heapq.heappop(self._events)
+        self.now = max(self.now, moment)
+        what()
