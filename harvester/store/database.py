@@ -1,0 +1,212 @@
+"""The writing side of the database: claim an account, and be its only spender until it is released.
+
+All accounts of a process share one connection in one thread, and so do their locks in PostgreSQL. When the
+connection is lost, all that was claimed over it is lost with it; the next claim opens another one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select, update
+
+from harvester.errors import ConfigError
+from harvester.store import reading, schema
+from harvester.store.account import AccountStore
+from harvester.store.lock import holder_name, try_lock
+from harvester.store.migrate import read_state, refuse_unready, upgrade
+from harvester.store.names import insert_new
+from harvester.store.records import Held
+from harvester.store.session import Session
+from harvester.store.target import SqliteTarget, parse
+from harvester.store.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from sqlalchemy import Connection, Row
+
+    from harvester.store.records import AccountIdentity
+
+
+class Database:
+    """A database to harvest into. Opened with the first claim.
+
+    Args:
+        url: `sqlite:///FILE`, or what libpq takes.
+        schema: PostgreSQL's.
+        password: PostgreSQL's, if it is not in the URL or where libpq looks for it.
+        auto_migrate: bring PostgreSQL to the newest schema too, as is always done with SQLite.
+        executor: runs all SQL, one call at a time; by default a thread.
+        now: the host's epoch seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        schema: str = "public",
+        password: str | None = None,
+        *,
+        auto_migrate: bool = False,
+        executor: Executor | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._target = parse(url, schema, password)
+        self._auto_migrate = auto_migrate or isinstance(self._target, SqliteTarget)
+        self._writer = Writer(executor)
+        self._now = now
+        self._session: Session | None = None
+        self._claimed: dict[str, AccountStore] = {}
+
+    async def open(self) -> None:
+        """Connect and see that the schema fits, migrating it where that is allowed.
+
+        Raises:
+            SchemaError: it does not fit.
+            StoreError: the database cannot be used.
+        """
+        await self._writer.run(self._opened)
+
+    async def claim(self, identity: AccountIdentity) -> AccountStore | Held:
+        """Become the account's only spender, or learn who is.
+
+        Raises:
+            ConfigError: the account's days or weeks are not those of the stored rows.
+            StoreError: the database cannot be used.
+        """
+        return await self._writer.run(lambda: self._claim(identity), undo=_give_back)
+
+    async def close(self) -> None:
+        """Release all accounts, end the connection and the thread."""
+        try:
+            await self._writer.run(self._close)
+        finally:
+            self._writer.close()
+
+    def _opened(self) -> Session:
+        if self._session is not None and not self._session.lost:
+            return self._session
+        self._drop()
+        if self._auto_migrate:
+            self._migrate()
+        session = Session(self._target)
+        try:
+            with session.transaction() as connection:
+                refuse_unready(self._target, read_state(connection))
+        except BaseException:
+            session.close()
+            raise
+        self._session = session
+        return session
+
+    def _migrate(self) -> None:
+        """Only where there is something to do: the look is cheap, Alembic is not."""
+        if not isinstance(self._target, SqliteTarget) or self._target.path.exists():
+            session = Session(self._target)
+            try:
+                with session.transaction() as connection:
+                    if read_state(connection).revision == schema.HEAD:
+                        return
+            finally:
+                session.close()
+        upgrade(self._target)
+
+    def _claim(self, identity: AccountIdentity) -> AccountStore | Held:
+        session = self._opened()
+        mine = self._claimed.get(identity.name)
+        if mine is not None and not mine.released:
+            return Held("this process")
+        unlock = try_lock(session, identity.name)
+        if unlock is None:
+            return Held(_holder(session, identity.name))
+        try:
+            with session.transaction() as connection:
+                number = _enter(connection, identity)
+        except BaseException:
+            if not session.lost:
+                unlock()
+            raise
+        store = AccountStore(identity, number, session, self._writer, unlock, self._now)
+        self._claimed[identity.name] = store
+        return store
+
+    def _close(self) -> None:
+        try:
+            for store in self._claimed.values():
+                store.release_now()
+        finally:
+            self._drop()
+
+    def _drop(self) -> None:
+        session, self._session = self._session, None
+        for store in self._claimed.values():
+            store.abandon()
+        self._claimed.clear()
+        if session is not None:
+            session.close()
+
+
+def _give_back(claimed: AccountStore | Held) -> None:
+    if isinstance(claimed, AccountStore):
+        claimed.release_now()
+
+
+def _holder(session: Session, account: str) -> str:
+    table = schema.account
+    with session.transaction() as connection:
+        name = connection.scalar(select(table.c.holder).where(table.c.name == account))
+    return name or "another process"
+
+
+def _enter(connection: Connection, identity: AccountIdentity) -> int:
+    """Write the account down as configured; returns its number."""
+    table = schema.account
+    values = {
+        "base_url": identity.base_url,
+        "timezone": identity.timezone,
+        "week_start": identity.week_start.value,
+        "settle_days": identity.settle_days,
+        "start": identity.start,
+        "holder": holder_name(),
+    }
+    known = connection.execute(select(table).where(table.c.name == identity.name)).first()
+    if known is None:
+        insert_new(connection, table, [{"name": identity.name, **values}])
+        known = connection.execute(select(table).where(table.c.name == identity.name)).one()
+    else:
+        _refuse_other_days(connection, known, identity)
+        connection.execute(update(table).where(table.c.id == known.id).values(**values))
+    number: int = known.id
+    wanted = tuple(sorted(dict(identity.phones).items()))
+    if wanted != reading.identity(connection, known).phones:
+        phone = schema.phone
+        connection.execute(delete(phone).where(phone.c.account_id == number))
+        if wanted:
+            rows = [{"account_id": number, "phone": digits, "name": name} for digits, name in wanted]
+            connection.execute(insert(phone), rows)
+    return number
+
+
+def _refuse_other_days(connection: Connection, known: Row[*tuple[Any, ...]], identity: AccountIdentity) -> None:
+    changes = [
+        (setting, stored, configured)
+        for setting, stored, configured in (
+            ("timezone", known.timezone, identity.timezone),
+            ("week_start", known.week_start, identity.week_start.value),
+        )
+        if stored != configured
+    ]
+    if not changes:
+        return
+    stored_rows = select(schema.coverage.c.series_id).join(schema.series).where(schema.series.c.account_id == known.id)
+    if connection.execute(stored_rows.limit(1)).first() is None:
+        return
+    raise ConfigError(
+        *(
+            f'accounts.{identity.name}.{setting}: what is stored was harvested with "{stored}", not "{configured}": '
+            f"set it back, or give the account another name or a new database"
+            for setting, stored, configured in changes
+        )
+    )

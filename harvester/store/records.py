@@ -1,0 +1,97 @@
+"""What goes into and comes out of the store besides values: plain records, free of SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
+    from harvester.core.model import QuotaRecord, Series, Stretch, Widths
+    from harvester.core.period import WeekStart
+
+
+@dataclass(frozen=True, slots=True)
+class AccountIdentity:
+    """An account as configured. `timezone` and `week_start` give all stored days their meaning."""
+
+    name: str
+    base_url: str
+    timezone: str  # IANA name
+    week_start: WeekStart
+    settle_days: int
+    start: date | None = None  # the daemon's first day
+    phones: Sequence[tuple[str, str | None]] = ()  # number, name
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Another spender works the account."""
+
+    holder: str  # "pid 123 on host", or words for somebody unknown
+
+
+class AccountState(StrEnum):
+    """How an account fares."""
+
+    OK = "ok"
+    WAITING = "waiting"
+    PAUSED = "paused"
+
+
+class FailedRange(NamedTuple):
+    """A failed slice as stored. Both days inclusive, `failed_at` in epoch seconds."""
+
+    series: Series
+    first: date
+    last: date
+    error: str
+    failed_at: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesStatus:
+    """What is stored of one series."""
+
+    series: Series
+    first: date | None  # first and last period that has a value
+    last: date | None
+    coverage: Sequence[Stretch]
+    absent: int  # periods that the newest answer to them lacked
+    failed: Sequence[FailedRange]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStatus:
+    """What is stored of one account."""
+
+    identity: AccountIdentity
+    state: AccountState
+    reason: str
+    holder: str
+    answer: str
+    answered_at: int | None  # epoch second
+    quota: QuotaRecord | None
+    widths: Mapping[str, Widths] = field(default_factory=dict)
+    series: Sequence[SeriesStatus] = ()
+
+
+class SchemaFit(StrEnum):
+    """How a database's schema stands to what this program needs."""
+
+    HEAD = "head"
+    BEHIND = "behind"
+    NEWER = "newer"
+    EMPTY = "empty"
+    FOREIGN = "foreign"  # no schema of ours, but tables of somebody else's
+
+
+class SchemaState(NamedTuple):
+    """The schema found in a database."""
+
+    fit: SchemaFit
+    revision: str | None

@@ -1,0 +1,220 @@
+"""The tables, as this version expects them. What users query are the views above them (migrations/versions).
+
+A date is the database's own DATE: ISO text in SQLite, so a filter on a view's `local_date` is a range of the key in
+both. An instant is a whole epoch second. `value` and `absence` are keyed by the series' small number, because their
+rows are many. Series, metrics and values are never deleted.
+
+`absence` tells what the newest answer to a period lacked: with `metric_id` NO_METRIC the whole period, else a stored
+value; its `held_on` is the last local day on which an answer is known to have held that value.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+VERSIONS: Final = ("0001", "0002")  # migrations, oldest first; the last is what this program needs
+HEAD: Final = VERSIONS[-1]
+VERSION_TABLE: Final = "harvester_version"  # not Alembic's usual name: a PostgreSQL schema may be shared
+
+NO_METRIC: Final = 0
+FIRST_LEARNT_METRIC: Final = 1001  # smaller ids are for metrics that a release knows
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _column(name: str, kind: Any, *args: Any, **options: Any) -> Column[Any]:  # noqa: ANN401 - as Column's own
+    options.setdefault("nullable", False)
+    return Column(name, kind, *args, **options)
+
+
+def _account_id() -> Column[Any]:
+    return _column("account_id", Integer, ForeignKey("account.id"), primary_key=True, autoincrement=False)
+
+
+def _series_id() -> Column[Any]:
+    return _column("series_id", Integer, ForeignKey("series.id"), primary_key=True, autoincrement=False)
+
+
+def _key(name: str, kind: Any) -> Column[Any]:  # noqa: ANN401 - as Column's own
+    return _column(name, kind, primary_key=True, autoincrement=False)
+
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    _column("name", Text),
+    _column("base_url", Text),
+    _column("timezone", Text),
+    _column("week_start", Text),
+    _column("settle_days", Integer),
+    Column("start", Date),  # the configured first day
+    _column("state", Text, server_default="ok"),
+    _column("reason", Text, server_default=""),
+    _column("holder", Text, server_default=""),  # who works it; may outlive a killed holder, the lock does not
+    _column("answer", Text, server_default=""),  # what the newest contact with the API showed, in one line
+    Column("answered_at", BigInteger),
+    UniqueConstraint("name"),
+    CheckConstraint("week_start IN ('sunday', 'monday')", name="week_start"),
+    CheckConstraint("state IN ('ok', 'waiting', 'paused')", name="state"),
+    CheckConstraint("settle_days >= 0", name="settle_days"),
+)
+
+phone = Table("phone", metadata, _account_id(), _key("phone", Text), Column("name", Text), sqlite_with_rowid=False)
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    _column("account_id", Integer, ForeignKey("account.id")),
+    _column("resource", Text),
+    _column("phone", Text),
+    _column("period", Text),
+    UniqueConstraint("account_id", "resource", "phone", "period"),
+    CheckConstraint("period IN ('day', 'week', 'month')", name="period"),
+)
+
+metric = Table(
+    "metric",
+    metadata,
+    Column("id", Integer, Identity(start=FIRST_LEARNT_METRIC), primary_key=True),
+    _column("resource", Text),
+    _column("name", Text),
+    Column("unit", Text),
+    Column("additive", Boolean),
+    Column("meaning", Text),
+    UniqueConstraint("resource", "name"),
+)
+
+value = Table(
+    "value",
+    metadata,
+    _series_id(),
+    _key("day", Date),
+    _column("metric_id", Integer, ForeignKey("metric.id"), primary_key=True, autoincrement=False),
+    _column("epoch", BigInteger),
+    Column("value", Double),
+    _column("fetched_at", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+coverage = Table(
+    "coverage",
+    metadata,
+    _series_id(),
+    _key("first_day", Date),
+    _column("last_day", Date),
+    _column("asked_on", Date),
+    _column("lag", Integer),
+    CheckConstraint("first_day <= last_day", name="order"),
+    sqlite_with_rowid=False,
+)
+
+failed_slice = Table(
+    "failed_slice",
+    metadata,
+    _series_id(),
+    _key("first_day", Date),
+    _column("last_day", Date),
+    _column("error", Text),
+    _column("failed_at", BigInteger),
+    _column("attempts", Integer),
+    CheckConstraint("first_day <= last_day", name="order"),
+    sqlite_with_rowid=False,
+)
+
+absence = Table(
+    "absence",
+    metadata,
+    _series_id(),
+    _key("day", Date),
+    _key("metric_id", Integer),
+    Column("held_on", Date),
+    CheckConstraint(f"(metric_id = {NO_METRIC}) = (held_on IS NULL)", name="held_on"),
+    sqlite_with_rowid=False,
+)
+
+reject = Table(
+    "reject",
+    metadata,
+    _series_id(),
+    _key("digest", BigInteger),  # of the four texts: the same reject met again is the same row
+    _column("metric", Text),
+    _column("timestamp", Text),
+    _column("value", Text),
+    _column("reason", Text),
+    _column("seen_at", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+revision = Table(
+    "revision",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
+    _column("series_id", Integer, ForeignKey("series.id")),
+    _column("day", Date),
+    _column("metric_id", Integer, ForeignKey("metric.id")),
+    _column("epoch", BigInteger),
+    Column("old_value", Double),
+    Column("new_value", Double),
+    _column("changed_at", BigInteger),
+    Index(None, "series_id", "day"),
+)
+
+quota = Table(
+    "quota",
+    metadata,
+    _account_id(),
+    _column("limit", Integer),
+    _column("spent", Integer),
+    Column("remaining", Integer),
+    Column("resets_at", BigInteger),
+    _column("server_ahead", Double),
+    _column("recorded_at", Double),
+    sqlite_with_rowid=False,
+)
+
+auth_attempt = Table(
+    "auth_attempt",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
+    _column("account_id", Integer, ForeignKey("account.id")),
+    _column("at", Double),
+    Index(None, "account_id", "at"),
+)
+
+width = Table(
+    "width",
+    metadata,
+    _account_id(),
+    _key("resource", Text),
+    Column("accepted", Integer),
+    Column("refused", Integer),
+    Column("refused_at", BigInteger),
+    sqlite_with_rowid=False,
+)

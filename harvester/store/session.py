@@ -1,0 +1,105 @@
+"""One connection to the database, in transactions that are all or nothing.
+
+There is no pool, no ping and no second try. An advisory lock dies with its connection, so a connection that were
+replaced silently would write on without it; a session that lost its connection is lost for good.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.pool import NullPool
+
+from harvester.errors import StoreLost
+from harvester.store.target import SqliteTarget
+from harvester.store.trouble import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Connection, Engine
+
+    from harvester.store.target import Target
+
+
+class Session:
+    """A connection, held open. Used by one thread at a time.
+
+    Args:
+        target: where the database is.
+        read_only: open it without the means to write; a transaction is one unchanging view of the data.
+    """
+
+    def __init__(self, target: Target, *, read_only: bool = False) -> None:
+        self.target = target
+        self.lost = False
+        self.secret = None if isinstance(target, SqliteTarget) else target.password
+        with translated(target, self.secret):
+            self._engine = _engine(target, read_only=read_only)
+            try:
+                self._connection = self._engine.connect()
+            except BaseException:
+                self._engine.dispose()
+                raise
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is a file of SQLite's."""
+        return isinstance(self.target, SqliteTarget)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Commit at the end of the block; roll back, all of it, when the block raises.
+
+        Raises:
+            StoreLost: the connection is gone, now or since an earlier call.
+            StoreError: the database refuses.
+        """
+        if self.lost:
+            raise StoreLost(f"{self.target}: the connection was lost before")
+        try:
+            with translated(self.target, self.secret), self._connection.begin():
+                yield self._connection
+        except StoreLost:
+            self.lost = True
+            raise
+        finally:
+            if self._connection.invalidated:
+                self.lost = True
+
+    def close(self) -> None:
+        """End the connection, and with it the locks that it holds."""
+        self.lost = True
+        try:
+            with translated(self.target, self.secret):
+                self._connection.close()
+        finally:
+            self._engine.dispose()
+
+
+def placeholders(connection: Connection, statement: str) -> str:
+    """The statement, written with `?`, as this connection's driver wants it."""
+    return statement if connection.dialect.name == "sqlite" else statement.replace("?", "%s")
+
+
+def run_many(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Execute once per row, past SQLAlchemy's compiler: for many rows that is most of the cost."""
+    if rows:
+        connection.exec_driver_sql(placeholders(connection, statement), list(rows))
+
+
+def _engine(target: Target, *, read_only: bool) -> Engine:
+    url = "sqlite://" if isinstance(target, SqliteTarget) else "postgresql+psycopg://"
+    engine = create_engine(
+        url, creator=lambda: target.connect(read_only=read_only), poolclass=NullPool, hide_parameters=True
+    )
+    if isinstance(target, SqliteTarget):
+        begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,252 @@
+"""What every database must do with answers: store them whole, once, and never lose one."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harvester.core.coverage import settled
+from harvester.core.model import FailedSlice, QuotaRecord, Reject, RowCounts, Slice, Widths
+from harvester.core.period import Period
+from harvester.store.reader import Reader
+from harvester.store.records import AccountState
+from tests.support.answers import CALENDAR, JANUARY, SETTLE_DAYS, answer, at, identity, series
+from tests.support.databases import claimed, query
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from harvester.store.account import AccountStore
+
+SECOND = JANUARY + timedelta(1)
+THIRD = JANUARY + timedelta(2)
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[AccountStore]:
+    async with claimed(store_url, identity(), now=lambda: 1_704_200_000.9) as one:
+        yield one
+
+
+def calls(url: str) -> list[tuple[str, float | None]]:
+    rows = query(url, "SELECT local_date, value FROM metric_values WHERE metric = 'calls' ORDER BY epoch")
+    return [(str(day), number) for day, number in rows]
+
+
+async def test_new_values_are_stored_with_their_meaning(store: AccountStore, store_url: str) -> None:
+    counts = await store.commit([answer(JANUARY, {"calls": [5.0, None], "average_page_load": [0.25, 1e300]})], [])
+    assert counts == RowCounts(new=4)
+    rows = query(
+        store_url,
+        "SELECT account, resource, phone, period, epoch, period_start, local_date, metric, value, complete, final,"
+        " fetched_at FROM metric_values ORDER BY metric, epoch",
+    )
+    assert [row[:5] + row[7:11] for row in rows] == [
+        ("main", "performance", "8005551234", "day", 1704085200, "average_page_load", 0.25, True, True),
+        ("main", "performance", "8005551234", "day", 1704171600, "average_page_load", 1e300, True, True),
+        ("main", "performance", "8005551234", "day", 1704085200, "calls", 5.0, True, True),
+        ("main", "performance", "8005551234", "day", 1704171600, "calls", None, True, True),
+    ]
+    assert str(rows[0][5]).startswith("2024-01-01 05:00:00")
+    assert str(rows[0][6]) == "2024-01-01"
+    assert str(rows[0][11]).startswith("2024-01-12 17:00:00")
+
+
+async def test_the_same_answer_again_changes_nothing(store: AccountStore, store_url: str) -> None:
+    first = answer(JANUARY, {"calls": [5.0, None, 0.0]})
+    await store.commit([first], [])
+    before = query(store_url, "SELECT * FROM value ORDER BY day")
+    later = answer(JANUARY, {"calls": [5.0, None, 0.0]}, sent_at=first.sent_at + 86400)
+    assert await store.commit([first, later], []) == RowCounts(unchanged=6)
+    assert query(store_url, "SELECT * FROM value ORDER BY day") == before
+    assert query(store_url, "SELECT * FROM revisions") == []
+
+
+async def test_values_come_beside_stored_ones(store: AccountStore, store_url: str) -> None:
+    await store.commit([answer(SECOND, {"calls": [2.0]})], [])
+    counts = await store.commit([answer(JANUARY, {"calls": [1.0, 2.0, 3.0], "js_errors": [0.0, 0.0, 1.0]})], [])
+    assert counts == RowCounts(new=5, unchanged=1)
+    assert calls(store_url) == [("2024-01-01", 1.0), ("2024-01-02", 2.0), ("2024-01-03", 3.0)]
+
+
+@pytest.mark.parametrize(("old", "new"), [(5.0, 6.0), (5.0, None), (None, 5.0)])
+async def test_a_complete_value_that_changes_is_a_revision(
+    store: AccountStore, store_url: str, old: float | None, new: float | None
+) -> None:
+    await store.commit([answer(JANUARY, {"calls": [old, 1.0]})], [])
+    changed = answer(JANUARY, {"calls": [new, 1.0]}, sent_at=at(date(2024, 3, 1)))
+    assert await store.commit([changed], []) == RowCounts(changed=1, unchanged=1)
+    rows = query(
+        store_url, "SELECT account, resource, phone, period, epoch, metric, old_value, new_value FROM revisions"
+    )
+    assert rows == [("main", "performance", "8005551234", "day", 1704085200, "calls", old, new)]
+    assert [str(at)[:19] for (at,) in query(store_url, "SELECT changed_at FROM revisions")] == ["2024-03-01 17:00:00"]
+    fetched = query(store_url, "SELECT fetched_at FROM metric_values ORDER BY epoch")
+    assert [str(at)[:10] for (at,) in fetched] == ["2024-03-01", "2024-01-12"]
+    assert await store.commit([changed], []) == RowCounts(unchanged=2)
+    assert len(query(store_url, "SELECT * FROM revisions")) == 1
+
+
+async def test_a_value_of_a_running_period_changes_without_a_revision(store: AccountStore, store_url: str) -> None:
+    await store.commit([answer(JANUARY, {"calls": [5.0]}, sent_at=at(JANUARY, 23))], [])
+    assert query(store_url, "SELECT complete, final FROM metric_values") == [(False, False)]
+    await store.commit([answer(JANUARY, {"calls": [7.0]}, sent_at=at(SECOND, 0))], [])
+    assert query(store_url, "SELECT complete, final FROM metric_values") == [(True, False)]
+    assert query(store_url, "SELECT * FROM revisions") == []
+
+
+@pytest.mark.parametrize(
+    ("period", "first", "days", "end"),
+    [
+        (Period.DAY, date(2024, 1, 7), 1, date(2024, 1, 8)),
+        (Period.WEEK, date(2024, 1, 7), 7, date(2024, 1, 14)),
+        (Period.MONTH, date(2024, 2, 1), 29, date(2024, 3, 1)),
+        (Period.MONTH, date(2023, 12, 1), 31, date(2024, 1, 1)),
+    ],
+)
+async def test_complete_and_final_follow_from_when_a_period_was_asked_for(
+    store: AccountStore, store_url: str, period: Period, first: date, days: int, end: date
+) -> None:
+    one = series(period=period)
+    for late, judged in ((-1, (False, False)), (0, (True, False)), (SETTLE_DAYS - 1, (True, False)), (3, (True, True))):
+        sent_at = at(end + timedelta(late), 0)
+        await store.commit([answer(first, {"calls": [5.0]}, days=days, of=one, sent_at=sent_at)], [])
+        assert query(store_url, "SELECT complete, final FROM metric_values") == [judged], late
+        assert query(store_url, "SELECT complete, final FROM performance") == [judged], late
+
+
+async def test_settle_days_are_the_present_ones(store: AccountStore, store_url: str) -> None:
+    await store.commit([answer(JANUARY, {"calls": [5.0]}, sent_at=at(date(2024, 1, 5)))], [])
+    assert query(store_url, "SELECT final FROM performance") == [(True,)]
+    await store.release()
+    async with claimed(store_url, identity(settle_days=30)):
+        assert query(store_url, "SELECT final FROM performance") == [(False,)]
+
+
+async def test_a_lacking_value_stays_and_keeps_the_day_that_last_held_it(store: AccountStore, store_url: str) -> None:
+    await store.commit([answer(JANUARY, {"calls": [5.0], "js_errors": [1.0]}, sent_at=at(JANUARY, 23))], [])
+    lacking = answer(JANUARY, {"js_errors": [1.0]}, sent_at=at(date(2024, 2, 1)))
+    for _ in range(2):
+        assert await store.commit([lacking], []) == RowCounts(unchanged=1)
+    rows = query(store_url, "SELECT metric, value, complete, final FROM metric_values ORDER BY metric")
+    assert rows == [("calls", 5.0, False, False), ("js_errors", 1.0, True, True)]
+    assert query(store_url, "SELECT calls, js_errors, complete, final FROM performance") == [(5.0, 1.0, False, False)]
+    # It comes back: complete from now on, and no revision of what no answer after the period's end had held.
+    await store.commit([answer(JANUARY, {"calls": [6.0], "js_errors": [1.0]}, sent_at=at(date(2024, 2, 2)))], [])
+    assert query(store_url, "SELECT calls, complete, final FROM performance") == [(6.0, True, True)]
+    assert query(store_url, "SELECT * FROM revisions") == []
+
+
+async def test_a_complete_value_lacking_for_a_while_is_still_revised(store: AccountStore, store_url: str) -> None:
+    await store.commit([answer(JANUARY, {"calls": [5.0]}, sent_at=at(date(2024, 1, 3)))], [])
+    empty = answer(JANUARY, {}, absent=[JANUARY], sent_at=at(date(2024, 2, 1)))
+    assert await store.commit([empty], []) == RowCounts(absent=1)
+    assert query(store_url, "SELECT value, complete, final FROM metric_values") == [(5.0, True, False)]
+    await store.commit([answer(JANUARY, {"calls": [6.0]}, sent_at=at(date(2024, 2, 2)))], [])
+    assert query(store_url, "SELECT old_value, new_value FROM revisions") == [(5.0, 6.0)]
+
+
+async def test_absent_periods_are_counted_until_they_come(store: AccountStore, store_url: str) -> None:
+    absent = [SECOND, THIRD]
+    counts = await store.commit([answer(JANUARY, {"calls": [5.0]}, days=3, absent=absent)], [])
+    assert counts == RowCounts(new=1, absent=2)
+    with Reader(store_url) as reader:
+        assert [one.absent for one in reader.accounts()[0].series] == [2]
+    await store.commit([answer(SECOND, {"calls": [1.0]}, days=2, absent=[THIRD])], [])
+    with Reader(store_url) as reader:
+        (status,) = reader.accounts()[0].series
+    assert (status.absent, status.first, status.last) == (1, JANUARY, SECOND)
+
+
+async def test_rejects_are_kept_once(store: AccountStore, store_url: str) -> None:
+    rejects = [Reject("calls", "1704085200", "NaN\0\ud800", "not a number"), Reject("calls", "x", "1", "no timestamp")]
+    batch = answer(JANUARY, {"js_errors": [1.0]}, rejects=rejects)
+    for _ in range(2):
+        assert (await store.commit([batch], [])).rejected == 2
+    rows = query(store_url, "SELECT metric, timestamp, value, reason FROM reject ORDER BY timestamp")
+    assert rows == [("calls", "1704085200", r"NaN\x00\ud800", "not a number"), ("calls", "x", "1", "no timestamp")]
+
+
+async def test_a_metric_never_heard_of_is_stored(store: AccountStore, store_url: str) -> None:
+    await store.commit([answer(JANUARY, {"calls": [1.0], "brand_new": [2.5]})], [])
+    assert query(store_url, "SELECT value FROM metric_values WHERE metric = 'brand_new'") == [(2.5,)]
+    assert query(store_url, "SELECT calls FROM performance") == [(1.0,)]
+    told = query(store_url, "SELECT resource, unit, additive, meaning FROM metrics WHERE metric = 'brand_new'")
+    assert told == [("performance", None, None, None)]
+
+
+async def test_coverage_grows_and_is_read_back(store: AccountStore) -> None:
+    one, other = series(), series("ALL")
+    await store.commit([answer(JANUARY, {"calls": [1.0]}), answer(SECOND, {"calls": [1.0, 2.0]})], [])
+    found = await store.coverage([one, other])
+    assert found[other] == []
+    assert settled(found[one], Period.DAY, CALENDAR, SETTLE_DAYS) == [(JANUARY, THIRD)]
+    assert len(found[one]) == 1
+
+
+async def test_failed_slices_are_remembered_until_done(store: AccountStore) -> None:
+    one = series()
+    for _ in range(2):
+        await store.commit([], [FailedSlice(Slice(one, JANUARY, date(2024, 1, 31)), "400 no\0pe")])
+    (failed,) = await store.failed([one])
+    assert failed[1:] == (JANUARY, date(2024, 1, 31), r"400 no\x00pe", 1_704_200_000, 2)
+    await store.commit([answer(date(2024, 1, 10), {"calls": [1.0] * 5})], [])
+    assert [each[1:3] for each in await store.failed([one])] == [
+        (JANUARY, date(2024, 1, 9)),
+        (date(2024, 1, 15), date(2024, 1, 31)),
+    ]
+    assert await store.failed([series("ALL")]) == []
+    await store.commit([answer(JANUARY, {"calls": [1.0] * 31})], [])
+    assert await store.failed([one]) == []
+
+
+async def test_answers_and_failures_commit_together_or_not_at_all(store: AccountStore, store_url: str) -> None:
+    good, bad = answer(JANUARY, {"calls": [1.0]}), answer(SECOND, {"new_metric": [2.0]}, of=series("800"))
+    broken = Slice(bad.slice.series, bad.slice.last, bad.slice.first - timedelta(1))
+    with pytest.raises(Exception, match="failed_slice"):
+        await store.commit([good, bad], [FailedSlice(broken, "ends before it begins")])
+    assert query(store_url, "SELECT * FROM metric_values") == []
+    assert (await store.coverage([series()]))[series()] == []
+    assert await store.commit([good, bad], []) == RowCounts(new=2)
+
+
+async def test_every_resource_has_its_wide_view(store: AccountStore, store_url: str) -> None:
+    batches = [
+        answer(JANUARY, {"calls": [1.0], "call_minutes": [2.0]}, of=series(resource="volume")),
+        answer(JANUARY, {"calls": [3.0], "loops": [4.0]}, of=series("ALL", resource="events")),
+        answer(date(2024, 1, 7), {"callers": [5.0]}, days=7, of=series(resource="profile", period=Period.WEEK)),
+    ]
+    await store.commit(batches, [])
+    volume = query(store_url, "SELECT phone_name, calls, call_minutes, transfers, transfer_minutes FROM volume_day")
+    assert volume == [("Front desk", 1.0, 2.0, None, None)]
+    assert query(store_url, "SELECT phone, phone_name, calls, loops FROM events_all") == [("ALL", None, 3.0, 4.0)]
+    assert query(store_url, "SELECT * FROM events_day") == []
+    assert query(store_url, "SELECT callers FROM profile_week") == [(5.0,)]
+    assert query(store_url, "SELECT * FROM profile_month") == []
+    assert query(store_url, "SELECT * FROM performance") == []
+
+
+async def test_what_was_learnt_is_there_after_a_restart(store: AccountStore, store_url: str) -> None:
+    assert await store.load() is None
+    record = QuotaRecord(150, 40, 90, 1_704_200_400, -0.25, 1_704_200_000.5)
+    for one in (QuotaRecord(150, 0, None, None, 0.0, 0.0), record):
+        await store.save(one)
+    for widths in (Widths(92), Widths(92, 366, 1_704_200_000)):
+        await store.save_widths("performance", widths)
+    for moment in (0.0, 100_000.5, 100_001.5):
+        await store.record_auth_attempt(moment)
+    await store.set_state(AccountState.PAUSED, "credentials refused")
+    await store.set_answer("the zone fits", 1_704_200_000.9)
+    await store.release()
+    async with claimed(store_url, identity()) as again:
+        assert await again.load() == record
+        assert await again.widths() == {"performance": Widths(92, 366, 1_704_200_000)}
+        assert await again.auth_attempts() == [100_000.5, 100_001.5]
+    with Reader(store_url) as reader:
+        (account,) = reader.accounts()
+    assert (account.state, account.reason) == ("paused", "credentials refused")
+    assert (account.answer, account.answered_at) == ("the zone fits", 1_704_200_000)
+    assert account.quota == record
+    assert account.identity == identity(phones=(("8005551234", "Front desk"), ("ALL", None)))

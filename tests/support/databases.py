@@ -1,0 +1,46 @@
+"""Looking into a test's database past the store, as its users do."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from harvester.store.account import AccountStore
+from harvester.store.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from harvester.store.records import AccountIdentity
+
+
+def query(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """Run one statement with the driver alone, in UTC, and commit it."""
+    if url.startswith("sqlite:"):
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database, database:
+            return database.execute(statement).fetchall()
+    with psycopg.connect(url, options="-c TimeZone=UTC") as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, **options: Any) -> AsyncIterator[Database]:
+    """A database, migrated if need be, and closed at the end."""
+    database = Database(url, auto_migrate=True, **options)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@contextlib.asynccontextmanager
+async def claimed(url: str, identity: AccountIdentity, **options: Any) -> AsyncIterator[AccountStore]:
+    """An account in one's hands, released at the end."""
+    async with opened(url, **options) as database:
+        store = await database.claim(identity)
+        assert isinstance(store, AccountStore), store
+        yield store

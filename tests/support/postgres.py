@@ -1,0 +1,135 @@
+"""A private PostgreSQL cluster for the tests: made in a temporary directory, on a socket only, gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ADMIN = "postgres"
+
+
+def binaries() -> Path | None:
+    """The newest installed server's programs."""
+    found = sorted(
+        (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
+        key=lambda path: float(path.parent.name),
+    )
+    on_path = shutil.which("initdb")
+    return found[-1] if found else Path(on_path).resolve().parent if on_path else None
+
+
+def require_binaries() -> Path:
+    """The programs, or a skipped test; where CI=true they must be there."""
+    found = binaries()
+    if found is not None:
+        return found
+    if os.environ.get("CI") == "true":
+        pytest.fail("no PostgreSQL server programs, and CI=true says that they must be there")
+    pytest.skip("NO POSTGRESQL: install its server programs (Debian: postgresql) to run these tests")
+
+
+class Cluster:
+    """A running server.
+
+    Args:
+        programs: directory of initdb and pg_ctl.
+        directory: where data and socket are; must be short, a socket's path is limited to 107 bytes.
+    """
+
+    def __init__(self, programs: Path, directory: Path) -> None:
+        self._programs = programs
+        self.directory = directory
+        self._data = directory / "data"
+        self._as_other: list[str] = []
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            other = pwd.getpwnam("postgres")
+            os.chown(directory, other.pw_uid, other.pw_gid)
+            self._as_other = ["setpriv", f"--reuid={other.pw_uid}", f"--regid={other.pw_gid}", "--clear-groups"]
+
+    def create(self) -> None:
+        """Make the cluster: no durability, nothing is to survive the tests."""
+        self._run("initdb", "-D", str(self._data), "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+        settings = (
+            "listen_addresses = ''",
+            f"unix_socket_directories = '{self.directory}'",
+            "fsync = off",
+            "synchronous_commit = off",
+            "full_page_writes = off",
+            "max_connections = 60",
+        )
+        with (self._data / "postgresql.conf").open("a") as file:
+            file.write("\n".join((*settings, "")))
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-t", "60", "-l", str(self.directory / "log"), "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it: "fast" ends sessions in order, "immediate" as a crash does."""
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-m", mode, "stop")
+
+    def url(self, database: str, user: str = ADMIN) -> str:
+        """How libpq reaches a database of this cluster."""
+        return f"postgresql://{user}@/{database}?host={quote(str(self.directory), safe='')}"
+
+    def execute(self, statement: str, database: str = ADMIN) -> list[tuple[object, ...]]:
+        """Run one statement as the administrator, outside a transaction."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[str]:
+        """The URL of a new, empty database, dropped at the end with whoever is still connected."""
+        name = f"t{uuid.uuid4().hex[:12]}"
+        self.execute(f'CREATE DATABASE "{name}"')
+        try:
+            yield self.url(name)
+        finally:
+            self.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def _run(self, program: str, *arguments: str) -> None:
+        # The server inherits the descriptors of pg_ctl: a pipe here would never end.
+        with tempfile.TemporaryFile() as output:
+            done = subprocess.run(
+                [*self._as_other, str(self._programs / program), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+                env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
+                check=False,
+                timeout=120,
+            )
+            if done.returncode:
+                output.seek(0)
+                raise RuntimeError(f"{program}: {output.read().decode(errors='replace')}")
+
+
+@contextlib.contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """A cluster of one's own, started."""
+    programs = require_binaries()
+    with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp", ignore_cleanup_errors=True) as name:
+        cluster = Cluster(programs, Path(name))
+        cluster.create()
+        cluster.start()
+        try:
+            yield cluster
+        finally:
+            with contextlib.suppress(RuntimeError):
+                cluster.stop()
