@@ -69,6 +69,13 @@ class Agenda:
             heapq.heappush(self._ready, item)
         return found
 
+    def has_ready(self, now: float, *, avoid: frozenset[str] = frozenset()) -> bool:
+        """Whether `take` would find an entry."""
+        self._ripen(now)
+        if not avoid:
+            return bool(self._ready)
+        return any(entry.phone not in avoid for _, entry in self._ready)
+
     def next_moment(self) -> float | None:
         """When the next waiting entry is due; None if none waits."""
         return self._later[0][0] if self._later else None

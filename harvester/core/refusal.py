@@ -143,6 +143,15 @@ def fit(task: Task, tolerance: Tolerance, calendar: Calendar, today: date, now: 
     return tuple(Task(Slice(piece.series, *span)) for span in (newest, *older))
 
 
+def narrowed(task: Task, calendar: Calendar) -> tuple[Task, ...]:
+    """The task as a probe that costs the server little: its newest period, and what it leaves for later."""
+    piece = task.slice
+    first = calendar.floor(piece.series.period, piece.last)
+    if task.rest is not None or first <= piece.first:
+        return (task,)
+    return (Task(replace(piece, first=first)), Task(replace(piece, last=first - ONE_DAY)))
+
+
 def after_acceptance(task: Task, tolerance: Tolerance, calendar: Calendar, today: date, now: float) -> Verdict:
     """The task's slice was answered: what about its rest?"""
     piece, rest = task.slice, task.rest

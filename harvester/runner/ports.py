@@ -92,3 +92,11 @@ class Store(Protocol):
     async def save_widths(self, resource: str, widths: Widths) -> None:
         """Remember how wide a range the server takes."""
         ...
+
+
+class Observer(Protocol):
+    """Is told what happens, as it happens: one event, its facts as fields. Must not raise."""
+
+    def __call__(self, event: str, /, **facts: object) -> None:
+        """Take note."""
+        ...

@@ -45,6 +45,8 @@ def test_a_phone_can_be_avoided_without_losing_its_place() -> None:
     assert entry is not None
     assert entry.phone == "2"
     assert agenda.take(0, avoid=frozenset("1")) is None
+    assert not agenda.has_ready(0, avoid=frozenset("1"))
+    assert agenda.has_ready(0)
     assert agenda.phones() == {"1"}
     assert len(agenda) == 1
 

@@ -1,0 +1,96 @@
+"""Stores what the workers fetched: whatever has come in while one transaction was written shares the next one.
+
+One transaction an answer would cost four times as much. How much can wait here is bounded by `room`: a place is
+taken before a request is sent and given back when its answer is stored, so no more than that is asked for again
+after a kill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from harvester.errors import StoreError
+
+if TYPE_CHECKING:
+    from harvester.core.model import Batch, FailedSlice, RunReport, Widths
+    from harvester.runner.ports import Observer, Store
+
+
+class Committer:
+    """The one task of an account that writes.
+
+    Args:
+        store: the account's.
+        room: requests sent and not stored, over the process.
+        report: is brought up to date after each transaction.
+        tell: is told of each.
+    """
+
+    def __init__(self, store: Store, room: asyncio.Semaphore, report: RunReport, tell: Observer) -> None:
+        self._store = store
+        self._room = room
+        self._report = report
+        self._tell = tell
+        self._batches: list[Batch] = []
+        self._failures: list[FailedSlice] = []
+        self._widths: dict[str, Widths] = {}
+        self._changed = asyncio.Event()
+        self._closing = False
+
+    def put(self, batch: Batch) -> None:
+        """Have an answer stored; its place in `room` is given back when it is."""
+        self._batches.append(batch)
+        self._changed.set()
+
+    def put_failures(self, failures: list[FailedSlice]) -> None:
+        """Have failed slices remembered."""
+        self._failures += failures
+        self._changed.set()
+
+    def put_widths(self, resource: str, widths: Widths) -> None:
+        """Have it remembered how wide a range the server takes."""
+        self._widths[resource] = widths
+        self._changed.set()
+
+    def close(self) -> None:
+        """Nothing more will come: `run` ends when all is stored."""
+        self._closing = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Store until closed.
+
+        Raises:
+            StoreError: what came since the last transaction is not stored.
+        """
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            batches, self._batches = self._batches, []
+            failures, self._failures = self._failures, []
+            widths, self._widths = self._widths, {}
+            for resource, known in widths.items():
+                await self._store.save_widths(resource, known)
+            if batches or failures:
+                await self._commit(batches, failures)
+            elif self._closing:
+                return
+            if self._closing:
+                self._changed.set()
+
+    async def _commit(self, batches: list[Batch], failures: list[FailedSlice]) -> None:
+        try:
+            counts = await self._store.commit(batches, failures)
+        except StoreError as error:
+            self._tell("store_failed", error=str(error))
+            raise
+        finally:
+            for _ in batches:
+                self._room.release()
+        slices = self._report.slices
+        slices.done += len(batches)
+        slices.failed += len(failures)
+        self._report.failed += failures
+        self._report.rows.add(counts)
+        self._tell("committed", slices=len(batches), failed=len(failures), rows=counts)

@@ -1,0 +1,269 @@
+"""Drains one account's plan: workers fetch under the quota, the committer stores, the Judge decides.
+
+Ways to end: the plan is done; the Judge ends it (credentials, calendar, API unreachable), the store fails, or somebody
+interrupts. Then nothing more is sent, what is in flight is given `DRAIN` seconds to come and be stored, and the reason
+is raised. Cancelling `run` ends it at once.
+
+A worker takes its permit first and its slice after, so that what is sent is the most urgent at that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harvester.core.breaker import PATIENCE
+from harvester.core.normalize import normalize
+from harvester.core.retry import pause
+from harvester.errors import (
+    HarvesterError,
+    Interrupted,
+    Outage,
+    SourceUnavailable,
+    StoreError,
+    Throttled,
+    Transient,
+    Unreachable,
+)
+from harvester.runner.committer import Committer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from harvester.clock import Clock
+    from harvester.core.agenda import Entry
+    from harvester.core.model import RunReport
+    from harvester.runner.judge import Judge
+    from harvester.runner.ports import Gate, Permit, Source, Store
+
+DRAIN = 10.0  # seconds that requests in flight are waited for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a drain works with."""
+
+    source: Source
+    gate: Gate
+    store: Store
+    clock: Clock
+    workers: int
+    room: asyncio.Semaphore  # requests sent and not stored, over the process
+
+
+class Drain:
+    """One account's plan being worked off. Used once."""
+
+    def __init__(self, world: World, judge: Judge) -> None:
+        self._world = world
+        self._judge = judge
+        self._terms = judge.terms
+        self._committer = Committer(world.store, world.room, judge.report, judge.terms.tell)
+        self._changed = asyncio.Event()
+        self._over = asyncio.Event()  # nothing more will be sent
+        self._flying: set[asyncio.Task[None]] = set()
+        self._prober: asyncio.Task[None] | None = None
+        self._no_auth_since: float | None = None
+
+    @property
+    def report(self) -> RunReport:
+        """What was done so far."""
+        return self._judge.report
+
+    def interrupt(self) -> None:
+        """Take no more work; `run` raises Interrupted when what is in flight has ended."""
+        self._end(Interrupted())
+
+    async def run(self) -> RunReport:
+        """Work until the plan is done.
+
+        Raises:
+            HarvesterError: the account's work ended before; `report` tells how far it came.
+        """
+        committing = asyncio.create_task(self._committer.run())
+        workers = [asyncio.create_task(self._work()) for _ in range(self._world.workers)]
+        over = asyncio.create_task(self._over.wait())
+        everything: list[asyncio.Task[None] | asyncio.Task[bool]] = [*workers, committing, over]
+        try:
+            await self._until_over(workers, committing, over)
+            await self._land(workers)
+            self._hand_over_failures()
+            self._committer.close()
+            await asyncio.wait({committing})
+            self._note_store_failure(committing)
+        finally:
+            for task in everything:
+                task.cancel()
+            await asyncio.gather(*everything, return_exceptions=True)
+        if self._judge.end is not None:
+            raise self._judge.end
+        return self.report
+
+    async def _until_over(
+        self, workers: list[asyncio.Task[None]], committing: asyncio.Task[None], over: asyncio.Task[bool]
+    ) -> None:
+        pending = set(workers)
+        while pending and not over.done():
+            done, _ = await asyncio.wait({*pending, committing, over}, return_when=asyncio.FIRST_COMPLETED)
+            if committing in done:
+                self._note_store_failure(committing)
+            for worker in pending & done:
+                worker.result()  # a bug is raised here
+            pending -= done
+
+    async def _land(self, workers: list[asyncio.Task[None]]) -> None:
+        """Stop who waits, and wait for what is in flight."""
+        if isinstance(self._judge.end, StoreError):
+            return  # what would come could not be stored
+        for worker in workers:
+            if worker not in self._flying:
+                worker.cancel()
+        flying = [worker for worker in workers if worker in self._flying]
+        if flying:
+            done, _ = await asyncio.wait(flying, timeout=DRAIN if self._judge.end else None)
+            for worker in done:
+                worker.result()
+
+    def _note_store_failure(self, committing: asyncio.Task[None]) -> None:
+        error = committing.exception() if committing.done() else None
+        if isinstance(error, HarvesterError):
+            self._judge.end = error  # it outweighs what came before
+            self._over.set()
+        elif error is not None:
+            raise error
+
+    def _end(self, error: HarvesterError) -> None:
+        self._judge.give_up(error)
+        self._notify()
+
+    def _notify(self) -> None:
+        """Something happened that others may be waiting for."""
+        if self._judge.end is not None or self._judge.finished:
+            self._over.set()
+        self._changed.set()
+
+    def _hand_over_failures(self) -> None:
+        if self._judge.failures:
+            self._committer.put_failures(list(self._judge.failures))
+            self._judge.failures.clear()
+
+    async def _work(self) -> None:
+        try:
+            while await self._wait_for_work():
+                try:
+                    if await self._with_credentials(self._world.source.ready):
+                        await self._send_one()
+                finally:
+                    if self._prober is asyncio.current_task():
+                        self._prober = None
+                    self._notify()
+        except HarvesterError as error:
+            self._end(error)
+
+    async def _wait_for_work(self) -> bool:
+        """Return True when something may be sent, False when nothing will be any more."""
+        judge = self._judge
+        while True:
+            self._changed.clear()
+            generation = judge.judge_held()
+            if generation is not None:
+                await self._renew(generation)
+                continue
+            self._hand_over_failures()
+            if judge.end or judge.finished:
+                self._notify()
+                return False
+            if judge.may_send():
+                if not judge.breaker.is_open:
+                    return True
+                if self._prober is None:
+                    self._prober = asyncio.current_task()
+                    await self._pause_before_probe()
+                    return True
+            await self._wait_for_change()
+
+    async def _wait_for_change(self) -> None:
+        moment = self._judge.next_moment()
+        delay = None if moment is None or self._prober else max(0.0, moment - self._terms.now())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._changed.wait()
+
+    async def _pause_before_probe(self) -> None:
+        seconds = self._judge.breaker.next_probe(self._terms.now())
+        if seconds is None:
+            raise Unreachable(self._judge.last_outage)
+        self._terms.tell("unreachable", error=self._judge.last_outage, again_in=seconds)
+        await self._world.clock.sleep(seconds)
+
+    async def _send_one(self) -> None:
+        await self._world.room.acquire()
+        stored_later = False
+        try:
+            permit = await self._world.gate.acquire()
+            taken = None if self._judge.end else self._judge.take()
+            if taken is None:
+                with permit:
+                    permit.unused()
+                return
+            stored_later = await self._ask(*taken, permit)
+        finally:
+            if not stored_later:
+                self._world.room.release()
+
+    async def _ask(self, entry: Entry, order: int, permit: Permit) -> bool:
+        """Fetch one slice. Returns whether an answer is on its way to the store."""
+        judge, report = self._judge, self.report
+        generation = None
+        me = asyncio.current_task()
+        if me is not None:
+            self._flying.add(me)
+        report.requests += 1
+        try:
+            page = await self._world.source.fetch(entry.task.slice, permit)
+            batch = normalize(page, self._terms.calendar)
+        except HarvesterError as error:
+            if isinstance(error, SourceUnavailable) and error.outage is Outage.CONNECT:
+                report.requests -= 1  # nothing was sent
+            generation = judge.failed(entry, error)
+        else:
+            if judge.answered(entry, order):
+                resource = entry.task.slice.series.resource
+                self._committer.put_widths(resource, self._terms.tolerances[resource].widths)
+            self._terms.tell("answered", slice=entry.task.slice, absent=len(batch.absent), rejects=len(batch.rejects))
+            self._committer.put(batch)
+            return True
+        finally:
+            judge.in_flight -= 1
+            self._flying.discard(me)
+        self._hand_over_failures()
+        if generation is not None:
+            await self._renew(generation)
+        return False
+
+    async def _renew(self, generation: int) -> None:
+        while not await self._with_credentials(lambda: self._world.source.renew(generation)):
+            pass
+        self._judge.renewed(generation)
+        self._notify()
+
+    async def _with_credentials(self, ask: Callable[[], Awaitable[None]]) -> bool:
+        """Whether credentials could be had; a failure that may pass is waited for here.
+
+        Raises:
+            Unreachable: it has lasted too long.
+        """
+        try:
+            await ask()
+        except Transient as error:
+            now = self._terms.now()
+            self._no_auth_since = now if self._no_auth_since is None else self._no_auth_since
+            if now - self._no_auth_since >= PATIENCE and not isinstance(error, Throttled):
+                raise Unreachable(error.detail) from None
+            self._terms.tell("no_credentials", error=str(error))
+            await self._world.clock.sleep(pause(1, self._terms.jitter()))
+            return False
+        self._no_auth_since = None
+        return True

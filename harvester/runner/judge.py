@@ -1,0 +1,262 @@
+"""What each answer or failure means for the slices of one account: synchronous, so that it can be read in one piece.
+
+The Judge holds what is not in flight (the agenda, and slices held for a 401), and knows whose fault a failure is
+(trust, breaker, tolerance). It is told of every outcome and says what follows: entries go back to the agenda, into
+`failures` to be stored, or the account's work ends with `end`. It touches neither network nor store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harvester.core.agenda import Agenda, Entry
+from harvester.core.breaker import Breaker
+from harvester.core.model import FailedSlice
+from harvester.core.refusal import (
+    Task,
+    Verdict,
+    after_acceptance,
+    after_refusal,
+    after_server_errors,
+    fit,
+    narrowed,
+)
+from harvester.core.retry import GiveUp, decide
+from harvester.core.trust import Judgement, Trust
+from harvester.errors import (
+    Outage,
+    PayloadError,
+    SliceRejected,
+    SourceUnavailable,
+    Throttled,
+    Unauthorized,
+    Unreachable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from harvester.core.model import RunReport, Slice
+    from harvester.core.period import Calendar
+    from harvester.core.planning import Plan
+    from harvester.core.refusal import (
+        Tolerance,
+    )
+    from harvester.errors import (
+        HarvesterError,
+    )
+    from harvester.runner.ports import Observer
+
+SERVER_ERROR = 500
+NOBODY_THERE = (Outage.CONNECT, Outage.CLOSED, Outage.TIMEOUT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the judge must know of an account."""
+
+    calendar: Calendar
+    now: Callable[[], float]  # monotonic seconds
+    today_is: Callable[[], float]  # epoch seconds
+    jitter: Callable[[], float]  # random in [0, 1)
+    tolerances: Mapping[str, Tolerance]  # by resource
+    renewable: bool  # credentials
+    tell: Observer
+
+
+@dataclass(slots=True)
+class _Held:
+    entry: Entry
+    generation: int
+
+
+@dataclass(slots=True)
+class Judge:
+    """The state of one account's work. See the module's docstring."""
+
+    plan: Plan
+    terms: Terms
+    report: RunReport
+    agenda: Agenda = field(init=False)
+    trust: Trust = field(init=False)
+    breaker: Breaker = field(default_factory=Breaker)
+    failures: list[FailedSlice] = field(default_factory=list)
+    end: HarvesterError | None = None
+    in_flight: int = 0
+    renewing: bool = False  # credentials are believed dead: sending on with them would be a waste
+    last_outage: str = ""
+    _held: list[_Held] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.agenda = Agenda(Task(piece) for piece in self.plan.slices)
+        phones = {piece.series.phone for piece in self.plan.slices}
+        self.trust = Trust(len(phones), renewable=self.terms.renewable)
+        self.report.slices.planned = len(self.plan.slices)
+        self.report.slices.already_covered = self.plan.already_covered
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to ask for."""
+        return not (self.in_flight or len(self.agenda) or self._held)
+
+    @property
+    def outstanding(self) -> int:
+        """Slices that are neither done nor failed."""
+        return self.in_flight + len(self.agenda) + len(self._held)
+
+    def may_send(self) -> bool:
+        """Whether an entry could be taken now."""
+        return not self._gated and self.agenda.has_ready(self.terms.now(), avoid=self.trust.suspects)
+
+    def next_moment(self) -> float | None:
+        """When waiting alone will allow to send (monotonic); None if something has to happen first."""
+        return None if self._gated else self.agenda.next_moment()
+
+    @property
+    def _gated(self) -> bool:
+        return self.renewing or (self.in_flight > 0 and (self.trust.cautious or self.breaker.is_open))
+
+    def take(self) -> tuple[Entry, int] | None:
+        """The entry to send now, fitted to what the server takes, and its place in the order of events."""
+        if not self.may_send():
+            return None
+        entry = self.agenda.take(self.terms.now(), avoid=self.trust.suspects)
+        if entry is None:
+            return None
+        task, terms = entry.task, self.terms
+        epoch = terms.today_is()
+        today = terms.calendar.local_date(epoch)
+        fitted = fit(task, self._tolerance(task.slice), terms.calendar, today, epoch)
+        if fitted and self.breaker.is_open:
+            fitted = (*narrowed(fitted[0], terms.calendar), *fitted[1:])
+        for other in fitted[1:]:
+            self.agenda.add(Entry(other, entry.attempts))
+        self.report.slices.planned += len(fitted) - 1
+        if not fitted:
+            return self.take()
+        entry.task = fitted[0]
+        self.in_flight += 1
+        return entry, self.trust.asked()
+
+    def answered(self, entry: Entry, order: int) -> bool:
+        """The entry's slice was answered and taken. Returns whether the widths worth remembering have changed."""
+        self._somebody_there()
+        for phone in self.trust.passed(order):
+            self._reject_held(phone)
+        tolerance = self._tolerance(entry.task.slice)
+        before = tolerance.widths
+        epoch = self.terms.today_is()
+        today = self.terms.calendar.local_date(epoch)
+        verdict = after_acceptance(entry.task, tolerance, self.terms.calendar, today, epoch)
+        self.report.slices.planned += len(verdict.tasks)
+        self._follow(verdict, "")
+        return tolerance.widths != before
+
+    def failed(self, entry: Entry, error: HarvesterError) -> int | None:
+        """The entry's request failed. Returns the generation of credentials to renew, if any."""
+        if not isinstance(error, SourceUnavailable):
+            self._somebody_there()
+        match error:
+            case Throttled():
+                self.report.rate_limited += 1
+                self.terms.tell("throttled", slice=entry.task.slice)
+                self.agenda.add(entry)
+            case Unauthorized():
+                return self._unauthorized(entry, error)
+            case SliceRejected():
+                self._refused(entry, error)
+            case SourceUnavailable() | PayloadError():
+                self._unavailable(entry, error)
+            case _:
+                self.give_up(error)
+        return None
+
+    def give_up(self, error: HarvesterError) -> None:
+        """End the account's work; the first reason counts."""
+        if self.end is None:
+            self.end = error
+
+    def judge_held(self) -> int | None:
+        """Nobody else is left to ask: decide about a held slice. Returns the generation to renew, if any."""
+        if not self._held or self.in_flight or self.renewing or self.agenda.phones() - self.trust.suspects:
+            return None
+        held = self._held[0]
+        if self.trust.nobody_else(held.entry.phone) is Judgement.DEAD:
+            self.renewing = True
+            return held.generation
+        self._reject_held(held.entry.phone)
+        return None
+
+    def renewed(self, generation: int) -> None:
+        """The pair of this generation was replaced."""
+        self.trust.replaced(generation)
+        self.renewing = False
+        for held in self._held:
+            self.agenda.add(held.entry)
+        self._held.clear()
+
+    def _tolerance(self, piece: Slice) -> Tolerance:
+        return self.terms.tolerances[piece.series.resource]
+
+    def _somebody_there(self) -> None:
+        if self.breaker.answered():
+            self.agenda.forgive()
+            self.terms.tell("reachable")
+
+    def _unauthorized(self, entry: Entry, error: Unauthorized) -> int | None:
+        judgement = self.trust.refused(entry.phone, error.generation)
+        if judgement is Judgement.AGAIN:
+            self.agenda.add(entry)
+            return None
+        self.terms.tell("unauthorized", slice=entry.task.slice)
+        self._held.append(_Held(entry, error.generation))
+        self.renewing = self.renewing or judgement is Judgement.DEAD
+        return error.generation if judgement is Judgement.DEAD else None
+
+    def _refused(self, entry: Entry, error: SliceRejected) -> None:
+        self.terms.tell("refused", slice=entry.task.slice, error=str(error))
+        today = self.terms.calendar.local_date(self.terms.today_is())
+        verdict = after_refusal(entry.task, error.named, self._tolerance(entry.task.slice), self.terms.calendar, today)
+        self._follow(verdict, str(error))
+
+    def _unavailable(self, entry: Entry, error: SourceUnavailable | PayloadError) -> None:
+        now = self.terms.now()
+        outage = error.outage if isinstance(error, SourceUnavailable) else None
+        if outage is not None:
+            self.last_outage = error.detail
+            self.breaker.failed(entry.task.slice, self.outstanding - 1, now)
+        if self.breaker.is_open:
+            self.agenda.add(entry)
+            return
+        entry.attempts += 1
+        entry.only_500 = entry.only_500 and getattr(error, "status", None) == SERVER_ERROR
+        decision = decide(error, entry.attempts, self.terms.jitter())
+        if not isinstance(decision, GiveUp):
+            self.report.retries += 1
+            self.terms.tell("retry", slice=entry.task.slice, error=str(error), after=decision.after)
+            self.agenda.add_later(entry, now + decision.after)
+        elif outage in NOBODY_THERE and not self.breaker.ever_answered:
+            self.agenda.add(entry)
+            self.give_up(Unreachable(error.detail))
+        elif entry.only_500:
+            verdict = after_server_errors(entry.task, self._tolerance(entry.task.slice), self.terms.calendar)
+            self._follow(verdict, str(error))
+        else:
+            self._follow(Verdict(failed=entry.task.whole), str(error))
+
+    def _follow(self, verdict: Verdict, error: str) -> None:
+        for task in verdict.tasks:
+            self.agenda.add(Entry(task))
+        if verdict.failed is not None:
+            self._fail(verdict.failed, error)
+
+    def _fail(self, piece: Slice, error: str) -> None:
+        self.terms.tell("failed", slice=piece, error=error)
+        self.failures.append(FailedSlice(piece, error))
+
+    def _reject_held(self, phone: str) -> None:
+        error = SliceRejected("401 for this number alone, while others pass: is it this account's?")
+        for held in [held for held in self._held if held.entry.phone == phone]:
+            self._held.remove(held)
+            self._fail(held.entry.task.whole, str(error))
