@@ -56,5 +56,5 @@ def decide(error: HarvesterError, attempt: int, jitter: float) -> Retry | GiveUp
 
 def pause(attempt: int, jitter: float) -> float:
     """Seconds to wait after the failed try number `attempt` (1 or more), for a random number in [0, 1)."""
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempt - 1, _DOUBLINGS))
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt - 1, _DOUBLINGS))
     return longest * (1 + jitter) / 2

@@ -65,9 +65,9 @@ class HttpSource:
                 if error.outage is Outage.CONNECT:
                     permit.unused()
                 raise
-        error = refusal(status, body, phone=piece.series.phone, generation=pair.generation)
-        if error is not None:
-            raise error
+        refused = refusal(status, body, phone=piece.series.phone, generation=pair.generation)
+        if refused is not None:
+            raise refused
         metrics = parse_metrics(body)
         self._credentials.accepted(pair.generation)
         return Page(piece, sent_at, metrics, pair.generation)

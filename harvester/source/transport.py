@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -30,7 +30,7 @@ from harvester import __version__
 from harvester.errors import ConfigError, Outage, SourceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -119,18 +119,29 @@ class AiohttpTransport:
             headers.update(self._proxy_headers)
         url = URL(request.url, encoded=True)
         try:
-            async with self._session.request(
-                request.method,
-                url,
-                headers=headers,
-                data=request.body or None,
-                allow_redirects=False,
-                proxy=self._proxy,
-                proxy_headers=dict(self._proxy_headers),
-            ) as response:
-                yield Response(response.status, _lowered(response), response.content.iter_any())
+            async with (
+                self._session.request(
+                    request.method,
+                    url,
+                    headers=headers,
+                    data=request.body or None,
+                    allow_redirects=False,
+                    proxy=self._proxy,
+                    proxy_headers=dict(self._proxy_headers),
+                ) as response,
+                aclosing(_chunks(response)) as chunks,
+            ):
+                yield Response(response.status, _lowered(response), chunks)
         except (aiohttp.ClientError, OSError) as error:
             raise _translated(error) from None
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+    try:
+        async for chunk in response.content.iter_any():
+            yield chunk
+    except (aiohttp.ClientError, OSError) as error:
+        raise _translated(error) from None
 
 
 def _lowered(response: aiohttp.ClientResponse) -> dict[str, str]:
