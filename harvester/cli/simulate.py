@@ -47,7 +47,7 @@ start = 2024-01-01
 @click.option("--window", type=click.IntRange(1), default=900, show_default=True, help="Its length in seconds.")
 @click.option("--neighbour", type=click.IntRange(0), default=0, help="Requests per window that somebody else spends.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed is another world.")
-@click.option("--phones", multiple=True, metavar="NUMBER", help="Serve only this number (repeatable) and ALL.")
+@click.option("--phones", multiple=True, metavar="NUMBER[,NUMBER...]", help="Serve only these, and ALL; repeatable.")
 @click.option("--timezone", default="America/New_York", show_default=True, help="Where days begin.")
 @click.option("--week-start", type=click.Choice(["sunday", "monday"]), default="sunday", show_default=True)
 @click.option("--late-days", type=click.IntRange(0), default=0, help="Days after its end until a day is settled.")
@@ -91,7 +91,7 @@ def simulate(
     from harvester.simulator.world import World  # noqa: PLC0415 - as above
 
     calendar = Calendar(_zone(timezone), WeekStart(week_start))
-    world = World(seed=seed, calendar=calendar, phones=phones or None, late_days=late_days)
+    world = World(seed=seed, calendar=calendar, phones=_parse_phones(phones), late_days=late_days)
     options = Options(
         seed=seed,
         limit=limit,
@@ -156,6 +156,14 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise click.BadParameter(f"there is no zone {name!r}", param_hint="--timezone") from error
+
+
+def _parse_phones(texts: tuple[str, ...]) -> tuple[str, ...] | None:
+    phones = tuple(dict.fromkeys(phone.strip() for text in texts for phone in text.split(",")))
+    for phone in phones:
+        if not (phone.isascii() and phone.isdigit()):
+            raise click.BadParameter(f"{phone!r} is not a number of digits alone", param_hint="--phones")
+    return phones or None
 
 
 def _parse_faults(texts: tuple[str, ...]) -> Faults:

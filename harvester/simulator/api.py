@@ -68,11 +68,18 @@ class _Ordered:
 
 
 class SimulatedApi:
-    """The simulated company's server."""
+    """The simulated company's server.
+
+    `accounts` and `options` may be replaced while it serves (another world, other faults); limits, windows and
+    credentials stay as they were at the start.
+    """
 
     def __init__(self, accounts: Iterable[Account] = (Account(),), options: Options | None = None) -> None:
         self.options = options or Options()
-        self.accounts = {account.name: account for account in accounts}
+        customers = list(accounts)
+        self.accounts = {account.name: account for account in customers}
+        if len(self.accounts) < len(customers) or len({account.login for account in customers}) < len(customers):
+            raise ValueError("Each account needs a name and a login of its own")
         self.journal: deque[Visit] = deque(maxlen=self.options.journal_size)
         self.visits: Counter[str] = Counter()  # path -> how often it was asked for
         self.total = 0  # requests of every kind, those met by an outage included
@@ -130,6 +137,12 @@ class SimulatedApi:
             self._meters[account] = Meter(options.limit, options.window, neighbour=neighbour, key=key)
         return self._meters[account]
 
+    def auth_books(self, login: str) -> Meter:
+        """The books of one login's authentications."""
+        if login not in self._auth_meters:
+            self._auth_meters[login] = Meter(self.options.auth_limit, self.options.window)
+        return self._auth_meters[login]
+
     def requests_per_window(self, account: str = "main") -> dict[int, int]:
         """Window's first second -> data requests that the client sent and that were not refused with 429."""
         return {start: window.sent for start, window in self.books(account).windows.items() if window.sent}
@@ -170,7 +183,7 @@ class SimulatedApi:
         owner = next((account.name for account in self.accounts.values() if account.login == login), NOBODY)
         if exchange.fault in PROXY:
             return owner, proxy_page(exchange, self.options, at)
-        meter = self._auth_meter(login)
+        meter = self.auth_books(login)
         try:
             pair = self._exchanged(exchange, form, meter, at)
         except Refusal as refusal:
@@ -207,7 +220,7 @@ class SimulatedApi:
             if exchange.fault is Fault.DEAD:
                 self._registry.expire(owner)
                 alive = False
-            body = self._figures(exchange, account if alive else None, at)
+            body = self._figures(exchange, self.accounts[owner] if alive else None, at)
         except Refusal as refusal:
             return owner, refused(exchange, self.options, meter, at, refusal)
         return owner, page(exchange, self.options, meter, at, body)
@@ -235,11 +248,6 @@ class SimulatedApi:
         figures = world.truth(resource, query.phone, query.period, query.first, query.last, at)
         shown = distorted(fault, figures, self.options.seed, *exchange.key) if fault in DISTORTING else figures
         return wire.xml_figures(shown) if wants_xml(exchange.request) else wire.json_figures(shown)
-
-    def _auth_meter(self, login: str) -> Meter:
-        if login not in self._auth_meters:
-            self._auth_meters[login] = Meter(self.options.auth_limit, self.options.window)
-        return self._auth_meters[login]
 
     def _next_ordered(self, path: str) -> Fault | None:
         ordered = next((order for order in self._ordered if order.where in path), None)

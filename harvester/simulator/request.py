@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from harvester.simulator.options import Options
     from harvester.simulator.world import World
 
+_BAD = 400
+_YEARS = range(1970, 2200)  # a calendar of epoch seconds has its bounds
 _DATE = re.compile(r"[0-9]{8}")
 _PHONE = re.compile(r"[0-9]{7,15}")
 
@@ -110,7 +112,7 @@ def judge(query: Query, world: World, options: Options, today: date) -> None:
         Refusal: with what is wrong.
     """
     if not world.serves(query.phone):
-        raise _invalid("phone") if options.foreign_status == 400 else Refusal(401, "Unauthorized.")  # noqa: PLR2004
+        raise _invalid("phone") if options.foreign_status == _BAD else Refusal(401, "Unauthorized.")
     if world.before is Beyond.REFUSED and world.first_day is not None and query.first < world.first_day:
         raise _invalid("start")
     if world.future is Beyond.REFUSED and query.last > today:
@@ -118,7 +120,7 @@ def judge(query: Query, world: World, options: Options, today: date) -> None:
     if options.today_refused and query.first <= today <= query.last:
         raise _invalid("end")
     if options.max_days is not None and (query.last - query.first).days >= options.max_days:
-        raise Refusal(options.wide_status, options.wide_error)
+        raise Refusal(options.wide_status, options.wide_error if options.wide_status == _BAD else "Unknown error.")
 
 
 def parse_basic(header: str | None) -> tuple[str, str] | None:
@@ -134,7 +136,7 @@ def parse_basic(header: str | None) -> tuple[str, str] | None:
 
 
 def _parse_date(name: str, text: str) -> date:
-    if not _DATE.fullmatch(text):
+    if not _DATE.fullmatch(text) or int(text[:4]) not in _YEARS:
         raise _invalid(name)
     try:
         return date(int(text[:4]), int(text[4:6]), int(text[6:]))
@@ -143,4 +145,4 @@ def _parse_date(name: str, text: str) -> date:
 
 
 def _invalid(name: str) -> Refusal:
-    return Refusal(400, f"Invalid {name} parameter.")
+    return Refusal(_BAD, f"Invalid {name} parameter.")

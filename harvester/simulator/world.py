@@ -15,6 +15,7 @@ ALL is the account's phones merged; where any number is served it is a number of
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
@@ -90,7 +91,8 @@ FORMULAS: dict[str, dict[str, Callable[[Tally], Number]]] = {
 class World:
     """One account's numbers, and the zone in which their days begin.
 
-    `given` replaces the drawn traffic: these days, for every phone, and no traffic on any other.
+    `given` replaces the drawn traffic: these days, for every phone and ALL
+    alike, and no traffic on any other.
     """
 
     seed: int = 0
@@ -117,11 +119,13 @@ class World:
             return NOTHING
         if self.given is not None:
             return self.given.get(day, NOTHING)
-        return _year(self.seed, self._parts(phone), day.year)[day.timetuple().tm_yday - 1]
+        return _month(self.seed, self._parts(phone), day.year, day.month)[day.day - 1]
 
     def tally_at(self, phone: str, day: date, now: float) -> Tally:
         """One day's counts as the server tells them at `now` (epoch seconds of its own clock)."""
-        settled = self.tally(phone, day)
+        return merged([self._counted(self.tally(part, day), day, now) for part in self._parts(phone)])
+
+    def _counted(self, settled: Tally, day: date, now: float) -> Tally:
         age = (self.calendar.local_date(now) - day).days
         if age < 0:
             return NOTHING
@@ -177,7 +181,8 @@ class World:
         return self.calendar.midnight(max(bucket, first) if self.cut_key is CutKey.RANGE else bucket)
 
     def _parts(self, phone: str) -> tuple[str, ...]:
-        return self.phones if phone == ALL and self.phones else (phone,)
+        merges = phone == ALL and self.phones and self.given is None
+        return self.phones if merges and self.phones else (phone,)
 
 
 def plain(value: Number) -> Number:
@@ -191,8 +196,9 @@ def _days(calendar: Calendar, first: date, last: date) -> tuple[date, ...]:
     return tuple(calendar.starts(Period.DAY, first, last))
 
 
-@lru_cache(maxsize=512)
-def _year(seed: int, phones: tuple[str, ...], year: int) -> tuple[Tally, ...]:
-    """Each day's tally of these phones together, over one year."""
-    days = range(date(year, 1, 1).toordinal(), date(year, 12, 31).toordinal() + 1)
+@lru_cache(maxsize=4096)
+def _month(seed: int, phones: tuple[str, ...], year: int, month: int) -> tuple[Tally, ...]:
+    """Each day's tally of these phones together, over one month: what is drawn and kept at once."""
+    first = date(year, month, 1).toordinal()
+    days = range(first, first + monthrange(year, month)[1])
     return tuple(merged([day_tally(seed, phone, day) for phone in phones]) for day in days)

@@ -163,6 +163,7 @@ def test_the_command_serves_until_it_is_told_to_stop(number: signal.Signals) -> 
         (["--fault", "cutt=0.1"], "unknown kind 'cutt'"),
         (["--fault", "cut=lots"], "KIND=PROBABILITY"),
         (["--fault", "cut=0.7", "--fault", "junk=0.7"], "between 0 and 1"),
+        (["--phones", "8005551234,(800) 555"], "digits alone"),
         (["--timezone", "Mars/Base"], "no zone 'Mars/Base'"),
     ],
 )
@@ -172,3 +173,9 @@ def test_the_command_refuses_nonsense(arguments: list[str], said: str) -> None:
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def test_the_commands_module_imports_nothing_heavy() -> None:
+    code = "import sys, harvester.cli.simulate; print({'aiohttp', 'harvester.simulator'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,144 @@
+"""Faults strike as often as they are told to, and look as they should."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import fields
+from math import isnan
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harvester.simulator.api import SimulatedApi
+from harvester.simulator.faults import KINDS, Ending, Fault, Faults
+from harvester.simulator.options import Options
+from tests.support.simulation import direct_account, get, header
+
+if TYPE_CHECKING:
+    from harvester.simulator.request import Reply
+
+_NOW = 1_718_000_000.0
+_ACCOUNT = direct_account()
+_PATH = "/api/performance/20240101/20240110/day/8005551234"
+
+
+def _struck(fault: Fault, options: Options | None = None) -> tuple[SimulatedApi, Reply]:
+    api = SimulatedApi([_ACCOUNT], options or Options())
+    api.order(fault)
+    return api, get(api, _PATH, _NOW, _ACCOUNT)
+
+
+def test_every_kind_has_its_probability() -> None:
+    assert set(KINDS) == {fault.value for fault in Fault}
+    assert {item.name for item in fields(Faults)} == {*KINDS, "slow_seconds"}
+
+
+def test_faults_strike_as_often_as_they_are_told_to() -> None:
+    faults = Faults(cut=0.2, junk=0.1)
+    struck = Counter(faults.strike(1, number) for number in range(2000))
+    assert 320 < struck[Fault.CUT] < 480
+    assert 140 < struck[Fault.JUNK] < 260
+    assert set(struck) == {Fault.CUT, Fault.JUNK, None}
+
+
+def test_a_slice_meets_the_same_faults_whatever_is_asked_beside_it() -> None:
+    options = Options(seed=5, faults=Faults(server_error=0.3, drop=0.3))
+
+    def fate(others: int) -> list[tuple[int, Ending]]:
+        api = SimulatedApi([_ACCOUNT], options)
+        replies = []
+        for _ in range(10):
+            for other in range(others):
+                get(api, f"/api/profile/20240101/20240101/day/{8005550000 + other}", _NOW, _ACCOUNT)
+            replies.append(get(api, _PATH, _NOW, _ACCOUNT))
+        return [(reply.status, reply.ending) for reply in replies]
+
+    assert fate(0) == fate(3)
+    assert len(set(fate(0))) > 1
+
+
+@pytest.mark.parametrize("odds", [{"cut": -0.1}, {"cut": 0.6, "junk": 0.6}, {"slow_seconds": -1.0}])
+def test_impossible_odds_are_refused(odds: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        Faults(**odds)
+
+
+@pytest.mark.parametrize(("fault", "status"), [(Fault.BAD_GATEWAY, 502), (Fault.UNAVAILABLE, 503), (Fault.HTML, 200)])
+def test_a_proxy_answers_with_a_page_and_costs_nothing(fault: Fault, status: int) -> None:
+    api, reply = _struck(fault)
+    assert reply.status == status
+    assert reply.body.startswith(b"<!DOCTYPE html>")
+    assert header(reply, "X-RateLimit-Limit") is None
+    assert api.books().remaining(_NOW) == 150
+    # The client cannot know that it was free: the books hold it against the client's own limit.
+    assert list(api.requests_per_window().values()) == [1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "error"),
+    [
+        (Fault.SERVER_ERROR, 500, "Unknown error."),
+        (Fault.DEAD, 401, "Unauthorized."),
+        (Fault.THROTTLE, 429, "Rate limit exceeded."),
+    ],
+)
+def test_the_api_itself_fails(fault: Fault, status: int, error: str) -> None:
+    api, reply = _struck(fault)
+    assert (reply.status, json.loads(reply.body)) == (status, {"error": error})
+    assert api.books().remaining(_NOW) == 150 - (fault is not Fault.THROTTLE)
+    assert sum(api.refused_per_window().values()) == (fault is Fault.THROTTLE)
+
+
+@pytest.mark.parametrize(
+    ("fault", "ending"),
+    [
+        (Fault.DROP, Ending.CLOSED),
+        (Fault.DROP_BODY, Ending.CUT),
+        (Fault.CUT, Ending.CUT),
+        (Fault.CUT_CHUNKED, Ending.CUT_CHUNKED),
+    ],
+)
+def test_a_lost_answer_has_counted_and_is_never_whole(fault: Fault, ending: Ending) -> None:
+    api, reply = _struck(fault)
+    assert reply.ending is ending
+    assert reply.sent < len(reply.body)
+    assert api.books().remaining(_NOW) == 149
+
+
+def test_slow_answers() -> None:
+    options = Options(faults=Faults(slow_seconds=7.0), latency=2.0)
+    assert _struck(Fault.SLOW, options)[1].delay == 8.0
+    assert _struck(Fault.SLOW_BODY, options)[1].pace == 7.0
+
+
+def test_junk_is_no_text() -> None:
+    _, reply = _struck(Fault.JUNK)
+    assert header(reply, "Content-Type") == "application/json"
+    with pytest.raises(UnicodeDecodeError):
+        reply.body.decode()
+
+
+def test_odd_answers_are_well_formed() -> None:
+    bodies = {
+        fault: json.loads(_struck(fault)[1].body)
+        for fault in Fault
+        if fault.value in {"absent", "truncated", "nulls", "nan", "unknown", "slow"}
+    }
+    plain = bodies[Fault.SLOW]
+    epochs = list(plain["calls"])
+    assert {len(values) for values in bodies[Fault.ABSENT].values()} == {9}
+    assert {tuple(values) for values in bodies[Fault.TRUNCATED].values()} == {tuple(epochs[:5])}
+    assert set(bodies[Fault.UNKNOWN]) - set(plain) == {"speech_minutes"}
+    odd = [value for values in bodies[Fault.NULLS].values() for value in values.values() if value is None]
+    assert len(odd) == 1
+    assert sum(isnan(value) for values in bodies[Fault.NAN].values() for value in values.values()) == 1
+
+
+def test_an_ordered_fault_strikes_the_path_it_is_for_and_then_no_more() -> None:
+    api = SimulatedApi([_ACCOUNT])
+    api.order(Fault.SERVER_ERROR, times=2, where="8005551234")
+    other = _PATH.replace("1234", "9999")
+    statuses = [get(api, path, _NOW, _ACCOUNT).status for path in (other, _PATH, other, _PATH, _PATH)]
+    assert statuses == [200, 500, 200, 500, 200]
+    assert [visit.fault for visit in api.journal].count(Fault.SERVER_ERROR) == 2
