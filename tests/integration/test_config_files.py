@@ -1,0 +1,368 @@
+"""Real files: where they are found, whom they trust, what they say together."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harvester.config import Phone, load, warnings
+from harvester.core.period import Period
+from harvester.errors import ConfigError
+
+if TYPE_CHECKING:
+    from harvester.config import Settings
+
+ACCOUNT = 'login = "me@example.com"\nphones = ["ALL"]\n'
+MAIN = f"[accounts.main]\n{ACCOUNT}"
+STRANGER = 54321  # a user and group that nobody here is
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    for name in ("cwd", "home", "etc"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def write(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    return path
+
+
+def loaded(box: Path, path: Path | None = None, environ: dict[str, str] | None = None) -> Settings:
+    return load(path, environ or {}, cwd=box / "cwd", home=box / "home", etc=box / "etc")
+
+
+def problems(box: Path, path: Path | None = None, environ: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        loaded(box, path, environ)
+    return list(caught.value.problems)
+
+
+def test_the_order_of_search(box: Path) -> None:
+    xdg = box / "xdg"
+    chosen = [
+        write(box / "etc/config.toml", MAIN),
+        write(box / "home/.config/harvester/config.toml", MAIN),
+        write(xdg / "harvester/config.toml", MAIN),
+        write(box / "cwd/config.toml", MAIN),
+        write(box / "named.toml", MAIN),
+        write(box / "explicit.toml", MAIN),
+    ]
+    named = {"XDG_CONFIG_HOME": str(xdg), "HARVESTER_CONFIG": "../named.toml"}
+    assert (loaded(box, Path("../explicit.toml"), named).source or box).samefile(chosen[5])
+    assert (loaded(box, environ=named).source or box).samefile(chosen[4])
+    del named["HARVESTER_CONFIG"]
+    assert loaded(box, environ=named).source == chosen[3]
+    chosen[3].unlink()
+    assert loaded(box, environ=named).source == chosen[2]
+    assert loaded(box, environ={"XDG_CONFIG_HOME": "relative/is/ignored"}).source == chosen[1]
+    chosen[1].unlink()
+    assert loaded(box).source == chosen[0]
+    chosen[0].unlink()
+    assert "harvester init" in problems(box)[0]
+
+
+@pytest.mark.parametrize("by", ["--config", "HARVESTER_CONFIG"])
+def test_a_named_file_must_be_there(box: Path, by: str) -> None:
+    write(box / "cwd/config.toml", MAIN)
+    path = Path("missing.toml")
+    (told,) = problems(box, path) if by == "--config" else problems(box, environ={"HARVESTER_CONFIG": str(path)})
+    assert f"missing.toml: does not exist, and {by} names it" in told
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "accounts.d", "account"])
+def test_a_found_file_that_others_may_write_is_refused(box: Path, kind: str) -> None:
+    file = write(box / "cwd/config.toml", MAIN)
+    account = write(box / "cwd/accounts.d/b.toml", ACCOUNT.replace("me", "b"))
+    assert set(loaded(box).accounts) == {"main", "b"}
+    bad = {"file": file, "directory": file.parent, "accounts.d": account.parent, "account": account}[kind]
+    bad.chmod(bad.stat().st_mode | 0o002)
+    told = problems(box)
+    assert any(line.startswith(f"{bad}: others may write it") and "chmod go-w" in line for line in told)
+    assert set(loaded(box, file).accounts) == {"main", "b"}  # who names it trusts it
+
+
+def test_a_link_is_judged_at_its_target(box: Path) -> None:
+    target = write(box / "elsewhere/real.toml", MAIN)
+    (box / "cwd/config.toml").symlink_to(target)
+    assert "main" in loaded(box).accounts
+    target.parent.chmod(0o777)
+    assert str(target.parent) in problems(box)[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_found_file_of_somebody_else_is_refused(box: Path) -> None:
+    file = write(box / "cwd/config.toml", MAIN, 0o644)
+    os.chown(file, STRANGER, -1)
+    assert "belongs to somebody else" in problems(box)[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_group_counts_as_others_unless_it_is_the_owners_own(box: Path) -> None:
+    file = write(box / "cwd/config.toml", MAIN, 0o660)
+    os.chown(file, 0, 0)
+    assert "main" in loaded(box).accounts
+    os.chown(file, 0, STRANGER)
+    assert "others may write it" in problems(box)[0]
+
+
+def test_everything_at_its_place(box: Path) -> None:
+    path = write(
+        box / "site/h.toml",
+        """\ufeff# with a byte order mark
+[database]
+url = "sqlite:///data/v.db"
+[api]
+timeout = 10
+[defaults]
+timezone = "America/Chicago"
+periods = ["week"]
+[defaults.quota]
+reserve = 5
+[accounts.main]
+login = "me@example.com"
+phones = ["ALL", 8005551234]
+phones_file = "phones.txt"
+password_file = "~/secret"
+start = 2024-01-01
+[accounts.main.api]
+concurrency = 2
+""",
+    )
+    write(box / "site/phones.txt", "8005551234 Sales\n8005551235\n")
+    write(
+        box / "site/accounts.d/b-2.toml",
+        'login = "b"\nphones_file = "b.txt"\nperiods = ["day"]\npassword_file = "b.password"\n[quota]\nlimit = 20\n',
+    )
+    write(box / "site/accounts.d/b.txt", "ALL\n")
+    write(box / "site/accounts.d/.#b.toml", "not ours")
+    variables = {"HARVESTER_ACCOUNTS__B_2__PERIODS": "month", "HARVESTER_ACCOUNTS__MAIN__PASSWORD_FILE": "x"}
+    found = loaded(box, path, variables)
+    main, second = found.accounts["main"], found.accounts["b-2"]
+    assert found.database.path == box / "site/data/v.db"
+    assert main.phones == (Phone("ALL"), Phone("8005551234", "Sales"), Phone("8005551235"))
+    assert (main.timezone, main.periods) == ("America/Chicago", (Period.WEEK,))
+    assert (main.api.timeout, main.api.concurrency, found.api.concurrency) == (10, 2, 8)
+    assert (main.quota.limit, main.quota.reserve, found.quota.reserve) == (150, 5, 0)
+    assert main.password.files is not None
+    assert main.password.files.file == box / "home/secret"
+    assert main.password.environment is not None
+    assert main.password.environment.file == box / "cwd/x"
+    assert second.phones == (Phone("ALL"),)
+    assert second.periods == (Period.MONTH,)
+    assert (second.quota.limit, second.quota.reserve) == (20, 5)
+    assert second.password.files is not None
+    assert second.password.files.file == box / "site/accounts.d/b.password"
+
+
+def test_every_mistake_at_once_each_with_its_line(box: Path) -> None:
+    path = write(
+        box / "c.toml",
+        """timezone = "Europe/Vienna"
+[database]
+url = "sqlite://"
+[api]
+timeot = 3
+format = "jsn"
+retries = { most = 3 }
+[daemon]
+refresh = "61 * * * *"
+allowed_hosts = "localhost"
+[log]
+level = 3
+[defaults]
+timezone = "America/New York"
+[accounts.main]
+phones = ["800 555 123", 8005551234]
+phones_file = "phones.txt"
+start = "2024-02-30"
+api = 3
+password = "hunter2"
+password_command = ["pass"]
+[accounts.Bad]
+[accounts.b]
+login = 3
+password_command = "pass show x"
+phones = "ALL"
+""",
+    )
+    write(box / "phones.txt", "# ours\nnumber;name\n")
+    write(box / "accounts.d/c.toml", "nothing = 1\n")
+    told = problems(box, path)
+    c = f"{path}:"
+    for start in (
+        f'{c}1: timezone: unknown table "timezone"; it belongs into [defaults]',
+        f"{c}3: database.url: a database in memory",
+        f'{c}5: api.timeot: unknown key "timeot"; did you mean timeout?',
+        f'{c}6: api.format: "jsn" is none of json, xml; did you mean json?',
+        f'{c}7: api.retries: unknown key "retries"; known here: base_url',
+        f"{c}9: daemon.refresh: the minute must be 0 to 59",
+        f"{c}10: daemon.allowed_hosts: must be a list",
+        f"{c}12: log.level: 3 is none of debug",
+        f'{c}14: defaults.timezone: "America/New York" is no time zone; did you mean America/New_York?',
+        f"{c}15: accounts.main.login: is missing",
+        f'{c}16: accounts.main.phones[1]: "800 555 123" has 9 digits',
+        f'{box}/phones.txt:2: "number;name" is no phone number',
+        f'{c}18: accounts.main.start: "2024-02-30" is not in the calendar',
+        f"{c}19: accounts.main.api: must be a table: [accounts.main.api]",
+        f"{c}21: accounts.main.password_command: give one of password",
+        f"{c}22: accounts.Bad: an account's name is",
+        f"{c}24: accounts.b.login: must be text",
+        f"{c}25: accounts.b.password_command: must be a list of a program",
+        f"{c}26: accounts.b.phones: must be a list",
+        f'{box}/accounts.d/c.toml:1: nothing: unknown key "nothing"',
+        f"{box}/accounts.d/c.toml: login: is missing",
+        f"{box}/accounts.d/c.toml: phones: is missing",
+    ):
+        matching = [line for line in told if line.startswith(start)]
+        assert len(matching) == 1, (start, told)
+    assert len(told) == 22
+    assert "hunter2" not in "".join(told)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[api\n", "is not TOML"),
+        (b"x = 1\nx = 2\n", "line 2"),
+        (b"x = \xff\n", "line 1 is not UTF-8"),
+        (b"x = " + b"9" * 5000, "could be a configuration"),
+        (b"x = " + b"[" * 100_000, "could be a configuration"),
+    ],
+)
+def test_a_broken_file_is_told_once_with_nothing_that_follows_from_it(box: Path, content: bytes, words: str) -> None:
+    path = box / "c.toml"
+    path.write_bytes(content)
+    (told,) = problems(box, path, {"HARVESTER_ACCOUNTS__MAIN__PASSWORD": "x"})
+    assert told.startswith(str(path))
+    assert words in told
+    path.write_text(MAIN)
+    (path.parent / "accounts.d").mkdir()
+    (path.parent / "accounts.d/b.toml").write_bytes(content)
+    (told,) = problems(box, path)
+    assert told.startswith(f"{box}/accounts.d/b.toml")
+
+
+def test_what_is_no_file_is_told_plainly(box: Path) -> None:
+    assert "Is a directory" in problems(box, box)[0]
+    path = write(box / "c.toml", MAIN)
+    write(box / "accounts.d", "a file")
+    assert "Not a directory" in problems(box, path)[0]
+
+
+def test_one_account_in_two_files_is_refused(box: Path) -> None:
+    path = write(box / "c.toml", MAIN)
+    write(box / "accounts.d/main.toml", ACCOUNT)
+    (told,) = problems(box, path)
+    assert str(box / "accounts.d/main.toml") in told
+    assert "defined already" in told
+    assert str(path) in told
+
+
+def test_two_names_for_one_phone_are_refused(box: Path) -> None:
+    path = write(box / "c.toml", '[accounts.main]\nlogin = "x"\nphones_file = "p"\n')
+    write(box / "p", "8005551234 Sales\n+1 800 555 1234 Support\n")
+    assert "two names" in problems(box, path)[0]
+
+
+def test_mistakes_in_defaults_are_told_without_any_account(box: Path) -> None:
+    path = write(box / "c.toml", '[defaults]\nstart = "soon"\nphones = ["1"]\n[defaults.api]\ntimeout = 0\n')
+    assert [line.split(": ")[1] for line in problems(box, path)] == [
+        "defaults.phones[1]",
+        "defaults.start",
+        "defaults.api.timeout",
+    ]
+
+
+def test_a_terminal_is_safe_from_what_stands_in_a_file(box: Path) -> None:
+    path = write(box / "c.toml", '["\\u001b[31m\\n"]\n')
+    (told,) = problems(box, path)
+    assert told.isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[database]\nurl = "postgresql://u:hunter2@h/db"\n',
+        '[database]\npassword = "hunter2"\n',
+        '[api]\nproxy = "http://u:hunter2@h:1"\n',
+        f'{MAIN}password = "hunter2"\n',
+    ],
+)
+def test_a_file_that_holds_a_secret_is_for_nobody_else(box: Path, text: str) -> None:
+    path = write(box / "c.toml", text)
+    assert warnings(loaded(box, path)) == []
+    path.chmod(0o604)
+    (told,) = warnings(loaded(box, path))
+    assert told.startswith(f"{path}: others can read it")
+    assert "chmod 600" in told
+    write(path, MAIN, 0o644)
+    assert warnings(loaded(box, path)) == []
+
+
+def test_a_secret_file_is_for_nobody_else(box: Path) -> None:
+    secret = write(box / "s", "hunter2", 0o604)
+    path = write(box / "c.toml", f'[database]\npassword_file = "s"\n{MAIN}password_file = "s"\n', 0o644)
+    (told,) = warnings(loaded(box, path))
+    assert told.startswith(f"{secret}: others can read it")
+    secret.chmod(0o600)
+    assert warnings(loaded(box, path)) == []
+    secret.unlink()
+    assert warnings(loaded(box, path)) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_group_that_root_chose_may_read_a_secret(box: Path) -> None:
+    secret = write(box / "s", "hunter2", 0o640)
+    path = write(box / "c.toml", f'{MAIN}password_file = "s"\n')
+    os.chown(secret, 0, STRANGER)
+    assert warnings(loaded(box, path)) == []
+    os.chown(secret, STRANGER, STRANGER)
+    assert len(warnings(loaded(box, path))) == 1
+
+
+LINES = st.sampled_from(
+    [
+        "[database]",
+        "[api]",
+        "[accounts.main]",
+        "[accounts.main.api]",
+        "[defaults]",
+        "[[accounts]]",
+        'url = "sqlite://x"',
+        "timeout = 1e400",
+        "timeout = inf",
+        'phones = ["ALL", 1, [], {}]',
+        "phones = {}",
+        "start = 2024-01-01T00:00:00Z",
+        "start = 00:00:00",
+        'timezone = ""',
+        'login = "\\u0000"',
+        "password = []",
+        "password_command = [1]",
+        'ca_file = "\\u0000"',
+        'phones_file = "/"',
+        "a.b.c = 1",
+    ]
+)
+
+
+@given(st.lists(LINES, max_size=8).map("\n".join) | st.text(max_size=40))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_file_raises_anything_but_a_configuration_error(box: Path, text: str) -> None:
+    path = box / "c.toml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    told: list[str] = []
+    try:
+        loaded(box, path)
+    except ConfigError as error:
+        told = list(error.problems)
+    assert all(line.isprintable() for line in told)

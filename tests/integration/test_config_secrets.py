@@ -1,0 +1,163 @@
+"""Passwords: in which order they are looked for, and that nothing shows them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harvester.config import database_password, load, password, secrets
+from harvester.errors import ConfigError
+
+if TYPE_CHECKING:
+    from harvester.config import Settings
+
+CANARY = "hunter2"
+
+
+def configured(directory: Path, keys: str = "", environ: dict[str, str] | None = None) -> Settings:
+    path = directory / "c.toml"
+    path.write_text(f'[accounts.my-site]\nlogin = "x"\nphones = ["ALL"]\n{keys}\n')
+    return load(path, environ or {}, cwd=directory, home=directory)
+
+
+def resolved(directory: Path, keys: str = "", environ: dict[str, str] | None = None) -> str:
+    return password("my-site", configured(directory, keys, environ), environ or {})
+
+
+def refused(directory: Path, keys: str = "", environ: dict[str, str] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        resolved(directory, keys, environ)
+    assert CANARY not in str(caught.value)
+    assert caught.value.__cause__ is None
+    return str(caught.value)
+
+
+def command(script: str) -> str:
+    return f"password_command = {[sys.executable, '-c', script]!r}"
+
+
+def test_environment_then_credentials_then_files(tmp_path: Path) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    keys = 'password = "from the file"'
+    variable = {"HARVESTER_ACCOUNTS__MY_SITE__PASSWORD": "from the environment"}
+    directory = {"CREDENTIALS_DIRECTORY": str(credentials)}
+    assert resolved(tmp_path, keys, directory) == "from the file"
+    (credentials / "harvester_my-site.password").write_text("from a directory\n")
+    assert resolved(tmp_path, keys, directory) == "from a directory"
+    (credentials / "my-site.password").write_text("from a credential\n")
+    assert resolved(tmp_path, keys, directory) == "from a credential"
+    assert resolved(tmp_path, keys, directory | variable) == "from the environment"
+
+
+def test_an_account_goes_before_the_defaults(tmp_path: Path) -> None:
+    defaults = '[defaults]\npassword = "everybody\'s"'
+    assert resolved(tmp_path, defaults) == "everybody's"
+    assert resolved(tmp_path, f'password = "mine"\n{defaults}') == "mine"
+    theirs = {"HARVESTER_DEFAULTS__PASSWORD": "theirs"}
+    assert resolved(tmp_path, 'password = "mine"', theirs) == "mine"
+    assert resolved(tmp_path, environ=theirs) == "theirs"
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b"a b\n", "a b"), (b"a\r\n", "a"), (b"a\n\n", "a\n"), (" \N{EURO SIGN}".encode(), " \N{EURO SIGN}")],
+)
+def test_a_file_loses_one_line_ending_and_nothing_else(tmp_path: Path, content: bytes, found: str) -> None:
+    (tmp_path / "s").write_bytes(content)
+    assert resolved(tmp_path, 'password_file = "s"') == found
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"hunter2\xff", "not UTF-8"),
+        (b"hunter2\0", "NUL"),
+        (b"hunter2" * 20_000, "too long"),
+        (None, "No such file"),
+    ],
+)
+def test_a_bad_secret_file_is_told_without_its_content(tmp_path: Path, content: bytes | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / "s").write_bytes(content)
+    told = refused(tmp_path, 'password_file = "s"')
+    assert words in told
+    assert "accounts.my-site.password_file" in told
+
+
+def test_no_secret_is_read_before_it_is_needed(tmp_path: Path) -> None:
+    keys = command("open('ran', 'w')")
+    configured(tmp_path, keys)
+    assert not (tmp_path / "ran").exists()
+    assert "is empty" in refused(tmp_path, keys)
+    assert (tmp_path / "ran").exists()  # in the configuration's directory
+
+
+def test_no_password_at_all_names_what_would_give_one(tmp_path: Path) -> None:
+    assert "HARVESTER_ACCOUNTS__MY_SITE__PASSWORD" in refused(tmp_path)
+
+
+def test_an_empty_variable_is_no_password(tmp_path: Path) -> None:
+    assert "is empty" in refused(tmp_path, 'password = "x"', {"HARVESTER_ACCOUNTS__MY_SITE__PASSWORD": ""})
+
+
+def test_a_commands_first_line(tmp_path: Path) -> None:
+    assert resolved(tmp_path, command("print('a b\\nsecond line\\n' + 'x' * 200_000)")) == "a b"
+
+
+def test_a_command_sees_the_environment(tmp_path: Path) -> None:
+    assert resolved(tmp_path, command("import os; print(os.environ['TOKEN'])"), {"TOKEN": "t"}) == "t"
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (command("print('hunter2'); raise SystemExit(3)"), "exit code 3"),
+        (command("import os; print('hunter2', flush=True); os.kill(os.getpid(), 9)"), "signal 9"),
+        (command("import sys; sys.exit('hunter2')"), "exit code 1"),
+        ('password_command = ["./no-such-program", "hunter2"]', "No such file"),
+        (command("pass"), "is empty"),
+        (command("import sys; sys.stdout.buffer.write(b'hunter2\\xff\\n')"), "not UTF-8"),
+    ],
+)
+def test_a_failing_command_is_told_without_its_output(tmp_path: Path, keys: str, words: str) -> None:
+    assert words in refused(tmp_path, keys)
+
+
+def test_a_command_that_does_not_end_is_ended_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "COMMAND_TIMEOUT", 0.3)
+    script = "sh -c 'echo $$ > child; exec sleep 60'; true"
+    assert "no end within 0.3 s" in refused(tmp_path, f"password_command = {['sh', '-c', script]!r}")
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 5
+    while _runs(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        return Path("/proc", str(process), "stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_the_databases_password(tmp_path: Path) -> None:
+    assert database_password(configured(tmp_path), {}) is None
+    with_file = configured(tmp_path, '[database]\npassword_file = "s"')
+    (tmp_path / "s").write_text("from the file\n")
+    assert database_password(with_file, {}) == "from the file"
+    (tmp_path / "database.password").write_text("from a credential\n")
+    assert database_password(with_file, {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == "from a credential"
+    environ = {"HARVESTER_DATABASE__PASSWORD": "from the environment"}
+    assert database_password(configured(tmp_path, environ=environ), environ) == "from the environment"

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harvester.config.phones import merge, normalize, read_lines
+from harvester.config.settings import Phone
+
+TEN = st.integers(min_value=2_000_000_000, max_value=9_999_999_999).map(str)
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("8005551234", "8005551234"),
+        ("(800) 555-1234", "8005551234"),
+        ("800.555.1234", "8005551234"),
+        ("800/555-1234", "8005551234"),
+        ("1-800-555-1234", "8005551234"),
+        ("+1 800 555 1234", "8005551234"),
+        (" +1 (800) 555\N{NON-BREAKING HYPHEN}1234\N{NO-BREAK SPACE}", "8005551234"),
+        (8005551234, "8005551234"),
+        (18005551234, "8005551234"),
+        ("+44 20 7946 0000", "442079460000"),
+        ("ALL", "ALL"),
+        (" all ", "ALL"),
+    ],
+)
+def test_numbers_as_people_write_them(written: object, number: str) -> None:
+    assert normalize(written) == number
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "+",
+        "ALLE",
+        "800 555 123",
+        "800 555 12345",
+        "28005551234",
+        "+1 800 555 123",
+        "+1 2345 678 901 23",
+        "+123456",
+        "+2345678901234567",
+        "1-800-FLOWERS",
+        "8005551234 x12",
+        "\N{ARABIC-INDIC DIGIT EIGHT}005551234",
+        "800+5551234",
+        -8005551234,
+        True,
+        None,
+        8005551234.0,
+        10**400,
+        ["8005551234"],
+    ],
+)
+def test_anything_else_is_refused(written: object) -> None:
+    with pytest.raises(ValueError, match="digits"):
+        normalize(written)
+
+
+@given(TEN, st.data())
+@settings(max_examples=50)
+def test_filling_between_the_digits_changes_nothing(digits: str, data: st.DataObject) -> None:
+    filling = st.text(alphabet=" -.()/", max_size=2)
+    dressed = "".join(data.draw(filling) + digit for digit in digits)
+    before = data.draw(st.sampled_from(["", "1", "+1", "+1 ", "1-"]))
+    assert normalize(before + dressed) == digits
+
+
+@given(st.text(max_size=20))
+@settings(max_examples=100)
+def test_what_is_taken_is_all_or_ascii_digits_and_stays(written: str) -> None:
+    try:
+        number = normalize(written)
+    except ValueError:
+        return
+    assert number == "ALL" or (number.isascii() and number.isdigit())
+    assert normalize(number if len(number) in {3, 10} else "+" + number) == number
+
+
+def test_a_file_of_phones() -> None:
+    text = """# our lines
+8005551234
+(800) 555-1235 Sales
++1 800 555 1236, Sales, East
+8005551237\t24h hotline
+800 555 1238 # the old one, gone soon
+8005551239;Suite #4
+all  Everything
+
++44 20 7946 0000, London
+"""
+    assert [phone for _, phone in read_lines(text)] == [
+        Phone("8005551234"),
+        Phone("8005551235", "Sales"),
+        Phone("8005551236", "Sales, East"),
+        Phone("8005551237", "24h hotline"),
+        Phone("8005551238"),
+        Phone("8005551239", "Suite #4"),
+        Phone("ALL", "Everything"),
+        Phone("442079460000", "London"),
+    ]
+
+
+def test_a_bad_line_is_told_with_its_number_and_the_others_are_read() -> None:
+    found = dict(read_lines("8005551234\n\nphone,name\n8005551235"))
+    assert found[1] == Phone("8005551234")
+    assert isinstance(found[3], str)
+    assert '"phone,name" is no phone number' in found[3]
+    assert found[4] == Phone("8005551235")
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=100)
+def test_no_text_breaks_the_reader(text: str) -> None:
+    assert all(isinstance(found, str | Phone) for _, found in read_lines(text))
+
+
+def test_a_number_given_twice_is_one_and_keeps_its_name() -> None:
+    twice = [Phone("8005551234"), Phone("ALL"), Phone("8005551234", "Sales"), Phone("8005551234")]
+    assert merge(twice) == (Phone("8005551234", "Sales"), Phone("ALL"))
+
+
+def test_two_names_for_one_number_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="two names"):
+        merge([Phone("8005551234", "Sales"), Phone("8005551234", "Support")])
