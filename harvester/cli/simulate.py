@@ -34,7 +34,7 @@ week_start = "{week_start}"
 
 [accounts.main]
 tool = "{tool}"
-login = "{login}"
+login = {login}
 password = "{password}"
 phones = [{phones}]
 start = 2024-01-01
@@ -128,6 +128,8 @@ async def _serve(api: SimulatedApi, port: int, observer: Observer | None) -> Non
 
 
 def _snippet(api: SimulatedApi, url: str) -> str:
+    import json  # noqa: PLC0415 - as above
+
     account = next(iter(api.accounts.values()))
     calendar = account.world.calendar
     return _SNIPPET.format(
@@ -137,7 +139,7 @@ def _snippet(api: SimulatedApi, url: str) -> str:
         timezone=calendar.zone.key,
         week_start=calendar.week_start.value,
         tool=account.tool,
-        login=account.login,
+        login=json.dumps(account.login),  # a TOML string is quoted alike
         # One that was chosen may be used elsewhere, too: it is not shown.
         password=_DEFAULT_PASSWORD if account.password == _DEFAULT_PASSWORD else "...",
         phones=", ".join(f'"{phone}"' for phone in ("ALL", *(account.world.phones or ("8005551234",)))),

@@ -60,11 +60,14 @@ class Visit(NamedTuple):
 
 @dataclass(slots=True)
 class _Ordered:
-    """Faults ordered by a test: the next so many requests whose path contains `where`."""
+    """Faults ordered by a test, for the requests next to come."""
 
     fault: Fault
     times: int
-    where: str
+    where: str  # a part of the path; empty: every data request
+
+    def concerns(self, path: str) -> bool:
+        return self.where in path if self.where else path != AUTH
 
 
 class SimulatedApi:
@@ -155,8 +158,10 @@ class SimulatedApi:
         """Let somebody else spend so many requests of this account now; returns how many were left for them."""
         return self.books(account).spend_elsewhere(count, self.server_time(now))
 
-    def order(self, fault: Fault, times: int = 1, where: str = "/") -> None:
-        """Let the next so many requests whose path contains `where` meet this fault."""
+    def order(self, fault: Fault, times: int = 1, where: str = "") -> None:
+        """Let the next so many data requests meet this fault, or those whose path contains `where` ("/auth")."""
+        if times < 1:
+            raise ValueError("times must be at least 1")
         self._ordered.append(_Ordered(fault, times, where))
 
     def cancel_orders(self) -> None:
@@ -250,7 +255,7 @@ class SimulatedApi:
         return wire.xml_figures(shown) if wants_xml(exchange.request) else wire.json_figures(shown)
 
     def _next_ordered(self, path: str) -> Fault | None:
-        ordered = next((order for order in self._ordered if order.where in path), None)
+        ordered = next((order for order in self._ordered if order.concerns(path)), None)
         if ordered is None:
             return None
         ordered.times -= 1

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from datetime import date
 from typing import TYPE_CHECKING
@@ -173,6 +174,32 @@ def test_the_command_refuses_nonsense(arguments: list[str], said: str) -> None:
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def test_the_command_says_when_its_port_is_taken() -> None:
+    code = "from harvester.cli.simulate import simulate; simulate()"
+    with serving_in_thread(SimulatedApi()) as url:
+        port = url.removesuffix("/api").rpartition(":")[2]
+        command = [sys.executable, "-c", code, "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 2
+    assert f"Cannot listen on port {port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_chosen_password_is_not_shown_and_the_snippet_is_toml() -> None:
+    command = [sys.executable, "-c", "from harvester.cli.simulate import simulate; simulate()", "--port", "0"]
+    chosen = ["--password", "canary", "--login", 'o"dd', "--phones", "8005551234"]
+    with subprocess.Popen([*command, *chosen], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        process.terminate()
+        _, said = process.communicate(timeout=10)
+    assert "canary" not in said
+    snippet = tomllib.loads(said.rpartition("\n\n")[0])
+    assert snippet["api"]["base_url"] == url
+    assert snippet["accounts"]["main"]["login"] == 'o"dd'
+    assert snippet["accounts"]["main"]["phones"] == ["ALL", "8005551234"]
 
 
 def test_the_commands_module_imports_nothing_heavy() -> None:

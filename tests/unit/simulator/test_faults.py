@@ -13,7 +13,7 @@ import pytest
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.faults import KINDS, Ending, Fault, Faults
 from harvester.simulator.options import Options
-from tests.support.simulation import direct_account, get, header
+from tests.support.simulation import direct_account, get, header, post_auth
 
 if TYPE_CHECKING:
     from harvester.simulator.request import Reply
@@ -142,3 +142,22 @@ def test_an_ordered_fault_strikes_the_path_it_is_for_and_then_no_more() -> None:
     statuses = [get(api, path, _NOW, _ACCOUNT).status for path in (other, _PATH, other, _PATH, _PATH)]
     assert statuses == [200, 500, 200, 500, 200]
     assert [visit.fault for visit in api.journal].count(Fault.SERVER_ERROR) == 2
+
+
+def test_an_order_is_for_data_unless_it_names_the_authentication() -> None:
+    api = SimulatedApi([_ACCOUNT])
+    api.order(Fault.SERVER_ERROR)
+    api.order(Fault.UNAVAILABLE, where="/auth")
+    assert post_auth(api, _NOW).status == 503
+    assert get(api, _PATH, _NOW, _ACCOUNT).status == 500
+    api.order(Fault.SERVER_ERROR)
+    api.cancel_orders()
+    assert get(api, _PATH, _NOW, _ACCOUNT).status == 200
+    with pytest.raises(ValueError, match="at least 1"):
+        api.order(Fault.CUT, times=0)
+
+
+def test_authentication_meets_faults_of_its_own() -> None:
+    api = SimulatedApi([_ACCOUNT], Options(auth_faults=Faults(server_error=1.0)))
+    assert post_auth(api, _NOW).status == 500
+    assert get(api, _PATH, _NOW, _ACCOUNT).status == 200
