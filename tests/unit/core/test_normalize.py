@@ -177,7 +177,7 @@ def test_a_key_that_comes_twice_yields_no_value() -> None:
 def test_days_of_another_zone_name_the_zone(zone: str, first: date, period: Period) -> None:
     if period is Period.MONTH:
         first = first.replace(day=1)
-    last = NEW_YORK.last(period, first + timedelta(days=40))
+    last = NEW_YORK.last(period, first + timedelta(days=70))
     with pytest.raises(CalendarMismatch, match="timezone") as caught:
         judged(answered_in(zone, period, first, last), period=period, first=first, last=last)
     assert (caught.value.setting, caught.value.fits) == ("timezone", zone)
