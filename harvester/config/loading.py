@@ -41,9 +41,8 @@ def load(path: Path | None, environ: Mapping[str, str], *, cwd: Path, home: Path
         ConfigError: every mistake, one line each.
     """
     problems: list[str] = []
-    source = search.find(path, environ, cwd=cwd, home=home, etc=etc)
-    implicit = path is None and source == cwd / search.NAME and "HARVESTER_CONFIG" not in environ
-    files = _read_files(source, problems, distrustful=implicit) if source else Layer.empty()
+    source, trusted = search.find(path, environ, cwd=cwd, home=home, etc=etc)
+    files = _read_files(source, problems, distrustful=not trusted) if source else Layer.empty()
     from_environment = read_environment(environ, files.accounts, cwd, problems)
     settings = Builder(files, from_environment, problems, base=source.parent if source else cwd, home=home).build(
         source

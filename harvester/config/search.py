@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harvester.config import environment
 from harvester.config.database_url import expand_home
@@ -16,8 +16,15 @@ if TYPE_CHECKING:
 NAME = "config.toml"
 
 
-def find(path: Path | None, environ: Mapping[str, str], *, cwd: Path, home: Path, etc: Path) -> Path | None:
-    """The file to read, None where the environment alone configures.
+class Found(NamedTuple):
+    """The file to read, None where the environment alone configures."""
+
+    path: Path | None
+    trusted: bool  # somebody named it, or it lies where only the right people write
+
+
+def find(path: Path | None, environ: Mapping[str, str], *, cwd: Path, home: Path, etc: Path) -> Found:
+    """Look for the configuration.
 
     A file that is named must be there. One that is found in the current directory must be one that nobody else
     may write; if not, that is an error: to pass over it silently would surprise whoever wrote it.
@@ -27,7 +34,8 @@ def find(path: Path | None, environ: Mapping[str, str], *, cwd: Path, home: Path
     """
     named = path or environ.get(environment.FILE)
     if named:
-        return _named(cwd / expand_home(str(named), home), environment.FILE if path is None else "--config")
+        by = environment.FILE if path is None else "--config"
+        return Found(_named(cwd / expand_home(str(named), home), by), trusted=True)
     places = [cwd / NAME, _user_directory(environ, home) / "harvester" / NAME, etc / NAME]
     blocked = []
     for place in places:
@@ -38,12 +46,12 @@ def find(path: Path | None, environ: Mapping[str, str], *, cwd: Path, home: Path
         except (OSError, ValueError):
             continue
         else:
-            reason = distrust(place) if place is places[0] else None
-            if reason:
+            trusted = place is not places[0]
+            if not trusted and (reason := distrust(place)):
                 raise ConfigError(reason)
-            return place
+            return Found(place, trusted)
     if environment.settings_in(environ):
-        return None
+        return Found(None, trusted=True)
     looked = ", ".join(f"{place} (permission denied)" if place in blocked else str(place) for place in places)
     raise ConfigError(f"there is no configuration: `harvester init` writes one to begin with (looked for {looked})")
 

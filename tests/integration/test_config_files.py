@@ -87,7 +87,10 @@ def test_a_found_file_that_others_may_write_is_refused(box: Path, kind: str) -> 
     bad.chmod(bad.stat().st_mode | 0o002)
     told = problems(box)
     assert any(line.startswith(f"{bad}: others may write it") and "chmod go-w" in line for line in told)
-    assert set(loaded(box, file).accounts) == {"main", "b"}  # who names it trusts it
+    assert problems(box, environ={"HARVESTER_CONFIG": ""}) == told
+    # Who names it trusts it.
+    assert set(loaded(box, file).accounts) == {"main", "b"}
+    assert set(loaded(box, environ={"HARVESTER_CONFIG": str(file)}).accounts) == {"main", "b"}
 
 
 def test_a_link_is_judged_at_its_target(box: Path) -> None:
