@@ -44,7 +44,7 @@ LONGEST_TEXT = 200  # of a Junk or an error, characters
 NO_TIMESTAMP = ""  # stands beside what is in the place of a whole map, or of an item without a timestamp
 
 _LONGEST_NUMBER = 64  # characters of a number as text
-_MOST_MARKS = 500_000  # ten years of days of twenty metrics, in XML, have 150,000
+_MOST_MARKS = 250_000  # ten years of days of twenty metrics, in XML, have 150,000
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _PLAIN = frozenset({int, float})
 
@@ -90,9 +90,9 @@ def parse_pair(body: bytes) -> tuple[str, str]:
     fields = _fields(body)
     login, password = fields.get("login"), fields.get("password")
     if not isinstance(login, str) or not isinstance(password, str):
-        raise PayloadError("/auth answered without a login and a password")
+        raise PayloadError("an answer without a login and a password")
     if not login or not password or ":" in login:
-        raise PayloadError("/auth answered an empty password, or a login that HTTP cannot carry")
+        raise PayloadError("an empty password, or a login that HTTP cannot carry")
     return login, password
 
 

@@ -41,15 +41,17 @@ async def read_body(response: Response) -> bytes:
     if coding not in _CODINGS:
         raise PayloadError("the body is in an encoding that was not asked for")
     inflater = _Inflater(wbits) if (wbits := _CODINGS[coding]) is not None else None
-    body = bytearray()
+    pieces: list[bytes] = []
+    size = 0
     async for chunk in response.chunks:
         for piece in inflater.feed(chunk) if inflater else (chunk,):
-            body += piece
-            if len(body) > LARGEST_BODY:
+            pieces.append(piece)
+            size += len(piece)
+            if size > LARGEST_BODY:
                 raise PayloadError(f"the body is larger than {LARGEST_BODY} bytes")
     if inflater and not inflater.whole:
         raise SourceUnavailable("the compressed body was cut", outage=Outage.CLOSED)
-    return bytes(body)
+    return b"".join(pieces)
 
 
 async def read_answer(response: Response) -> bytes:

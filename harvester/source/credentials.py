@@ -175,7 +175,7 @@ class ToolCredentials:
         self._unproven = 0
         self._refused: CredentialsRefused | None = None
         self._failures = 0  # ever
-        self._failed: Transient | PayloadError | None = None  # the last failure
+        self._failed: Transient | None = None  # the last failure
         self._failed_in_a_row = 0
         self._paused_until = 0.0  # by the monotonic clock
         self._unsent: set[float] = set()
@@ -202,7 +202,7 @@ class ToolCredentials:
 
     async def _refresh(self, pair: Pair) -> None:
         self._renew_at = self._clock.monotonic() + _POSTPONED  # meanwhile the others go on with the old pair
-        with suppress(Transient, PayloadError):
+        with suppress(Transient):
             await self._exchange_once(pair.generation, aged=True)
 
     async def _exchange_once(self, generation: int, *, aged: bool = False) -> None:
@@ -217,14 +217,14 @@ class ToolCredentials:
                 raise self._failed
             try:
                 await self._exchange(aged=aged)
-            except (Transient, PayloadError) as error:
+            except Transient as error:
                 self._note_failure(error)
                 raise
             except CredentialsRefused as error:
                 self._refused = error
                 raise
 
-    def _note_failure(self, error: Transient | PayloadError) -> None:
+    def _note_failure(self, error: Transient) -> None:
         self._failures += 1
         self._failed = error
         pause = min(_LONGEST_PAUSE, 0.5 * 2 ** min(self._failed_in_a_row, 10))
@@ -283,6 +283,8 @@ class ToolCredentials:
             if error.outage is Outage.CONNECT:
                 self._unsent.add(at)
             raise
+        except PayloadError as error:
+            raise _unusable(error) from None
 
     def _hold(self, headers: Mapping[str, str]) -> None:
         """Ask no more until the server takes it: as long as it says, else for a window at most."""
@@ -300,12 +302,20 @@ class ToolCredentials:
         if text and password and shown(password) in text:
             text = "in words that hold the password"
         if status == OK and text is None and is_document(body):
-            return parse_pair(body)
+            try:
+                return parse_pair(body)
+            except PayloadError as error:
+                raise _unusable(error) from None
         if status == UNAUTHORIZED or (text is not None and status in _REFUSING):
             raise CredentialsRefused(f"/auth refuses {self._login} ({self._tool}): {text or status}")
         raise not_the_slice(status, body, text) or SourceUnavailable(
             f"/auth answered {status}: {text}", outage=Outage.NOT_API, status=status
         )
+
+
+def _unusable(error: PayloadError) -> SourceUnavailable:
+    """No slice can be blamed for a broken answer to /auth: for the one who waits it is an outage like the others."""
+    return SourceUnavailable(f"/auth: {error.detail}", outage=Outage.NOT_API, status=OK)
 
 
 def _authorization(login: str, password: str) -> str:

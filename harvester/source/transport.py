@@ -21,6 +21,7 @@ import os
 import ssl
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, Self
 
 import aiohttp
@@ -195,6 +196,11 @@ def _reason(error: Exception) -> str:
     return os.strerror(number) if number is not None and number > 0 else type(error).__name__
 
 
+@lru_cache(maxsize=8)  # reading the system's certificates takes 30 ms; accounts share them
+def _loaded(ca_file: Path | None, _changed: int) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file)
+
+
 def _split_proxy(proxy: str | None) -> tuple[URL | None, dict[str, str]]:
     """The proxy's URL without its login, and the header that carries it."""
     if not proxy:
@@ -208,6 +214,6 @@ def _split_proxy(proxy: str | None) -> tuple[URL | None, dict[str, str]]:
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        return _loaded(ca_file, ca_file.stat().st_mtime_ns if ca_file else 0)
     except OSError as error:
         raise ConfigError(f"api.ca_file {ca_file}: {error.strerror or 'holds no PEM certificates'}") from None

@@ -15,7 +15,6 @@ from harvester.errors import (
     CredentialsRefused,
     HarvesterError,
     Outage,
-    PayloadError,
     SourceUnavailable,
     StoreError,
     Throttled,
@@ -257,9 +256,11 @@ async def test_a_refusal_is_final_at_once(script: Script) -> None:
         (reply(b'{"error":"No such page."}', status="404 Not Found"), SourceUnavailable, Outage.NOT_API),
         (Script(close=True), SourceUnavailable, Outage.CLOSED),
         (reply(status="429 Slow"), Throttled, None),
-        (reply(b"{}"), PayloadError, None),
-        (reply(b'{"login":"temp","password":""}'), PayloadError, None),
-        (reply(b'{"login":"temp","password":12}'), PayloadError, None),
+        (reply(b"{}"), SourceUnavailable, Outage.NOT_API),
+        (reply(b'{"login":"temp",'), SourceUnavailable, Outage.NOT_API),
+        (reply(b'{"login":"temp","password":""}'), SourceUnavailable, Outage.NOT_API),
+        (reply(b'{"login":"temp","password":12}'), SourceUnavailable, Outage.NOT_API),
+        (reply(b"{}", headers={"Content-Encoding": "gzip"}), SourceUnavailable, Outage.NOT_API),
     ],
 )
 async def test_trouble_is_the_callers_to_try_again(
