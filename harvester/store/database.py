@@ -7,17 +7,18 @@ connection is lost, all that was claimed over it is lost with it; the next claim
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
 
-from harvester.errors import ConfigError
+from harvester.errors import ConfigError, StoreError
 from harvester.store import reading, schema
 from harvester.store.account import AccountStore
 from harvester.store.lock import holder_name, try_lock
-from harvester.store.migrate import read_state, refuse_unready, upgrade
+from harvester.store.migrate import look, refuse_unready, upgrade
 from harvester.store.names import insert_new
-from harvester.store.records import Held
+from harvester.store.records import Held, SchemaFit
 from harvester.store.session import Session
 from harvester.store.target import SqliteTarget, parse
 from harvester.store.writer import Writer
@@ -89,29 +90,13 @@ class Database:
         if self._session is not None and not self._session.lost:
             return self._session
         self._drop()
-        if self._auto_migrate:
-            self._migrate()
-        session = Session(self._target)
-        try:
-            with session.transaction() as connection:
-                refuse_unready(self._target, read_state(connection))
-        except BaseException:
-            session.close()
-            raise
-        self._session = session
-        return session
-
-    def _migrate(self) -> None:
-        """Only where there is something to do: the look is cheap, Alembic is not."""
-        if not isinstance(self._target, SqliteTarget) or self._target.path.exists():
-            session = Session(self._target)
-            try:
-                with session.transaction() as connection:
-                    if read_state(connection).revision == schema.HEAD:
-                        return
-            finally:
-                session.close()
-        upgrade(self._target)
+        state = look(self._target)  # reads only: a file that is not ours stays as it is, and Alembic unloaded
+        if self._auto_migrate and state.fit is not SchemaFit.HEAD:
+            upgrade(self._target)
+        else:
+            refuse_unready(self._target, state)
+        self._session = Session(self._target)
+        return self._session
 
     def _claim(self, identity: AccountIdentity) -> AccountStore | Held:
         session = self._opened()
@@ -145,7 +130,8 @@ class Database:
             store.abandon()
         self._claimed.clear()
         if session is not None:
-            session.close()
+            with suppress(StoreError):  # there is nothing left to lose
+                session.close()
 
 
 def _give_back(claimed: AccountStore | Held) -> None:
@@ -179,12 +165,12 @@ def _enter(connection: Connection, identity: AccountIdentity) -> int:
         _refuse_other_days(connection, known, identity)
         connection.execute(update(table).where(table.c.id == known.id).values(**values))
     number: int = known.id
-    wanted = tuple(sorted(dict(identity.phones).items()))
-    if wanted != reading.identity(connection, known).phones:
+    wanted = dict(identity.phones)
+    if wanted != dict(reading.identity(connection, known).phones):
         phone = schema.phone
         connection.execute(delete(phone).where(phone.c.account_id == number))
         if wanted:
-            rows = [{"account_id": number, "phone": digits, "name": name} for digits, name in wanted]
+            rows = [{"account_id": number, "phone": digits, "name": name} for digits, name in wanted.items()]
             connection.execute(insert(phone), rows)
     return number
 

@@ -47,6 +47,9 @@ def upgrade(target: Target) -> tuple[str | None, str]:
     """As `migrate`."""
     from alembic import command  # noqa: PLC0415 - 200 ms that only a migration pays
 
+    if isinstance(target, SqliteTarget):
+        refuse_unknown(target, look(target))  # opening it for writing changes the file's mode already
+
     def work(connection: Connection) -> str | None:
         state = read_state(connection)
         refuse_unknown(target, state)
@@ -104,7 +107,11 @@ def schema_state(url: str, schema: str = "public", password: str | None = None) 
     Raises:
         StoreError: the database cannot be used.
     """
-    target = parse(url, schema, password)
+    return look(parse(url, schema, password))
+
+
+def look(target: Target) -> SchemaState:
+    """As `schema_state`."""
     if isinstance(target, SqliteTarget) and target.path.parent.is_dir() and not target.path.exists():
         return SchemaState(SchemaFit.EMPTY, None)
     session = Session(target, read_only=True)

@@ -141,9 +141,9 @@ class Reader:
             complete_only: leave out periods that had not ended when they were asked for.
         """
         with self._translated():
-            columns = tuple(
-                self._connection.exec_driver_sql(f"SELECT * FROM {resource} WHERE 1 = 0").keys()  # noqa: S608 - a view
-            )
+            nothing = f"SELECT * FROM {resource} WHERE 1 = 0"  # noqa: S608 - a view of ours
+            with self._connection.exec_driver_sql(nothing) as empty:
+                columns = tuple(empty.keys())
             statement = _exported(resource, columns, period, first, last)
             if accounts is not None:
                 statement = statement.where(column("account").in_(accounts))
@@ -155,9 +155,10 @@ class Reader:
     def _stream(self, statement: Select[Any], columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
         truths = {columns.index("complete"), columns.index("final")}
         with self._translated():
-            result = self._connection.execution_options(yield_per=_AT_ONCE).execute(statement)
-            for row in result:
-                yield tuple(bool(cell) if at in truths else _as_text(cell) for at, cell in enumerate(row))
+            options = {"yield_per": _AT_ONCE}
+            with self._connection.execute(statement, execution_options=options) as result:
+                for row in result:
+                    yield tuple(bool(cell) if at in truths else _as_text(cell) for at, cell in enumerate(row))
 
     def _series(self) -> list[SeriesStatus]:
         coverage = reading.coverage(self._connection, None)

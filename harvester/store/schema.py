@@ -1,8 +1,9 @@
 """The tables, as this version expects them. What users query are the views above them (migrations/versions).
 
 A date is the database's own DATE: ISO text in SQLite, so a filter on a view's `local_date` is a range of the key in
-both. An instant is a whole epoch second. `value` and `absence` are keyed by the series' small number, because their
-rows are many. Series, metrics and values are never deleted.
+both. An instant is a whole epoch second. Values are many: they are keyed by the series' small number, and without
+foreign keys, because checking those takes PostgreSQL three times as long as storing the values (measured), and the
+numbers were looked up in the same transaction. Series, metrics and values are never deleted.
 
 `absence` tells what the newest answer to a period lacked: with `metric_id` NO_METRIC the whole period, else a stored
 value; its `held_on` is the last local day on which an answer is known to have held that value.
@@ -114,9 +115,9 @@ metric = Table(
 value = Table(
     "value",
     metadata,
-    _series_id(),
+    _key("series_id", Integer),
     _key("day", Date),
-    _column("metric_id", Integer, ForeignKey("metric.id"), primary_key=True, autoincrement=False),
+    _key("metric_id", Integer),
     _column("epoch", BigInteger),
     Column("value", Double),
     _column("fetched_at", BigInteger),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harvester.errors import ConfigError, StoreError, StoreLost
+from harvester.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     import psycopg
@@ -94,7 +94,7 @@ class PostgresTarget:
         """Connect, with the schema as the whole search path.
 
         Raises:
-            StoreLost: no connection came about.
+            StoreError: no connection came about.
         """
         import psycopg  # noqa: PLC0415 - 60 ms that SQLite need not pay
         from psycopg import sql  # noqa: PLC0415 - the same
@@ -104,7 +104,7 @@ class PostgresTarget:
             connection = psycopg.connect(self.url, autocommit=True, **settings)
         except psycopg.Error as error:
             # The cause is not chained: what libpq says is kept, but nobody knows what its repr will hold one day.
-            raise StoreLost(f"{self.where} refuses: {_first_line(error, self.password)}") from None
+            raise StoreError(f"{self.where} takes no connection: {_first_line(error, self.password)}") from None
         path = sql.SQL("SET search_path TO {}").format(sql.Identifier(self.schema))
         try:
             connection.execute(path)
@@ -114,7 +114,7 @@ class PostgresTarget:
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         except psycopg.Error as error:
             connection.close()
-            raise StoreLost(f"{self.where} went away: {_first_line(error, self.password)}") from None
+            raise StoreError(f"{self.where} takes no connection: {_first_line(error, self.password)}") from None
         return connection
 
 

@@ -124,9 +124,9 @@ def _create_names() -> None:
 def _create_values() -> None:
     _keyed(
         "value",
-        _of_series(),
+        _key("series_id", sa.Integer),
         _key("day", sa.Date),
-        _key("metric_id", sa.Integer, sa.ForeignKey("metric.id")),
+        _key("metric_id", sa.Integer),
         _need("epoch", sa.BigInteger),
         sa.Column("value", sa.Double),
         _need("fetched_at", sa.BigInteger),

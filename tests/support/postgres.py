@@ -51,7 +51,7 @@ class Cluster:
     """
 
     def __init__(self, programs: Path, directory: Path) -> None:
-        self._programs = programs
+        self.programs = programs
         self.directory = directory
         self._data = directory / "data"
         self._as_other: list[str] = []
@@ -106,7 +106,7 @@ class Cluster:
         # The server inherits the descriptors of pg_ctl: a pipe here would never end.
         with tempfile.TemporaryFile() as output:
             done = subprocess.run(
-                [*self._as_other, str(self._programs / program), *arguments],
+                [*self._as_other, str(self.programs / program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

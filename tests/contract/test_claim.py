@@ -1,0 +1,178 @@
+"""One spender per account, and what becomes of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harvester.core.model import RowCounts
+from harvester.core.period import WeekStart
+from harvester.errors import ConfigError, StoreLost
+from harvester.store.account import AccountStore
+from harvester.store.records import Held
+from harvester.store.writer import InlineExecutor
+from tests.support.answers import JANUARY, answer, identity
+from tests.support.databases import claimed, opened, query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.postgres import Cluster
+
+ROOT = Path(__file__).parents[2]
+HOLD = """
+import asyncio, sys
+from tests.support.answers import identity
+from tests.support.databases import claimed
+
+async def hold():
+    async with claimed(sys.argv[1], identity()):
+        print("held", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(hold())
+"""
+
+
+@contextlib.contextmanager
+def holding(url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that holds the account."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, url], cwd=ROOT, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        try:
+            yield holder
+        finally:
+            holder.kill()
+
+
+async def test_an_account_has_one_spender(store_url: str) -> None:
+    async with claimed(store_url, identity()) as store, opened(store_url) as other:
+        held = await other.claim(identity())
+        assert isinstance(held, Held)
+        assert held.holder.startswith("pid ")
+        assert isinstance(await other.claim(identity("second")), AccountStore)
+        await store.release()
+        assert query(store_url, "SELECT holder FROM account WHERE name = 'main'") == [("",)]
+        assert isinstance(await other.claim(identity()), AccountStore)
+        with pytest.raises(StoreLost):
+            await store.commit([answer(JANUARY, {"calls": [1.0]})], [])
+
+
+async def test_a_process_does_not_claim_twice(store_url: str) -> None:
+    async with opened(store_url) as database:
+        first = await database.claim(identity())
+        assert isinstance(first, AccountStore)
+        assert await database.claim(identity()) == Held("this process")
+        await first.release()
+        await first.release()
+        assert isinstance(await database.claim(identity()), AccountStore)
+
+
+async def test_a_killed_holder_holds_nothing(store_url: str) -> None:
+    with holding(store_url) as holder:
+        async with opened(store_url) as database:
+            held = await database.claim(identity())
+            assert isinstance(held, Held)
+            assert held.holder.startswith(f"pid {holder.pid} on ")
+            holder.send_signal(signal.SIGKILL)
+            holder.wait()
+            for _ in range(100):  # PostgreSQL's server notices a moment later
+                claim = await database.claim(identity())
+                if isinstance(claim, AccountStore):
+                    return
+                await asyncio.sleep(0.05)
+            pytest.fail("the dead holder's lock lives")
+
+
+async def test_a_cancelled_claim_holds_nothing(store_url: str) -> None:
+    async with opened(store_url) as database, opened(store_url) as other:
+        claim = asyncio.create_task(database.claim(identity()))
+        await asyncio.sleep(0)
+        claim.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await claim
+        await database.open()  # behind it in the queue
+        assert isinstance(await other.claim(identity()), AccountStore)
+
+
+async def test_other_days_over_stored_rows_are_refused(store_url: str) -> None:
+    moved = identity(timezone="America/Chicago", week_start=WeekStart.MONDAY)
+    async with claimed(store_url, identity()) as store:
+        await store.release()
+        async with claimed(store_url, moved):
+            pass  # nothing is stored yet: the zone may still be mended
+    async with claimed(store_url, identity()) as store:
+        await store.commit([answer(JANUARY, {"calls": [1.0]})], [])
+    async with opened(store_url) as database:
+        with pytest.raises(ConfigError, match="new database") as caught:
+            await database.claim(moved)
+        assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+            "accounts.main.timezone",
+            "accounts.main.week_start",
+        ]
+        assert isinstance(await database.claim(identity(settle_days=9, base_url="https://b.test")), AccountStore)
+    assert query(store_url, "SELECT timezone, settle_days FROM account") == [("America/New_York", 9)]
+
+
+async def test_names_of_phones_follow_the_configuration(store_url: str) -> None:
+    for phones in ((("800", "A"),), (("800", "B"), ("ALL", None)), (("ALL", None),), ()):
+        async with claimed(store_url, identity(phones=phones)):
+            assert sorted(query(store_url, "SELECT phone, name FROM phone")) == sorted(phones)
+
+
+async def test_the_executor_may_run_inline(store_url: str) -> None:
+    async with claimed(store_url, identity(), executor=InlineExecutor()) as store:
+        assert await store.commit([answer(JANUARY, {"calls": [1.0]})], []) == RowCounts(new=1)
+
+
+async def test_a_lost_connection_writes_nothing_until_claimed_again(postgres: Cluster, postgres_url: str) -> None:
+    batch = answer(JANUARY, {"calls": [1.0]})
+    async with opened(postgres_url) as database:
+        store = await database.claim(identity())
+        assert isinstance(store, AccountStore)
+        postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'harvester'")
+        for _ in range(2):
+            with pytest.raises(StoreLost):
+                await store.commit([batch], [])
+        again = await database.claim(identity())
+        assert isinstance(again, AccountStore)
+        with pytest.raises(StoreLost):
+            await store.commit([batch], [])
+        assert await again.commit([batch], []) == RowCounts(new=1)
+
+
+async def test_a_connection_lost_within_a_transaction_stores_nothing(postgres_url: str) -> None:
+    query_ = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'harvester'"
+    # The server ends the session while the rows of the commit arrive.
+    async with opened(postgres_url) as database:
+        store = await database.claim(identity())
+        assert isinstance(store, AccountStore)
+        query(
+            postgres_url,
+            "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END$$",
+        )
+        query(postgres_url, "CREATE TRIGGER cut AFTER INSERT ON value FOR EACH ROW EXECUTE FUNCTION cut()")
+        batch = answer(JANUARY, {"calls": [1.0]})
+        with pytest.raises(StoreLost):
+            await store.commit([batch], [])
+        query(postgres_url, "DROP TRIGGER cut ON value")
+        assert query(postgres_url, "SELECT * FROM metric_values") == []
+        again = await database.claim(identity())
+        assert isinstance(again, AccountStore)
+        assert await again.commit([batch], []) == RowCounts(new=1)
+        assert query(postgres_url, query_.replace("pg_terminate_backend(pid)", "count(*)")) == [(1,)]
+
+
+async def test_accounts_in_two_schemas_are_two(postgres_url: str) -> None:
+    async with opened(postgres_url) as one, opened(postgres_url, schema='odd "name"') as other:
+        assert isinstance(await one.claim(identity()), AccountStore)
+        assert isinstance(await other.claim(identity()), AccountStore)

@@ -1,0 +1,141 @@
+"""The schema from nothing up, down again, and never half."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic.script import ScriptDirectory
+
+from harvester.core.metrics import METRICS
+from harvester.errors import SchemaError
+from harvester.store.database import Database
+from harvester.store.migrate import difference, downgrade, migrate, migration_sql, schema_state
+from harvester.store.records import SchemaFit
+from harvester.store.schema import HEAD, VERSIONS
+from tests.support.databases import query
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Cluster
+
+ROOT = Path(__file__).parents[2]
+KILLED = """
+import os, signal, sys
+from sqlalchemy import Engine, event
+from harvester.store.migrate import migrate
+
+@event.listens_for(Engine, "before_cursor_execute")
+def kill(connection, cursor, statement, parameters, context, executemany):
+    if "CREATE VIEW volume" in statement:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+migrate(sys.argv[1])
+"""
+
+
+def test_up_down_and_up_again(store_url: str) -> None:
+    assert schema_state(store_url) == (SchemaFit.EMPTY, None)
+    assert migrate(store_url) == (None, HEAD)
+    assert migrate(store_url) == (HEAD, HEAD)
+    assert schema_state(store_url) == (SchemaFit.HEAD, HEAD)
+    downgrade(store_url, to="0001")
+    assert schema_state(store_url) == (SchemaFit.BEHIND, "0001")
+    downgrade(store_url)
+    assert schema_state(store_url) == (SchemaFit.EMPTY, None)
+    assert migrate(store_url) == (None, HEAD)
+
+
+def test_the_migrated_database_is_what_the_program_expects(store_url: str) -> None:
+    migrate(store_url)
+    assert difference(store_url) == ""
+    query(store_url, "DROP VIEW revisions")
+    query(store_url, "DROP TABLE revision")
+    assert "revision" in difference(store_url)
+
+
+def test_the_program_knows_all_versions() -> None:
+    scripts = ScriptDirectory(str(ROOT / "migrations"))
+    assert tuple(sorted(script.revision for script in scripts.walk_revisions())) == VERSIONS
+    assert scripts.get_heads() == [HEAD]
+
+
+def test_known_metrics_are_told_of(store_url: str) -> None:
+    migrate(store_url)
+    rows = query(store_url, "SELECT resource, metric, unit, additive, meaning FROM metrics")
+    assert sorted(rows) == sorted(map(tuple, METRICS))
+
+
+def test_a_killed_migration_leaves_nothing_half(store_url: str) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, store_url], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert schema_state(store_url) == (SchemaFit.EMPTY, None)
+    assert migrate(store_url) == (None, HEAD)
+
+
+def test_printed_statements_do_the_same_in_sqlite(sqlite_url: str) -> None:
+    with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as database:
+        database.executescript(migration_sql(sqlite_url))
+    assert schema_state(sqlite_url) == (SchemaFit.HEAD, HEAD)
+    assert difference(sqlite_url) == ""
+
+
+@pytest.mark.parametrize("since", [None, "0001"])
+def test_printed_statements_do_the_same_in_postgresql(postgres: Cluster, postgres_url: str, since: str | None) -> None:
+    schema = 'it\'s "odd"'
+    if since is not None:
+        migrate(postgres_url, schema)
+        downgrade(postgres_url, schema, to=since)
+    psql = [str(postgres.programs / "psql"), "-v", "ON_ERROR_STOP=1", "-q", "-d", postgres_url]
+    subprocess.run(psql, input=migration_sql(postgres_url, schema, since=since).encode(), check=True, timeout=60)
+    assert schema_state(postgres_url, schema) == (SchemaFit.HEAD, HEAD)
+    assert difference(postgres_url, schema) == ""
+    assert schema_state(postgres_url) == (SchemaFit.EMPTY, None)
+
+
+def test_columns_are_commented_in_postgresql(postgres_url: str) -> None:
+    migrate(postgres_url)
+    bare = query(
+        postgres_url,
+        "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'v' AND n.nspname = 'public'"
+        " AND col_description(c.oid, a.attnum) IS NULL",
+    )
+    metrics = {metric.name for metric in METRICS}
+    assert [(view, column) for view, column in bare if column not in metrics] == []
+
+
+async def test_a_newer_schema_is_refused(store_url: str) -> None:
+    migrate(store_url)
+    query(store_url, "UPDATE harvester_version SET version_num = '9999'")
+    assert schema_state(store_url) == (SchemaFit.NEWER, "9999")
+    with pytest.raises(SchemaError, match="newer harvester"):
+        migrate(store_url)
+    database = Database(store_url, auto_migrate=True)
+    with pytest.raises(SchemaError, match="newer harvester"):
+        await database.open()
+    await database.close()
+
+
+async def test_postgresql_is_migrated_only_when_told(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    with pytest.raises(SchemaError, match="run `harvester migrate`"):
+        await database.open()
+    migrate(postgres_url)
+    await database.open()
+    await database.close()
+
+
+def test_a_file_of_another_program_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE theirs (id INTEGER)")
+    before = path.read_bytes()
+    with pytest.raises(SchemaError, match="another program's tables"):
+        migrate(f"sqlite:///{path}")
+    assert path.read_bytes() == before
