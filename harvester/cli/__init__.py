@@ -1,5 +1,54 @@
-"""The command line."""
+"""The command line: commands -> app -> exit code.
+
+Only click is imported here, so that `--help` is instant; every command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from harvester import __version__
+from harvester.cli.backfill import backfill
+from harvester.cli.frame import common, leave
+from harvester.cli.init import init
+from harvester.cli.migrate import migrate
+from harvester.cli.plan import plan
+from harvester.cli.simulate import simulate
+
+if TYPE_CHECKING:
+    from harvester.cli.frame import Invocation
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="harvester")
+@common
+def harvester(invocation: Invocation) -> None:
+    """Harvest VoiceTrends figures into SQL, completely and within the API's quota.
+
+    Begin with `harvester demo`, which needs no configuration, or with `harvester init`.
+    """
+
+
+for command in (init, plan, backfill, migrate, simulate):
+    harvester.add_command(command)
 
 
 def main() -> None:
     """Run the command that the arguments name."""
+    try:
+        harvester.main(standalone_mode=False, prog_name="harvester")
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; what is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:  # noqa: BLE001 - the outermost border
+        leave(error)

@@ -92,8 +92,10 @@ class Judge:
         self.agenda = Agenda(Task(piece) for piece in self.plan.slices)
         phones = {piece.series.phone for piece in self.plan.slices}
         self.trust = Trust(len(phones), renewable=self.terms.renewable)
-        self.report.slices.planned = len(self.plan.slices)
-        self.report.slices.already_covered = self.plan.already_covered
+        slices = self.report.slices  # of a second plan after a lost database, what the first did is covered
+        over = slices.done + slices.failed
+        slices.planned = over + len(self.plan.slices)
+        slices.already_covered = max(0, self.plan.already_covered - over)
 
     @property
     def finished(self) -> bool:

@@ -1,0 +1,114 @@
+"""`backfill`: harvest a past range of every account, side by side, and end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harvester import config
+from harvester.app.harvest import Harvest, Process
+from harvester.app.outcome import AccountOutcome
+from harvester.clock import SystemClock
+from harvester.errors import HarvesterError
+from harvester.store.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from harvester.app.harvest import Order
+    from harvester.config import Settings
+    from harvester.runner.ports import Observer
+
+    Display = Callable[[Sequence[Harvest]], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a backfill ended."""
+
+    outcomes: Sequence[AccountOutcome]
+    elapsed: float
+
+
+class Backfill:
+    """A run over all accounts of the settings. Used once."""
+
+    def __init__(
+        self, settings: Settings, order: Order, *, environ: Mapping[str, str], tell: Observer, display: Display
+    ) -> None:
+        self._settings = settings
+        self._order = order
+        self._environ = environ
+        self._tell = tell
+        self._display = display
+        self._clock = SystemClock()
+        self._began = self._clock.monotonic()
+        self._harvests: list[Harvest] = []
+
+    def so_far(self, error: Exception | None = None) -> Result:
+        """What was done until now; `error` stands for every account."""
+        return Result(
+            [AccountOutcome(harvest.report, error) for harvest in self._harvests], self._clock.monotonic() - self._began
+        )
+
+    async def run(self, on_second_interrupt: Callable[[], None]) -> Result:
+        """Harvest; the first SIGINT or SIGTERM lets what is in flight land, the second calls the function given.
+
+        Raises:
+            ConfigError: the database's password cannot be had.
+        """
+        settings = self._settings
+        concurrency = settings.api.concurrency
+        database = Database(
+            settings.database.url,
+            settings.database.schema,
+            config.database_password(settings, self._environ),
+            auto_migrate=settings.database.auto_migrate,
+        )
+        process = Process(
+            settings=settings,
+            environ=self._environ,
+            database=database,
+            clock=self._clock,
+            slots=asyncio.Semaphore(concurrency),
+            room=asyncio.Semaphore(2 * concurrency),
+            tell=self._tell,
+        )
+        self._harvests = [Harvest(process, account, self._order) for account in settings.accounts.values()]
+        self._listen(on_second_interrupt)
+        try:
+            async with self._display(self._harvests):
+                outcomes = await asyncio.gather(*(self._one(harvest) for harvest in self._harvests))
+        finally:
+            await database.close()
+        return Result(outcomes, self._clock.monotonic() - self._began)
+
+    async def _one(self, harvest: Harvest) -> AccountOutcome:
+        """One account's trouble stays its own."""
+        try:
+            await harvest.run()
+        except HarvesterError as error:
+            return AccountOutcome(harvest.report, error)
+        except Exception as error:  # noqa: BLE001 - a bug in one account must not stop the others
+            self._tell("bug", account=harvest.account.name, error=error)
+            return AccountOutcome(harvest.report, error)
+        return AccountOutcome(harvest.report)
+
+    def _listen(self, on_second_interrupt: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        seen = 0
+
+        def interrupted() -> None:
+            nonlocal seen
+            seen += 1
+            if seen > 1:
+                on_second_interrupt()
+            self._tell("interrupted")
+            for harvest in self._harvests:
+                harvest.interrupt()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, interrupted)

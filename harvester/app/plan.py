@@ -1,0 +1,200 @@
+"""`plan`: what a backfill would cost, from configuration and database alone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harvester import config
+from harvester.app.harvest import plan_account, stored_spans, tolerances_of
+from harvester.core.forecast import Supply, forecast
+from harvester.core.planning import Stored
+from harvester.store.migrate import schema_state
+from harvester.store.reader import Reader
+from harvester.store.records import SchemaFit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harvester.app.harvest import Order
+    from harvester.config import Account, Settings
+    from harvester.core.coverage import Span
+    from harvester.core.model import QuotaRecord, Series, Stretch, Widths
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class AccountEstimate:
+    """One account's cost. `requests` are as many as slices, if no answer makes more of them."""
+
+    name: str
+    series: int
+    requests: int
+    windows: int
+    seconds: float
+    already_covered: int
+    per_window: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """All accounts, which are worked side by side."""
+
+    accounts: Sequence[AccountEstimate]
+
+    @property
+    def requests(self) -> int:
+        """Over all accounts."""
+        return sum(account.requests for account in self.accounts)
+
+    @property
+    def seconds(self) -> float:
+        """Until the slowest account is done."""
+        return max((account.seconds for account in self.accounts), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the database holds of an account."""
+
+    coverage: Mapping[Series, Sequence[Stretch]]
+    failed: Mapping[Series, Sequence[Span]]
+    widths: Mapping[str, Widths]
+    quota: QuotaRecord | None
+
+
+def estimate(settings: Settings, order: Order, environ: Mapping[str, str]) -> Estimate:
+    """Plan every account as a backfill would now.
+
+    Raises:
+        ConfigError: no account is configured.
+        StoreError: the database is there and cannot be read.
+    """
+    config.require_accounts(settings)
+    now = time.time()
+    known = _known(settings, environ)
+    return Estimate(
+        [
+            _estimate_account(account, settings, order, known.get(name), now)
+            for name, account in settings.accounts.items()
+        ]
+    )
+
+
+def _known(settings: Settings, environ: Mapping[str, str]) -> dict[str, _Known]:
+    """By account; a database that does not exist yet knows none."""
+    database = settings.database
+    password = config.database_password(settings, environ)
+    if schema_state(database.url, database.schema, password).fit is SchemaFit.EMPTY:
+        return {}
+    with Reader(database.url, database.schema, password) as reader:
+        return {
+            status.identity.name: _Known(
+                {one.series: one.coverage for one in status.series},
+                stored_spans(
+                    (failed.series, failed.first, failed.last) for one in status.series for failed in one.failed
+                ),
+                status.widths,
+                status.quota,
+            )
+            for status in reader.accounts()
+            if status.identity.name in settings.accounts
+        }
+
+
+def _estimate_account(
+    account: Account, settings: Settings, order: Order, known: _Known | None, now: float
+) -> AccountEstimate:
+    known = known or _Known({}, {}, {}, None)
+    tolerances = tolerances_of(account, known.widths)
+    stored = Stored(known.coverage, known.failed)
+    plan = plan_account(account, order, stored, tolerances, settings.daemon.settle_days, now)
+    supply = _supply(account, known.quota, now)
+    windows, seconds = forecast(len(plan.slices), supply)
+    return AccountEstimate(
+        name=account.name,
+        series=len(account.phones) * len(account.resources) * len(account.periods),
+        requests=len(plan.slices),
+        windows=windows,
+        seconds=seconds,
+        already_covered=plan.already_covered,
+        per_window=supply.per_window,
+        window=account.quota.window,
+    )
+
+
+def _supply(account: Account, record: QuotaRecord | None, now: float) -> Supply:
+    """The quota as the last process left it, else a whole window of the configured one."""
+    quota = account.quota
+    limit = record.limit if record else quota.limit
+    per_window = max(1, limit - quota.reserve)
+    left, until_reset = per_window, quota.window - now % quota.window
+    if record is not None and record.resets_at is not None:
+        ends_in = record.resets_at - (now + record.server_ahead)
+        if 0 < ends_in <= quota.window:
+            until_reset = ends_in
+            left = max(0, per_window - record.spent)
+            left = left if record.remaining is None else min(left, record.remaining)
+    return Supply(per_window, quota.window, account.api.max_rate, left, until_reset)
+
+
+def as_json(estimate: Estimate) -> dict[str, Any]:
+    """What `plan --json` prints; see the contract."""
+    return {
+        "slices": estimate.requests,
+        "requests": estimate.requests,
+        "windows": max((account.windows for account in estimate.accounts), default=0),
+        "eta_seconds": round(estimate.seconds, 1),
+        "already_covered_slices": sum(account.already_covered for account in estimate.accounts),
+        "accounts": [
+            {
+                "name": account.name,
+                "series": account.series,
+                "slices": account.requests,
+                "requests": account.requests,
+                "windows": account.windows,
+                "eta_seconds": round(account.seconds, 1),
+                "already_covered_slices": account.already_covered,
+            }
+            for account in estimate.accounts
+        ],
+        "error": None,
+    }
+
+
+def lines(estimate: Estimate) -> list[str]:
+    """What `plan` prints for people."""
+    told = [_line(account) for account in estimate.accounts]
+    if len(told) > 1:
+        told.append(f"together: {_count(estimate.requests, 'request')}, about {duration(estimate.seconds)}")
+    return told
+
+
+def _line(account: AccountEstimate) -> str:
+    covered = f"; {_count(account.already_covered, 'slice')} covered already" if account.already_covered else ""
+    if not account.requests:
+        return f"{account.name}: nothing to ask for in {account.series} series{covered}"
+    return (
+        f"{account.name}: {_count(account.requests, 'request')} for {account.series} series in "
+        f"{_count(account.windows, 'quota window')} of {account.per_window} per {duration(account.window)}, "
+        f"about {duration(account.seconds)}{covered}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 8 s, 14 min, 2 h 30 min, 3 d 4 h."""
+    whole = round(seconds)
+    if whole < 2 * MINUTE:
+        return f"{whole} s"
+    if whole < 2 * HOUR:
+        return f"{round(whole / MINUTE)} min"
+    if whole < 2 * DAY:
+        return f"{whole // HOUR} h {whole % HOUR // MINUTE} min"
+    return f"{whole // DAY} d {whole % DAY // HOUR} h"

@@ -1,0 +1,48 @@
+"""`harvester backfill`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from harvester.cli.frame import common, complain, emit_json, filtered, json_option, load_settings
+
+if TYPE_CHECKING:
+    from harvester.app.backfill import Result
+    from harvester.cli.frame import Filters, Invocation
+
+
+@click.command()
+@click.option("--start", required=True, metavar="DAY", help="First day: YYYY-MM-DD, today or yesterday.")
+@click.option("--end", default="today", show_default=True, metavar="DAY", help="Last day, inclusive.")
+@filtered
+@click.option("--refetch", is_flag=True, help="Ask again for what is final, too.")
+@click.option("--no-wait", is_flag=True, help="Leave with 75 if another process holds an account.")
+@json_option
+@common
+def backfill(
+    invocation: Invocation, *, start: str, end: str, filters: Filters, refetch: bool, no_wait: bool, as_json: bool
+) -> None:
+    """Harvest a past range and end.
+
+    Asks for what is missing, not final or failed. The same command again goes on where this one stopped.
+    """
+    from harvester.app import commands  # noqa: PLC0415 - imports wait until the command runs
+    from harvester.app.dates import parse_days  # noqa: PLC0415 - as above
+    from harvester.app.harvest import Order  # noqa: PLC0415 - as above
+    from harvester.app.outcome import as_json as json_of  # noqa: PLC0415 - as above
+
+    def show(result: Result, error: Exception | None) -> None:
+        if as_json:
+            emit_json(json_of(result.outcomes, result.elapsed, error))
+        for outcome in result.outcomes:
+            if outcome.error is not None:
+                complain(outcome.error, about=outcome.report.account if len(result.outcomes) > 1 else None)
+        if not result.outcomes and error is not None:
+            complain(error)
+
+    order = Order(days=parse_days(start, end), refetch=refetch, wait=not no_wait)
+    settings = load_settings(invocation, filters)
+    sys.exit(commands.backfill(settings, order, verbose=invocation.verbose, quiet=invocation.quiet, show=show))

@@ -1,0 +1,36 @@
+"""`harvester plan`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from harvester.cli.frame import common, emit_json, filtered, json_option, load_settings
+
+if TYPE_CHECKING:
+    from harvester.cli.frame import Filters, Invocation
+
+
+@click.command()
+@click.option("--start", required=True, metavar="DAY", help="First day: YYYY-MM-DD, today or yesterday.")
+@click.option("--end", default="today", show_default=True, metavar="DAY", help="Last day, inclusive.")
+@filtered
+@json_option
+@common
+def plan(invocation: Invocation, *, start: str, end: str, filters: Filters, as_json: bool) -> None:
+    """Show what a backfill would cost. Fetches nothing, creates nothing."""
+    import os  # noqa: PLC0415 - imports wait until the command runs
+
+    from harvester.app import plan as planning  # noqa: PLC0415 - as above
+    from harvester.app.dates import parse_days  # noqa: PLC0415 - as above
+    from harvester.app.harvest import Order  # noqa: PLC0415 - as above
+
+    order = Order(days=parse_days(start, end))
+    settings = load_settings(invocation, filters)
+    estimate = planning.estimate(settings, order, os.environ)
+    if as_json:
+        emit_json(planning.as_json(estimate))
+        return
+    for line in planning.lines(estimate):
+        click.echo(line)
