@@ -75,6 +75,7 @@ class Database:
 
         Raises:
             ConfigError: the account's days or weeks are not those of the stored rows.
+            StoreLost: the connection was lost since the last claim; claim once more.
             StoreError: the database cannot be used.
         """
         return await self._writer.run(lambda: self._claim(identity), undo=_give_back)

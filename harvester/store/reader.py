@@ -83,7 +83,9 @@ class Reader:
     def accounts(self) -> list[AccountStatus]:
         """All accounts ever claimed with all their series, by name."""
         with self._translated():
-            series = self._series()
+            series: dict[str, list[SeriesStatus]] = {}
+            for one in self._series():
+                series.setdefault(one.series.account, []).append(one)
             rows = self._connection.execute(select(schema.account).order_by(schema.account.c.name)).all()
             return [
                 AccountStatus(
@@ -95,7 +97,7 @@ class Reader:
                     answered_at=row.answered_at,
                     quota=reading.quota(self._connection, row.id),
                     widths=reading.widths(self._connection, row.id),
-                    series=[one for one in series if one.series.account == row.name],
+                    series=series.get(row.name, []),
                 )
                 for row in rows
             ]

@@ -64,7 +64,7 @@ class SqliteTarget:
     def _connect_read_only(self) -> sqlite3.Connection:
         uri = f"{self.path.as_uri()}?mode=ro"
         wal = self.path.with_name(f"{self.path.name}-wal")
-        if not os.access(self.path.parent, os.W_OK) and not (wal.exists() and wal.stat().st_size):
+        if not os.access(self.path.parent, os.W_OK) and not _holds_bytes(wal):
             # WAL needs a shared-memory file beside the database. Where none can be made and nothing waits in the
             # log, nobody on this side of the directory's permissions writes: the file alone is the whole truth.
             uri += "&immutable=1"
@@ -104,7 +104,7 @@ class PostgresTarget:
             connection = psycopg.connect(self.url, autocommit=True, **settings)
         except psycopg.Error as error:
             # The cause is not chained: what libpq says is kept, but nobody knows what its repr will hold one day.
-            raise StoreError(f"{self.where} takes no connection: {_first_line(error, self.password)}") from None
+            raise StoreError(f"{self.where} takes no connection ({_first_line(error, self.password)})") from None
         path = sql.SQL("SET search_path TO {}").format(sql.Identifier(self.schema))
         try:
             connection.execute(path)
@@ -114,7 +114,7 @@ class PostgresTarget:
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         except psycopg.Error as error:
             connection.close()
-            raise StoreError(f"{self.where} takes no connection: {_first_line(error, self.password)}") from None
+            raise StoreError(f"{self.where} takes no connection ({_first_line(error, self.password)})") from None
         return connection
 
 
@@ -178,6 +178,13 @@ def _defaults(url: str) -> dict[str, Any]:
 def _first_line(error: Exception, password: str | None) -> str:
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return line.replace(password, "***") if password else line
+
+
+def _holds_bytes(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _refuse_unusable(path: Path, *, must_exist: bool) -> None:

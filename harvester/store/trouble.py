@@ -37,7 +37,7 @@ _POSTGRES: Final = {  # by SQLSTATE, or its class
     "42703": _MIGRATE,
     "53": "lacks room or connections",
     "55P03": "is locked by another program",
-    "57": "is being shut down",
+    "57P": "is being shut down",
     "40": "gave way to another transaction; run this again",
 }
 
@@ -71,7 +71,7 @@ def _verdict(target: Target, cause: BaseException, secret: str | None) -> StoreE
         known = _SQLITE.get(code & 0xFF) if code is not None else None
         return StoreError(f"{target} {known} ({line})" if known else f"{target}: {line}")
     state = getattr(cause, "sqlstate", None) or ""
-    known = _POSTGRES.get(state) or _POSTGRES.get(state[:2])
+    known = next(filter(None, (_POSTGRES.get(state[:length]) for length in (5, 3, 2))), None)
     text = f"{target} {known} ({line})" if known else f"{target}: {line}"
     if known is _MIGRATE:
         return SchemaError(text)

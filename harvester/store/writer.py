@@ -38,6 +38,7 @@ class Writer:
     """
 
     def __init__(self, executor: Executor | None = None) -> None:
+        self._owned = executor is None
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="store")
 
     async def run(self, work: Callable[[], _T], *, undo: Callable[[_T], object] | None = None) -> _T:
@@ -56,8 +57,9 @@ class Writer:
             raise
 
     def close(self) -> None:
-        """Take no more work, and let go of the thread once what was begun is finished."""
-        self._executor.shutdown(wait=False)
+        """Take no more work, and let go of its own thread once what was begun is finished."""
+        if self._owned:
+            self._executor.shutdown(wait=False)
 
 
 def _undo(future: Future[_T], undo: Callable[[_T], object]) -> None:

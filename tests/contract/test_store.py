@@ -97,6 +97,13 @@ async def test_a_value_of_a_running_period_changes_without_a_revision(store: Acc
     assert query(store_url, "SELECT * FROM revisions") == []
 
 
+async def test_a_value_confirmed_after_its_period_is_revised_by_another(store: AccountStore, store_url: str) -> None:
+    for day in (JANUARY, date(2024, 2, 1)):  # the second answer changes nothing, but it holds the value
+        await store.commit([answer(JANUARY, {"calls": [5.0]}, sent_at=at(day, 23))], [])
+    await store.commit([answer(JANUARY, {"calls": [7.0]}, sent_at=at(date(2024, 3, 1)))], [])
+    assert query(store_url, "SELECT old_value, new_value FROM revisions") == [(5.0, 7.0)]
+
+
 @pytest.mark.parametrize(
     ("period", "first", "days", "end"),
     [
