@@ -28,6 +28,8 @@ class Window:
     remaining: int | None = None  # lowest Remaining told for it, less the requests lost since
     nameless: int = 0  # answers that named no window
     not_before: float = -math.inf  # monotonic: it does not end earlier, whatever the clocks say
+    kept_at: float = math.inf  # monotonic: when the last of its requests were first kept
+    survived: int = 0  # times that it was named again after we had left it
 
     @property
     def known(self) -> bool:

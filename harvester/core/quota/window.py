@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from harvester.core.headers import Facts
 
 BLOCK = 10  # requests that one record covers at most: what a crash may waste
-LINGER = 5.0  # seconds; a request given up so shortly before a roll may be counted after it
+LINGER = 5.0  # seconds; a request that was given up may still be counted for so long
 SLACK = 1.0  # seconds by which the host's clock may have moved between two processes
 KEPT = 4  # last requests of a window that may be kept to look for the tick of the server's clock
+PATIENCE = 0.1  # seconds, once a window, to see whether more than those last requests are wanted
 FINE = 0.01  # share of a window; a doubt about the server's clock below it is not worth looking for the tick
 
 _SOON = 1.0  # seconds after a roll in which a 429 tells that it was early
@@ -55,7 +56,7 @@ class Quota:
         self._window = Window(self._end_after(host), Standing.GUESSED, now)
         self._previous: Window | None = None
         self._flight: set[Token] = set()
-        self._lost: list[float] = []  # monotonic moments
+        self._unplaced: list[float] = []  # monotonic moments at which requests ended that no answer placed
         self._hold = -math.inf  # monotonic: the server asked for silence until then
         self._stored = 0  # requests that the last record covers and that were not granted yet
         self._on_record: int | None = None  # what a restart would believe to be left; None: something else altogether
@@ -120,11 +121,15 @@ class Quota:
         for the roll anyway, so nothing ends later for it, and only where a second matters.
         """
         window = self._window
-        if window.standing is not Standing.TOLD or left > KEPT or waiting <= left or not self.clock.heard:
-            return None
         give_up = self.clock.perhaps(window.end) - 1
-        if now >= give_up or self.clock.doubt(now) <= FINE * self.length:
+        if window.standing is not Standing.TOLD or left > KEPT or now >= give_up or not self.clock.heard:
             return None
+        if self.clock.doubt(now) <= FINE * self.length:
+            return None
+        if waiting <= left:  # those whose answers are being read may want more
+            window.kept_at = min(now, window.kept_at)
+            soon = window.kept_at + PATIENCE
+            return soon if now < soon else None
         if self._flight:
             return give_up  # their answers come first
         if self._aim is not None and now >= self._aim:
@@ -144,7 +149,7 @@ class Quota:
     def lost(self, token: Token, now: float) -> None:
         """It was sent, or may have been, and no answer came."""
         self._flight.discard(token)
-        self._lost.append(now)
+        self._unplaced.append(now)
         if self._window.remaining is not None:
             self._window.remaining -= 1
 
@@ -172,7 +177,12 @@ class Quota:
         """Set the clock by an answer; returns its Reset if it makes sense beside the clock."""
         reset = facts.reset
         if facts.date is not None:
+            heard = self.clock.heard
             self.clock = self.clock.dated(facts.date, token.sent, now)
+            latest = self.clock.bounds(now)[1]
+            if self._window.standing is Standing.GUESSED and (not heard or self._window.end > latest + self.length):
+                self._window.end = self._end_after(latest)
+                self._stored, self._on_record = 0, None
             # The request was counted while it was under way. A Reset before that is no end of its window.
             counted = facts.date - (now - token.sent)
             if reset is not None and not counted - self.margin.most < reset <= facts.date + self._longest():
@@ -181,7 +191,7 @@ class Quota:
             begun = max((w.end for w in self._told() if w.end < reset), default=None)
             if begun is None and not self.clock.heard:
                 begun = reset - math.ceil(self.length)
-            if begun is not None and reset >= self._window.end:
+            if begun is not None and (reset >= self._window.end or token.window is self._window):
                 self.clock = self.clock.within(begun, reset, token.sent, now)
         return reset
 
@@ -198,11 +208,14 @@ class Quota:
         if reset is None:
             if fresh and status < HTTPStatus.INTERNAL_SERVER_ERROR:  # a failing proxy knows no windows
                 window.nameless += 1
+            if fresh and now >= self.clock.perhaps(window.end):
+                self._unplaced.append(now)
             return fresh
-        if window.standing is Standing.GUESSED or reset == window.end:
+        longer = reset > window.end and not window.known and self._recorded is None  # than we assumed
+        if window.standing is Standing.GUESSED or reset == window.end or longer:
             self._name(reset)
         elif reset > window.end:
-            self._enter(Window(reset, Standing.TOLD, now, spent=1), now)
+            self._enter(Window(reset, Standing.TOLD, now, spent=1))
         elif fresh:
             return self._contradicted(token, now, reset)
         else:
@@ -219,11 +232,13 @@ class Quota:
             self._name(reset)
             return True
         if reset < previous.end:  # the server's clock was stepped back
-            self._enter(Window(reset, Standing.TOLD, now, spent=1), now)
+            self._enter(Window(reset, Standing.TOLD, now, spent=1))
             return True
         if token.sent >= self.clock.surely(reset) + self.margin.seconds:
             self.margin.grow()  # by its Date the server had rolled
-        pause = max(self.margin.seconds, self.margin.first)
+        # Doubled each time: without any Date, and with a window longer than configured, only asking again tells.
+        pause = min(max(self.margin.seconds, self.margin.first) * 2**previous.survived, self._longest())
+        previous.survived += 1
         if window.standing is Standing.TOLD:  # some of the server's machines have rolled, some have not
             window.spent -= 1
             window.standing = Standing.ASSUMED
@@ -263,23 +278,26 @@ class Quota:
         if now < max(self.clock.surely(window.end) + self.margin.seconds, window.not_before):
             return
         earliest, latest = self.clock.bounds(now)
+        following = math.ceil(window.end + self.length)
         if window.standing is Standing.GUESSED:
             # Nobody will tell us if it is an earlier one, so believe in the latest: the sum over both stays in bounds.
-            end = max(window.end + 1, self._end_after(latest, window.end))
+            end = max(following, self._end_after(latest, window.end))
             standing = Standing.GUESSED
         else:
-            end = max(window.end + 1, self._end_after(earliest - self.margin.seconds, window.end))
+            end = max(following, self._end_after(earliest - self.margin.seconds, window.end))
             standing = Standing.ASSUMED
         self.margin.rolled()
-        self._enter(Window(end, standing, now), now)
+        self._enter(Window(end, standing, now))
 
     def _end_after(self, reading: float, origin: int = 0) -> int:
         """The first end after a reading of the server's clock, counted in whole windows from an earlier one."""
         return math.ceil(origin + self.length * (math.floor((reading - origin) / self.length) + 1))
 
-    def _enter(self, window: Window, now: float) -> None:
-        self._lost = [moment for moment in self._lost if now - moment < LINGER]
-        window.spent += len(self._flight) + len(self._lost)
+    def _enter(self, window: Window) -> None:
+        if self.clock.heard:  # without an answer we know of no window at all
+            begun = self.clock.perhaps(window.end - self.length)
+            self._unplaced = [moment for moment in self._unplaced if moment > begun - LINGER]
+        window.spent += len(self._flight) + len(self._unplaced)
         self._previous, self._window = self._window, window
         self._stored, self._on_record, self._aim = 0, None, None
 
