@@ -34,12 +34,12 @@ class UsageError(HarvesterError):
     exit_code = 2
     code = "usage"
 
+    def __str__(self) -> str:
+        return self.detail  # the command line is before the reader's eyes
+
 
 class ConfigError(HarvesterError):
-    """The configuration cannot be used.
-
-    Carries every problem at once; `detail` is empty where `problems` says it all.
-    """
+    """The configuration cannot be used: every problem at once, a line each."""
 
     exit_code = 78
     code = "config"
@@ -47,6 +47,9 @@ class ConfigError(HarvesterError):
     def __init__(self, *problems: str) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
+
+    def __str__(self) -> str:
+        return self.detail  # every problem names its place
 
 
 class Busy(HarvesterError):

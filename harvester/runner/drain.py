@@ -66,6 +66,7 @@ class Drain:
         self._flying: set[asyncio.Task[None]] = set()
         self._prober: asyncio.Task[None] | None = None
         self._no_auth_since: float | None = None
+        self._told: Transient | None = None
 
     @property
     def report(self) -> RunReport:
@@ -262,7 +263,9 @@ class Drain:
             self._no_auth_since = now if self._no_auth_since is None else self._no_auth_since
             if now - self._no_auth_since >= PATIENCE and not isinstance(error, Throttled):
                 raise Unreachable(error.detail) from None
-            self._terms.tell("no_credentials", error=str(error))
+            if error is not self._told:  # all workers wait for one exchange, and hear of its failure
+                self._told = error
+                self._terms.tell("no_credentials", error=str(error))
             await self._world.clock.sleep(pause(1, self._terms.jitter()))
             return False
         self._no_auth_since = None
