@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 T = TypeVar("T")
+TURN = 1e-6  # seconds that one turn of the loop takes, or code that waits for the clock to move on would spin for ever
 
 
 class Deadlock(AssertionError):
@@ -30,7 +31,7 @@ class _Jump(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise Deadlock
-        self.now += max(0.0, timeout)
+        self.now += max(TURN, timeout)
         return super().select(0)
 
 

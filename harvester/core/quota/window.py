@@ -234,8 +234,10 @@ class Quota:
         if reset < previous.end:  # the server's clock was stepped back
             self._enter(Window(reset, Standing.TOLD, now, spent=1))
             return True
-        if token.sent >= self.clock.surely(reset) + self.margin.seconds:
-            self.margin.grow()  # by its Date the server had rolled
+        # By its Date the server had rolled. The clock may just have been narrowed a little, so not to the digit; but
+        # a second request sent at the same moment says nothing new.
+        if token.sent - self.clock.surely(reset) > 0.75 * self.margin.seconds - 0.01:
+            self.margin.grow()
         # Doubled each time: without any Date, and with a window longer than configured, only asking again tells.
         pause = min(max(self.margin.seconds, self.margin.first) * 2**previous.survived, self._longest())
         previous.survived += 1
