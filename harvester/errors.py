@@ -66,6 +66,10 @@ class Interrupted(HarvesterError):
     code = "interrupted"
 
 
+class Superseded(HarvesterError):
+    """A newer plan takes over."""
+
+
 class SourceError(HarvesterError):
     """The API did not give what was asked for."""
 

@@ -1,20 +1,34 @@
 """What is still to be asked for, in which order, and when.
 
-Newest first: the heap is ordered by the slice's last day, then by arrival. A task that waits for its next try
-lies aside until its moment. A task in flight is in neither place; whoever took it puts back what becomes of it.
+By rank first (fresh data, then repairs, then the past), newest first within a rank, then by arrival. So that no
+rank waits for ever, one take in `SHARE` goes to each lower rank that waits: of 150 requests a window at least ten.
+A task that waits for its next try lies aside until its moment. A task in flight is in neither place; whoever took it
+puts back what becomes of it.
 """
 
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import IntEnum
 from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from harvester.core.model import Slice
     from harvester.core.refusal import Task
+
+SHARE = 15  # takes of which each lower rank that waits gets one
+
+
+class Rank(IntEnum):
+    """What goes first."""
+
+    FRESH = 0  # holds a period that is not settled yet
+    REPAIR = 1  # a hole, or what failed before
+    PAST = 2  # older than anything stored
 
 
 @dataclass(slots=True)
@@ -24,7 +38,6 @@ class Entry:
     task: Task
     attempts: int = 0
     only_500: bool = True  # every try so far was answered 500
-    key: tuple[int, int] = field(default=(0, 0))
 
     @property
     def phone(self) -> str:
@@ -33,22 +46,29 @@ class Entry:
 
 
 class Agenda:
-    """The tasks of one account that are not in flight. `now` is in monotonic seconds."""
+    """The tasks of one account that are not in flight. `now` is in monotonic seconds.
 
-    def __init__(self, tasks: Iterable[Task] = ()) -> None:
+    Args:
+        tasks: to begin with.
+        rank: of a slice; without it all are equal.
+    """
+
+    def __init__(self, tasks: Iterable[Task] = (), rank: Callable[[Slice], Rank] | None = None) -> None:
+        self._rank = rank or (lambda _: Rank.PAST)
         self._arrivals = count()
-        self._ready: list[tuple[tuple[int, int], Entry]] = []
+        self._ready: dict[Rank, list[tuple[int, int, Entry]]] = {each: [] for each in Rank}
+        self._passed_over = dict.fromkeys(Rank, 0)  # takes since a waiting rank had its turn
         self._later: list[tuple[float, int, Entry]] = []
         for task in tasks:
             self.add(Entry(task))
 
     def __len__(self) -> int:
-        return len(self._ready) + len(self._later)
+        return sum(map(len, self._ready.values())) + len(self._later)
 
     def add(self, entry: Entry) -> None:
         """Ready to be asked for."""
-        entry.key = (-entry.task.slice.last.toordinal(), next(self._arrivals))
-        heapq.heappush(self._ready, (entry.key, entry))
+        piece = entry.task.slice
+        heapq.heappush(self._ready[self._rank(piece)], (-piece.last.toordinal(), next(self._arrivals), entry))
 
     def add_later(self, entry: Entry, moment: float) -> None:
         """To be asked for again, not before a moment."""
@@ -57,24 +77,19 @@ class Agenda:
     def take(self, now: float, *, avoid: frozenset[str] = frozenset()) -> Entry | None:
         """The first entry that is ready, of another phone than those in `avoid`; None if there is none."""
         self._ripen(now)
-        passed_over = []
-        found = None
-        while self._ready:
-            key, entry = heapq.heappop(self._ready)
-            if entry.phone not in avoid:
-                found = entry
-                break
-            passed_over.append((key, entry))
-        for item in passed_over:
-            heapq.heappush(self._ready, item)
-        return found
+        for rank in self._turns():
+            entry = self._pop(self._ready[rank], avoid)
+            if entry is not None:
+                for other in Rank:
+                    waits = other is not rank and self._ready[other]
+                    self._passed_over[other] = self._passed_over[other] + 1 if waits else 0
+                return entry
+        return None
 
     def has_ready(self, now: float, *, avoid: frozenset[str] = frozenset()) -> bool:
         """Whether `take` would find an entry."""
         self._ripen(now)
-        if not avoid:
-            return bool(self._ready)
-        return any(entry.phone not in avoid for _, entry in self._ready)
+        return any(entry.phone not in avoid for ready in self._ready.values() for *_, entry in ready)
 
     def next_moment(self) -> float | None:
         """When the next waiting entry is due; None if none waits."""
@@ -82,16 +97,35 @@ class Agenda:
 
     def phones(self) -> frozenset[str]:
         """The phones that are still to be asked for."""
-        entries = [entry for _, entry in self._ready] + [entry for *_, entry in self._later]
-        return frozenset(entry.phone for entry in entries)
+        waiting = [entry for ready in self._ready.values() for *_, entry in ready]
+        return frozenset(entry.phone for entry in (*waiting, *(entry for *_, entry in self._later)))
 
     def forgive(self) -> None:
         """Nobody answered for a while: no slice is to blame for its failed tries, and none has to wait."""
         for _, _, entry in self._later:
             self.add(entry)
         self._later.clear()
-        for _, entry in self._ready:
-            entry.attempts = 0
+        for ready in self._ready.values():
+            for *_, entry in ready:
+                entry.attempts = 0
+
+    def _turns(self) -> list[Rank]:
+        """The ranks in the order in which they may be served now."""
+        return sorted(Rank, key=lambda rank: (self._passed_over[rank] < SHARE - 1, rank))
+
+    @staticmethod
+    def _pop(ready: list[tuple[int, int, Entry]], avoid: frozenset[str]) -> Entry | None:
+        passed_over = []
+        found = None
+        while ready and found is None:
+            item = heapq.heappop(ready)
+            if item[2].phone in avoid:
+                passed_over.append(item)
+            else:
+                found = item[2]
+        for item in passed_over:
+            heapq.heappush(ready, item)
+        return found
 
     def _ripen(self, now: float) -> None:
         while self._later and self._later[0][0] <= now:

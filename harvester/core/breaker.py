@@ -62,6 +62,10 @@ class Breaker:
         if silent or (self._failures >= FAILURES and len(self._slices) >= SLICES):
             self._probes = 1
 
+    def trip(self) -> None:
+        """Open it at once: the failures there are were enough."""
+        self._probes = max(1, self._probes)
+
     def next_probe(self, now: float, patience: float = PATIENCE) -> float | None:
         """Seconds until the next probe may go, or None when patience has ended."""
         if self._since is None or now - self._since >= patience:

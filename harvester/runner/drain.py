@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harvester.core.breaker import PATIENCE
 from harvester.core.normalize import normalize
 from harvester.core.retry import pause
 from harvester.errors import (
@@ -23,6 +22,7 @@ from harvester.errors import (
     Outage,
     SourceUnavailable,
     StoreError,
+    Superseded,
     Throttled,
     Transient,
     Unreachable,
@@ -77,6 +77,10 @@ class Drain:
         """Take no more work; `run` raises Interrupted when what is in flight has ended."""
         self._end(Interrupted())
 
+    def recall(self) -> None:
+        """Take no more work, for there is a newer plan; `run` returns when what is in flight has ended."""
+        self._end(Superseded())
+
     async def run(self) -> RunReport:
         """Work until the plan is done.
 
@@ -98,7 +102,7 @@ class Drain:
             for task in everything:
                 task.cancel()
             await asyncio.gather(*everything, return_exceptions=True)
-        if self._judge.end is not None:
+        if self._judge.end is not None and not isinstance(self._judge.end, Superseded):
             raise self._judge.end
         return self.report
 
@@ -193,7 +197,7 @@ class Drain:
                 await self._changed.wait()
 
     async def _pause_before_probe(self) -> None:
-        seconds = self._judge.breaker.next_probe(self._terms.now())
+        seconds = self._judge.breaker.next_probe(self._terms.now(), self._terms.patience)
         if seconds is None:
             raise Unreachable(self._judge.last_outage)
         self._terms.tell("unreachable", error=self._judge.last_outage, again_in=seconds)
@@ -261,7 +265,7 @@ class Drain:
         except Transient as error:
             now = self._terms.now()
             self._no_auth_since = now if self._no_auth_since is None else self._no_auth_since
-            if now - self._no_auth_since >= PATIENCE and not isinstance(error, Throttled):
+            if now - self._no_auth_since >= self._terms.patience and not isinstance(error, Throttled):
                 raise Unreachable(error.detail) from None
             if error is not self._told:  # all workers wait for one exchange, and hear of its failure
                 self._told = error

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harvester.core.agenda import Agenda, Entry
-from harvester.core.breaker import Breaker
+from harvester.core.agenda import Agenda, Entry, Rank
+from harvester.core.breaker import PATIENCE, Breaker
 from harvester.core.model import FailedSlice
 from harvester.core.refusal import (
     Task,
@@ -31,7 +31,6 @@ from harvester.errors import (
     SourceUnavailable,
     Throttled,
     Unauthorized,
-    Unreachable,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ class Terms:
     tolerances: Mapping[str, Tolerance]  # by resource
     renewable: bool  # credentials
     tell: Observer
+    rank: Callable[[Slice], Rank] = lambda _: Rank.PAST
+    patience: float = PATIENCE  # seconds for which a closed API is tried again
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ class Judge:
     _held: list[_Held] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.agenda = Agenda(Task(piece) for piece in self.plan.slices)
+        self.agenda = Agenda((Task(piece) for piece in self.plan.slices), self.terms.rank)
         phones = {piece.series.phone for piece in self.plan.slices}
         self.trust = Trust(len(phones), renewable=self.terms.renewable)
         slices = self.report.slices  # of a second plan after a lost database, what the first did is covered
@@ -239,8 +240,9 @@ class Judge:
             self.terms.tell("retry", slice=entry.task.slice, error=str(error), after=decision.after)
             self.agenda.add_later(entry, now + decision.after)
         elif outage in NOBODY_THERE and not self.breaker.ever_answered:
+            self.breaker.trip()  # too few slices to open it, and none of them was ever answered
+            entry.attempts = 0
             self.agenda.add(entry)
-            self.give_up(Unreachable(error.detail))
         elif entry.only_500:
             verdict = after_server_errors(entry.task, self._tolerance(entry.task.slice), self.terms.calendar)
             self._follow(verdict, str(error))

@@ -5,7 +5,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.agenda import Agenda, Entry
+from harvester.core.agenda import SHARE, Agenda, Entry, Rank
 from harvester.core.model import Series, Slice
 from harvester.core.period import Period
 from harvester.core.refusal import Task
@@ -58,3 +58,23 @@ def test_forgiving_clears_attempts_and_waits() -> None:
     entry = agenda.take(0)
     assert entry is not None
     assert entry.attempts == 0
+
+
+def ranked(piece: Slice) -> Rank:
+    return Rank.FRESH if piece.last.day > 20 else Rank.REPAIR if piece.last.day > 10 else Rank.PAST
+
+
+@given(st.lists(st.integers(1, 31), max_size=60))
+def test_a_lower_rank_that_waits_gets_its_share_and_no_more(days: list[int]) -> None:
+    agenda = Agenda([task(day) for day in days], ranked)
+    taken = []
+    while (entry := agenda.take(0)) is not None:
+        taken.append(ranked(entry.task.slice))
+    assert len(taken) == len(days)
+    for rank in Rank:
+        places = [place for place, found in enumerate(taken) if found is rank]
+        waits = [after - before for before, after in zip([-1, *places], places, strict=False)]
+        assert all(wait <= SHARE + len(Rank) for wait in waits)
+    last_fresh = max((place for place, rank in enumerate(taken) if rank is Rank.FRESH), default=-1)
+    others = sum(rank is not Rank.FRESH for rank in taken[: last_fresh + 1])
+    assert others <= 2 * (last_fresh + 1) // SHARE + 1
