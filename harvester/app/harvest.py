@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harvester import config
+from harvester.app.wiring import build_source, build_throttle, build_transport
 from harvester.core.coverage import Span
 from harvester.core.model import RunReport, Series, Widths
 from harvester.core.planning import Desire, Rules, Stored, plan_slices
-from harvester.core.quota import Quota
 from harvester.core.refusal import Tolerance
 from harvester.errors import (
     Busy,
@@ -28,11 +28,7 @@ from harvester.errors import (
 )
 from harvester.runner.drain import Drain, World
 from harvester.runner.judge import Judge, Terms
-from harvester.source.credentials import AuthLimit, DirectCredentials, ToolCredentials
-from harvester.source.http import HttpSource
-from harvester.source.transport import AiohttpTransport
 from harvester.store.records import AccountIdentity, AccountState, Held
-from harvester.throttle import Throttle
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,9 +39,11 @@ if TYPE_CHECKING:
     from harvester.config import Account, Settings
     from harvester.core.planning import Plan
     from harvester.runner.ports import Observer
+    from harvester.source.http import HttpSource
     from harvester.source.transport import Transport
     from harvester.store.account import AccountStore
     from harvester.store.database import Database
+    from harvester.throttle import Throttle
 
 PATIENCE = 30.0  # seconds in which a lost database may come back
 ASK_AGAIN = 1.0  # seconds between two looks at a lock or a database
@@ -214,19 +212,9 @@ class Harvest:
 
     async def _drain_plan(self, store: AccountStore, judge: Judge) -> None:
         process, account = self._process, self.account
-        quota = Quota(
-            limit=account.quota.limit,
-            window=account.quota.window,
-            reserve=account.quota.reserve,
-            now=process.clock.monotonic(),
-            host=process.clock.time(),
-        )
-        self.throttle = Throttle(
-            clock=process.clock, quota=quota, ledger=store, slots=process.slots, rate=account.api.max_rate
-        )
+        self.throttle = build_throttle(account, clock=process.clock, ledger=store, slots=process.slots)
         await self.throttle.open()
-        api = account.api
-        async with AiohttpTransport(timeout=api.timeout, proxy=api.proxy, ca_file=api.ca_file) as transport:
+        async with build_transport(account) as transport:
             world = World(
                 source=self._source(transport, store),
                 gate=self.throttle,
@@ -261,28 +249,13 @@ class Harvest:
 
     def _source(self, transport: Transport, store: AccountStore) -> HttpSource:
         account, process = self.account, self._process
-
-        def password() -> str:
-            return config.password(account.name, process.settings, process.environ)
-
-        credentials: DirectCredentials | ToolCredentials
-        if account.tool is None:
-            credentials = DirectCredentials(account.login, password)
-        else:
-            credentials = ToolCredentials(
-                transport,
-                process.clock,
-                _Attempts(store),
-                base_url=account.api.base_url,
-                tool=account.tool,
-                login=account.login,
-                password=password,
-                accept=account.api.format,
-                limit=AuthLimit(window=account.quota.window),
-                on_wait=lambda seconds: self._tell("waiting_for_auth", seconds=round(seconds)),
-            )
-        return HttpSource(
-            transport, credentials, base_url=account.api.base_url, accept=account.api.format, method=account.api.method
+        return build_source(
+            account,
+            transport=transport,
+            clock=process.clock,
+            store=store,
+            password=lambda: config.password(account.name, process.settings, process.environ),
+            on_auth_wait=lambda seconds: self._tell("waiting_for_auth", seconds=round(seconds)),
         )
 
     async def _note(self, store: AccountStore, error: HarvesterError) -> None:
@@ -295,16 +268,3 @@ class Harvest:
             await store.set_state(AccountState.PAUSED, str(error))
         elif isinstance(error, Unreachable):
             await store.set_state(AccountState.WAITING, str(error))
-
-
-class _Attempts:
-    """The store as the credentials' ledger."""
-
-    def __init__(self, store: AccountStore) -> None:
-        self._store = store
-
-    async def attempts(self) -> list[float]:
-        return await self._store.auth_attempts()
-
-    async def record(self, at: float) -> None:
-        await self._store.record_auth_attempt(at)
