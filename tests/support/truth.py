@@ -1,0 +1,82 @@
+"""What a harvest must have brought, asked of the simulator's world, beside what the public views show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from tests.support.databases import query
+
+if TYPE_CHECKING:
+    from harvester.core.period import Calendar, Period
+    from harvester.simulator.world import World
+
+ROWS = """
+SELECT account, resource, phone, period, epoch, period_start, local_date, metric, value, complete, final
+FROM metric_values"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Series of one account over a range of days that are long final."""
+
+    first: date
+    last: date
+    periods: tuple[Period, ...]
+    phones: tuple[str, ...]
+    resources: tuple[str, ...] = ("performance",)
+    account: str = "main"
+    world: World = field(kw_only=True)
+
+    def rows(self) -> Counter[tuple[Any, ...]]:
+        """The rows of `metric_values`, as `stored_rows` gives them."""
+        return Counter(
+            row
+            for resource in self.resources
+            for phone in self.phones
+            for period in self.periods
+            for row in self._series(resource, phone, period)
+        )
+
+    def _series(self, resource: str, phone: str, period: Period) -> list[tuple[Any, ...]]:
+        calendar = self.world.calendar
+        first, last = calendar.floor(period, self.first), calendar.last(period, self.last)
+        return [
+            (
+                *(self.account, resource, phone, period.value, epoch),
+                *_moments(calendar, epoch),
+                *(metric, float(value), True, True),
+            )
+            for metric, values in self.world.truth(resource, phone, period, first, last).items()
+            for epoch, value in values.items()
+        ]
+
+
+def _moments(calendar: Calendar, epoch: int) -> tuple[str, str]:
+    moment = datetime.fromtimestamp(epoch, UTC)
+    return moment.strftime("%Y-%m-%d %H:%M:%S"), moment.astimezone(calendar.zone).date().isoformat()
+
+
+def stored_rows(url: str) -> Counter[tuple[Any, ...]]:
+    """Every row of `metric_values`, its times as text; a row that comes twice is counted twice."""
+    return Counter(tuple(map(_plain, row)) for row in query(url, ROWS))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def assert_harvested(url: str, *wanted: Wanted) -> None:
+    """The database shows exactly what was wanted, value by value."""
+    expected: Counter[tuple[Any, ...]] = Counter()
+    for one in wanted:
+        expected += one.rows()
+    stored = stored_rows(url)
+    missing, surplus = expected - stored, stored - expected
+    assert not missing, f"{missing.total()} of {expected.total()} rows are missing, such as {next(iter(missing))}"
+    assert not surplus, f"{surplus.total()} rows too many, such as {next(iter(surplus))}"
+    assert expected
