@@ -21,7 +21,7 @@ Rejected: a cursor per series (does not heal holes), one slice per hole (every s
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harvester.core.coverage import Span, gaps, joined, settled
@@ -65,10 +65,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the store holds of the series in question."""
+    """What the store holds of the series in question, and what is not to be asked for now."""
 
     coverage: Mapping[Series, Sequence[Stretch]]
-    failed: Mapping[Series, Sequence[Span]]
+    failed: Mapping[Series, Sequence[Span]]  # to be asked for again
+    resting: Mapping[Series, Sequence[Span]] = field(default_factory=dict)  # failed not long ago, or somebody else's
 
 
 def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, widths: Mapping[str, int]) -> Plan:
@@ -94,6 +95,9 @@ def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, widths:
             final = settled(stretches, series.period, rules.calendar, rules.settle_days)
             missing = _missing(whole, final, stored.failed.get(series, ()))
             already_covered += _untouched(cut([whole], series.period, rules.calendar, width), missing)
+        resting = stored.resting.get(series)
+        if resting:
+            missing = _without(missing, resting, series.period, rules.calendar)
         slices += [Slice(series, first, last) for first, last in cut(missing, series.period, rules.calendar, width)]
     slices.sort(key=lambda piece: piece.last, reverse=True)
     return Plan(slices, already_covered)
@@ -190,6 +194,12 @@ def _missing(whole: Span, final: Sequence[Span], failed: Sequence[Span]) -> list
     again = [Span(max(span.first, whole.first), min(span.last, whole.last)) for span in failed]
     again = [span for span in again if span.first <= span.last]
     return joined([*missing, *again]) if again else missing
+
+
+def _without(missing: Sequence[Span], resting: Sequence[Span], period: Period, calendar: Calendar) -> list[Span]:
+    """What is left beside whole periods that rest: a slice must not begin inside one."""
+    away = joined(Span(calendar.floor(period, span.first), calendar.last(period, span.last)) for span in resting)
+    return [rest for span in missing for rest in gaps(span, away)]
 
 
 def _untouched(newest_first: Sequence[Span], missing: Sequence[Span]) -> int:

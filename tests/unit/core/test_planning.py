@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CALENDAR = Calendar(ZoneInfo("America/New_York"))
 ORIGIN = date(2023, 12, 25)
 NOTHING = Stored({}, {})
+WIDE = {"performance": 366}
 
 
 def series(period: Period = Period.DAY, phone: str = "ALL") -> Series:
@@ -160,6 +161,26 @@ def test_a_failed_slice_is_wanted_again_though_an_older_answer_is_final() -> Non
     plan = plan_slices([desire], Stored({line: [whole]}, failed), rules, {"performance": 31})
     assert [(piece.first, piece.last) for piece in plan.slices] == [(date(2024, 1, 1), date(2024, 1, 10))]
     assert plan.already_covered == 2
+
+
+def test_what_rests_is_not_asked_for_and_not_bridged_for_nothing() -> None:
+    line = series()
+    rules = Rules(CALENDAR, today=date(2024, 12, 1), settle_days=3)
+    resting = {line: [Span(date(2024, 2, 1), date(2024, 2, 29)), Span(date(2024, 3, 1), date(2024, 3, 31))]}
+    desire = Desire(line, date(2024, 1, 1), date(2024, 4, 30))
+    plan = plan_slices([desire], Stored({}, {}, resting), rules, {"performance": 31})
+    assert [(piece.first, piece.last) for piece in plan.slices] == [
+        (date(2024, 4, 1), date(2024, 4, 30)),
+        (date(2024, 1, 1), date(2024, 1, 31)),
+    ]
+
+
+def test_a_week_of_which_a_part_rests_rests_whole() -> None:
+    line = series(Period.WEEK)
+    rules = Rules(CALENDAR, today=date(2024, 5, 16), settle_days=3)  # a Thursday
+    resting = {line: [Span(date(2024, 5, 12), date(2024, 5, 15))]}
+    plan = plan_slices([Desire(line, date(2024, 4, 28), date(2024, 5, 16))], Stored({}, {}, resting), rules, WIDE)
+    assert [(piece.first, piece.last) for piece in plan.slices] == [(date(2024, 4, 28), date(2024, 5, 11))]
 
 
 def test_the_newest_slices_of_all_phones_come_first() -> None:

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from datetime import date
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.core.agenda import Rank
+from harvester.core.coverage import Span
+from harvester.core.model import Series, Slice, Stretch
+from harvester.core.period import Calendar, Period
+from harvester.core.planning import Rules, Stored
+from harvester.core.ranking import FIRST_REST, LONGEST_REST, rank_by, rested
+
+DAYS = Series("main", "performance", "1", Period.DAY)
+WEEKS = Series("main", "performance", "1", Period.WEEK)
+RULES = Rules(Calendar(ZoneInfo("America/New_York")), today=date(2024, 6, 20), settle_days=3)
+HELD = Stretch(date(2024, 3, 1), date(2024, 5, 31), date(2024, 6, 10), 9)
+STORED = Stored({DAYS: [HELD]}, {DAYS: [Span(date(2023, 1, 1), date(2023, 1, 31))]})
+
+
+def ranked(series: Series, first: date, last: date) -> Rank:
+    return rank_by(STORED, RULES)(Slice(series, first, last))
+
+
+def test_what_may_still_change_is_fresh() -> None:
+    assert ranked(DAYS, date(2024, 6, 16), date(2024, 6, 20)) is Rank.FRESH
+    assert ranked(DAYS, date(2023, 6, 20), date(2024, 6, 20)) is Rank.FRESH, "a new phone's first slice"
+    assert ranked(DAYS, date(2024, 6, 1), date(2024, 6, 16)) is not Rank.FRESH
+    assert ranked(WEEKS, date(2024, 6, 9), date(2024, 6, 17)) is Rank.FRESH
+
+
+def test_a_hole_and_a_failed_slice_are_repairs() -> None:
+    assert ranked(DAYS, date(2024, 6, 1), date(2024, 6, 10)) is Rank.REPAIR
+    assert ranked(DAYS, date(2023, 1, 20), date(2023, 2, 10)) is Rank.REPAIR
+
+
+def test_what_is_older_than_anything_stored_is_the_past() -> None:
+    assert ranked(DAYS, date(2024, 1, 1), date(2024, 2, 29)) is Rank.PAST
+    assert ranked(WEEKS, date(2024, 1, 7), date(2024, 2, 10)) is Rank.PAST
+
+
+@given(st.integers(0, 10_000), st.integers(0, 200_000))
+def test_a_failed_slice_rests_longer_each_time_up_to_a_day(attempts: int, waited: int) -> None:
+    assert not rested(max(1, attempts), 1000, 1000 + min(waited, FIRST_REST - 1))
+    assert rested(attempts, 1000, 1000 + LONGEST_REST)
+    assert rested(1, 1000, 1000 + FIRST_REST)
+    assert not rested(2, 1000, 1000 + FIRST_REST)
+
+
+def test_a_failure_in_the_future_of_a_stepped_clock_does_not_rest() -> None:
+    assert rested(1, 5000, 1000)
