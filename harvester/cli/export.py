@@ -1,0 +1,118 @@
+"""`harvester export`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from harvester.cli.frame import common, filtered, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from harvester.app.export import Request
+    from harvester.app.stored import Place
+    from harvester.cli.frame import Filters, Invocation
+    from harvester.config import Settings
+
+
+@click.command()
+@click.argument("resource")
+@click.option("--start", metavar="DAY", help="First day: YYYY-MM-DD, today or yesterday.")
+@click.option("--end", metavar="DAY", help="Last day, inclusive.")
+@filtered
+@click.option("--incomplete", is_flag=True, help="Export periods too that had not ended when they were asked for.")
+@click.option("--format", "kind", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option("-o", "--output", default="-", metavar="FILE", help="Write this file, whole or not at all; - is stdout.")
+@click.option("--db", metavar="URL", help="Read this database (a URL or an SQLite file); no configuration is read.")
+@common
+def export(
+    invocation: Invocation,
+    *,
+    resource: str,
+    start: str | None,
+    end: str | None,
+    filters: Filters,
+    incomplete: bool,
+    kind: str,
+    output: str,
+    db: str | None,
+) -> None:
+    """Print the figures of RESOURCE for a spreadsheet: a row per account, phone and period.
+
+    RESOURCE is performance, volume, events or profile. By default days, single numbers without ALL, and complete
+    periods only; --phone ALL gives the merged series.
+    """
+    from harvester.app.export import parse_request  # noqa: PLC0415 - imports wait until the command runs
+
+    request = parse_request(
+        resource,
+        start=start,
+        end=end,
+        accounts=filters.accounts,
+        phones=filters.phones,
+        resources=filters.resources,
+        periods=filters.periods,
+        incomplete=incomplete,
+    )
+    place, settings = _place(invocation, db)
+    count = _export(place, settings, request, kind, output)
+    if not invocation.quiet and (output != "-" or not count):
+        click.echo(f"{'' if output == '-' else f'{output}: '}{count:,} row{'' if count == 1 else 's'}", err=True)
+
+
+def _place(invocation: Invocation, db: str | None) -> tuple[Place, Settings | None]:
+    import os  # noqa: PLC0415 - as above
+    from pathlib import Path  # noqa: PLC0415 - as above
+
+    from harvester.app.stored import configured_place, named_place  # noqa: PLC0415 - as above
+
+    if db is not None:
+        return named_place(db, os.environ, cwd=Path.cwd(), home=Path.home()), None
+    settings = load_settings(invocation)
+    return configured_place(settings, os.environ), settings
+
+
+def _export(place: Place, settings: Settings | None, request: Request, kind: str, output: str) -> int:
+    """Returns the number of rows."""
+    import time  # noqa: PLC0415 - as above
+    from contextlib import closing  # noqa: PLC0415 - as above
+
+    from harvester.app.export import render, select  # noqa: PLC0415 - as above
+
+    configured = list(settings.accounts.values()) if settings else []
+    with place.open() as reader:
+        columns, rows = select(
+            reader,
+            request,
+            time.time(),
+            known_accounts=[account.name for account in configured],
+            known_phones={phone.number for account in configured for phone in account.phones},
+        )
+        with closing(rows), closing(render(kind, columns, rows)) as lines:
+            written = _write(lines, output, place)
+    return written - (kind == "csv")
+
+
+def _write(lines: Iterable[str], output: str, place: Place) -> int:
+    """Returns the number of lines."""
+    import sys  # noqa: PLC0415 - as above
+    from pathlib import Path  # noqa: PLC0415 - as above
+
+    from harvester.app.export import replacing, write  # noqa: PLC0415 - as above
+    from harvester.errors import UsageError  # noqa: PLC0415 - as above
+
+    try:
+        if output == "-":
+            return write(lines, sys.stdout.buffer)
+        file = Path(output)
+        if place.is_at(file):
+            raise UsageError(f"{output} is the database itself; give the export another name")
+        with replacing(file) as out:
+            return write(lines, out)
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no file can have this name"
+        raise UsageError(f"{'stdout' if output == '-' else output} cannot be written: {reason}") from None
