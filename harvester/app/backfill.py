@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from harvester.app.harvest import Order
+    from harvester.app.account import Order
     from harvester.config import Settings
     from harvester.runner.ports import Observer
 

@@ -17,8 +17,9 @@ from harvester.errors import HarvesterError, Interrupted
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from harvester.app.account import Order
     from harvester.app.backfill import Result
-    from harvester.app.harvest import Harvest, Order
+    from harvester.app.harvest import Harvest
     from harvester.config import Settings
 
 

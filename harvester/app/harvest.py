@@ -6,16 +6,13 @@ again and the difference computed anew, for as long as `PATIENCE` allows.
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harvester import config
-from harvester.app.wiring import build_source, build_throttle, build_transport
-from harvester.core.coverage import Span
-from harvester.core.model import RunReport, Series, Widths
-from harvester.core.planning import Desire, Rules, Stored, plan_slices
-from harvester.core.refusal import Tolerance
+from harvester.app.account import identity_of, plan_account, series_of, stored_spans, tolerances_of
+from harvester.app.session import Session
+from harvester.core.model import RunReport
+from harvester.core.planning import Stored
 from harvester.errors import (
     Busy,
     CalendarMismatch,
@@ -26,29 +23,24 @@ from harvester.errors import (
     StoreLost,
     Unreachable,
 )
-from harvester.runner.drain import Drain, World
-from harvester.runner.judge import Judge, Terms
-from harvester.store.records import AccountIdentity, AccountState, Held
+from harvester.store.records import AccountState, Held
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable, Mapping
-    from datetime import date
+    from collections.abc import Mapping
 
+    from harvester.app.account import Order
     from harvester.clock import Clock
     from harvester.config import Account, Settings
-    from harvester.core.planning import Plan
+    from harvester.runner.drain import Drain
+    from harvester.runner.judge import Judge
     from harvester.runner.ports import Observer
-    from harvester.source.http import HttpSource
-    from harvester.source.transport import Transport
     from harvester.store.account import AccountStore
     from harvester.store.database import Database
     from harvester.throttle import Throttle
 
 PATIENCE = 30.0  # seconds in which a lost database may come back
 ASK_AGAIN = 1.0  # seconds between two looks at a lock or a database
-
-Range = tuple["date", "date"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,63 +54,6 @@ class Process:
     slots: asyncio.Semaphore  # requests in flight
     room: asyncio.Semaphore  # requests sent and not stored
     tell: Observer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is wanted of an account."""
-
-    days: Callable[[date], Range]  # given the account's today: first and last day
-    refetch: bool = False
-    wait: bool = True  # for whoever holds the account
-
-
-def series_of(account: Account) -> list[Series]:
-    """Every series that an account is configured to have."""
-    return [
-        Series(account.name, resource, phone.number, period)
-        for resource in account.resources
-        for period in account.periods
-        for phone in account.phones
-    ]
-
-
-def identity_of(account: Account, settings: Settings) -> AccountIdentity:
-    """The account as the store knows it."""
-    return AccountIdentity(
-        name=account.name,
-        base_url=account.api.base_url,
-        timezone=account.timezone,
-        week_start=account.week_start,
-        settle_days=settings.daemon.settle_days,
-        start=account.start,
-        phones=[(phone.number, phone.name) for phone in account.phones],
-    )
-
-
-def stored_spans(failed: Iterable[tuple[Series, date, date]]) -> dict[Series, list[Span]]:
-    """Failed slices by series, as planning wants them."""
-    spans: dict[Series, list[Span]] = {}
-    for series, first, last in failed:
-        spans.setdefault(series, []).append(Span(first, last))
-    return spans
-
-
-def tolerances_of(account: Account, widths: Mapping[str, Widths]) -> dict[str, Tolerance]:
-    """What is known of the widths that the server takes, by resource."""
-    most = account.api.max_days_per_request
-    return {resource: Tolerance(widths.get(resource, Widths()), most) for resource in account.resources}
-
-
-def plan_account(
-    account: Account, order: Order, stored: Stored, tolerances: Mapping[str, Tolerance], settle_days: int, now: float
-) -> Plan:
-    """What there is to ask for (`now`: epoch seconds)."""
-    today = account.calendar.local_date(now)
-    first, last = order.days(today)
-    rules = Rules(account.calendar, today, settle_days, refetch=order.refetch)
-    widths = {resource: tolerance.allowed(now) for resource, tolerance in tolerances.items()}
-    return plan_slices([Desire(series, first, last) for series in series_of(account)], stored, rules, widths)
 
 
 class Harvest:
@@ -177,7 +112,7 @@ class Harvest:
                 raise Busy(f"{self.account.name} is held by {claimed.holder}")
             if self.held_by != claimed.holder:
                 self.held_by = claimed.holder
-                process.tell("waiting_for_account", account=self.account.name, holder=claimed.holder)
+                self._tell("waiting_for_account", holder=claimed.holder)
             await process.clock.sleep(ASK_AGAIN)
 
     async def _bear_with(self, error: StoreError) -> None:
@@ -187,7 +122,7 @@ class Harvest:
             if not isinstance(error, StoreLost) or not self.report.requests:
                 raise error
             self._lost_since = now
-            self._process.tell("database_lost", account=self.account.name, error=str(error))
+            self._tell("database_lost", error=str(error))
         if now - self._lost_since >= PATIENCE:
             raise error
         await self._process.clock.sleep(ASK_AGAIN)
@@ -201,70 +136,32 @@ class Harvest:
         settle_days = process.settings.daemon.settle_days
         plan = plan_account(account, self._order, stored, tolerances, settle_days, process.clock.time())
         self._lost_since = None
-        self.judge = Judge(plan, self._terms(tolerances), self.report)
-        try:
-            if plan.slices:
-                await self._drain_plan(store, self.judge)
-        except HarvesterError as error:
-            await self._note(store, error)
-            raise
-        await store.set_state(AccountState.OK)
-
-    async def _drain_plan(self, store: AccountStore, judge: Judge) -> None:
-        process, account = self._process, self.account
-        self.throttle = build_throttle(account, clock=process.clock, ledger=store, slots=process.slots)
-        await self.throttle.open()
-        async with build_transport(account) as transport:
-            world = World(
-                source=self._source(transport, store),
-                gate=self.throttle,
-                store=store,
-                clock=process.clock,
-                workers=process.settings.api.concurrency,
-                room=process.room,
-            )
-            self._drain = Drain(world, judge)
+        if not plan.slices:  # neither a password nor a connection is needed for nothing
+            self.report.slices.already_covered = plan.already_covered
+            await store.set_state(AccountState.OK)
+            return
+        async with Session(process, account, store) as session:
+            self.throttle = session.throttle
+            self.judge = session.judge(plan, self.report, tolerances)
+            self._drain = session.drain(self.judge)
             if self._interrupted:
                 self._drain.interrupt()
             try:
                 await self._drain.run()
+            except HarvesterError as error:
+                await note_trouble(store, error)
+                raise
             finally:
                 self._drain = None
-        await self.throttle.close()
-
-    def _terms(self, tolerances: Mapping[str, Tolerance]) -> Terms:
-        clock = self._process.clock
-        return Terms(
-            calendar=self.account.calendar,
-            now=clock.monotonic,
-            today_is=clock.time,
-            jitter=random.random,
-            tolerances=tolerances,
-            renewable=self.account.tool is not None,
-            tell=self._tell,
-        )
+        await store.set_state(AccountState.OK)
 
     def _tell(self, event: str, /, **facts: object) -> None:
         self._process.tell(event, account=self.account.name, **facts)
 
-    def _source(self, transport: Transport, store: AccountStore) -> HttpSource:
-        account, process = self.account, self._process
-        return build_source(
-            account,
-            transport=transport,
-            clock=process.clock,
-            store=store,
-            password=lambda: config.password(account.name, process.settings, process.environ),
-            on_auth_wait=lambda seconds: self._tell("waiting_for_auth", seconds=round(seconds)),
-        )
 
-    async def _note(self, store: AccountStore, error: HarvesterError) -> None:
-        """Leave the reason in the database, for `status`."""
-        if isinstance(error, StoreError):
-            return
-        if self.throttle is not None:
-            await self.throttle.close()
-        if isinstance(error, CredentialsRefused | CalendarMismatch):
-            await store.set_state(AccountState.PAUSED, str(error))
-        elif isinstance(error, Unreachable):
-            await store.set_state(AccountState.WAITING, str(error))
+async def note_trouble(store: AccountStore, error: HarvesterError) -> None:
+    """Leave in the database why the account stopped, for `status`."""
+    if isinstance(error, CredentialsRefused | CalendarMismatch):
+        await store.set_state(AccountState.PAUSED, str(error))
+    elif isinstance(error, Unreachable):
+        await store.set_state(AccountState.WAITING, str(error))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harvester import config
-from harvester.app.harvest import plan_account, stored_spans, tolerances_of
+from harvester.app.account import plan_account, stored_spans, tolerances_of
 from harvester.core.forecast import Supply, forecast
 from harvester.core.planning import Stored
 from harvester.store.migrate import schema_state
@@ -17,7 +17,7 @@ from harvester.store.records import SchemaFit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harvester.app.harvest import Order
+    from harvester.app.account import Order
     from harvester.config import Account, Settings
     from harvester.core.coverage import Span
     from harvester.core.model import QuotaRecord, Series, Stretch, Widths

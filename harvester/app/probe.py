@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harvester import config
-from harvester.app.harvest import identity_of, tolerances_of
+from harvester.app.account import identity_of, tolerances_of
 from harvester.app.wiring import build_source, build_throttle, build_transport
 from harvester.core.fitting import judge, telling_weeks
 from harvester.core.model import ALL, Series, Slice
@@ -94,8 +94,8 @@ class Probe:
         return told
 
     async def _note_failure(self, store: AccountStore, error: HarvesterError) -> None:
-        if isinstance(error, StoreError):
-            return
+        if isinstance(error, StoreError) or (isinstance(error, ConfigError) and not self.requests):
+            return  # nothing can be written, or nothing was asked
         if isinstance(error, Unreachable):
             await store.set_state(AccountState.WAITING, str(error))
             return
@@ -171,7 +171,8 @@ class Probe:
     def _given_up(self, error: HarvesterError) -> HarvesterError:
         if isinstance(error, PayloadError):
             return error
-        return Unreachable(f"{self.account.api.base_url}: {error.detail}")
+        reason = "429 in every window" if isinstance(error, Throttled) else error.detail
+        return Unreachable(f"{self.account.api.base_url}: {reason}")
 
     def _blamed(self, error: SliceRejected, piece: Slice) -> HarvesterError:
         if "phone" in error.named:

@@ -30,8 +30,8 @@ def backfill(
     Asks for what is missing, not final or failed. The same command again goes on where this one stopped.
     """
     from harvester.app import commands  # noqa: PLC0415 - imports wait until the command runs
+    from harvester.app.account import Order  # noqa: PLC0415 - as above
     from harvester.app.dates import parse_days  # noqa: PLC0415 - as above
-    from harvester.app.harvest import Order  # noqa: PLC0415 - as above
     from harvester.app.outcome import as_json as json_of  # noqa: PLC0415 - as above
 
     def show(result: Result, error: Exception | None) -> None:

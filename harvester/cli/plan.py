@@ -23,8 +23,8 @@ def plan(invocation: Invocation, *, start: str, end: str, filters: Filters, as_j
     import os  # noqa: PLC0415 - imports wait until the command runs
 
     from harvester.app import plan as planning  # noqa: PLC0415 - as above
+    from harvester.app.account import Order  # noqa: PLC0415 - as above
     from harvester.app.dates import parse_days  # noqa: PLC0415 - as above
-    from harvester.app.harvest import Order  # noqa: PLC0415 - as above
 
     order = Order(days=parse_days(start, end))
     settings = load_settings(invocation, filters)

@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from harvester.app import logs
+from harvester.app.account import Order
 from harvester.app.backfill import Backfill
 from harvester.app.demo import figures, hints, pictures, setting
 from harvester.app.demo.ownership import refuse_foreign
-from harvester.app.harvest import Order
 from harvester.app.outcome import INTERRUPTED, exit_code
 from harvester.app.progress import display_for, summary
 from harvester.clock import SystemClock

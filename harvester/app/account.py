@@ -1,0 +1,78 @@
+"""What is wanted of an account, and what there is to ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harvester.core.coverage import Span
+from harvester.core.model import Series, Widths
+from harvester.core.planning import Desire, Rules, plan_slices
+from harvester.core.refusal import Tolerance
+from harvester.store.records import AccountIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import date
+
+    from harvester.config import Account, Settings
+    from harvester.core.planning import Plan, Stored
+
+Range = tuple["date", "date"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is wanted of an account."""
+
+    days: Callable[[date], Range]  # given the account's today: first and last day
+    refetch: bool = False
+    wait: bool = True  # for whoever holds the account
+
+
+def series_of(account: Account) -> list[Series]:
+    """Every series that an account is configured to have."""
+    return [
+        Series(account.name, resource, phone.number, period)
+        for resource in account.resources
+        for period in account.periods
+        for phone in account.phones
+    ]
+
+
+def identity_of(account: Account, settings: Settings) -> AccountIdentity:
+    """The account as the store knows it."""
+    return AccountIdentity(
+        name=account.name,
+        base_url=account.api.base_url,
+        timezone=account.timezone,
+        week_start=account.week_start,
+        settle_days=settings.daemon.settle_days,
+        start=account.start,
+        phones=[(phone.number, phone.name) for phone in account.phones],
+    )
+
+
+def stored_spans(failed: Iterable[tuple[Series, date, date]]) -> dict[Series, list[Span]]:
+    """Failed slices by series, as planning wants them."""
+    spans: dict[Series, list[Span]] = {}
+    for series, first, last in failed:
+        spans.setdefault(series, []).append(Span(first, last))
+    return spans
+
+
+def tolerances_of(account: Account, widths: Mapping[str, Widths]) -> dict[str, Tolerance]:
+    """What is known of the widths that the server takes, by resource."""
+    most = account.api.max_days_per_request
+    return {resource: Tolerance(widths.get(resource, Widths()), most) for resource in account.resources}
+
+
+def plan_account(
+    account: Account, order: Order, stored: Stored, tolerances: Mapping[str, Tolerance], settle_days: int, now: float
+) -> Plan:
+    """What there is to ask for (`now`: epoch seconds)."""
+    today = account.calendar.local_date(now)
+    first, last = order.days(today)
+    rules = Rules(account.calendar, today, settle_days, refetch=order.refetch)
+    widths = {resource: tolerance.allowed(now) for resource, tolerance in tolerances.items()}
+    return plan_slices([Desire(series, first, last) for series in series_of(account)], stored, rules, widths)
