@@ -49,7 +49,7 @@ def _work(outcomes: Sequence[AccountOutcome], elapsed: float) -> str:
     if covered:
         text += f"; {counted(covered, 'slice')} already covered"
     limited = sum(one.report.rate_limited for one in outcomes)
-    return f"{text}; {limited:,} times over the limit." if limited else f"{text}."
+    return f"{text}; {counted(limited, 'request')} over the limit." if limited else f"{text}."
 
 
 def _rows(outcomes: Sequence[AccountOutcome]) -> list[str]:

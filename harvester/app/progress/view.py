@@ -26,36 +26,66 @@ class Judged(Protocol):
     """What is looked at of a runner.judge.Judge."""
 
     @property
-    def outstanding(self) -> int: ...  # noqa: D102 - as there
+    def outstanding(self) -> int:
+        """Slices neither done nor failed."""
+        ...
+
     @property
-    def in_flight(self) -> int: ...  # noqa: D102 - as there
+    def in_flight(self) -> int:
+        """Requests under way."""
+        ...
+
     @property
-    def end(self) -> HarvesterError | None: ...  # noqa: D102 - as there
+    def end(self) -> HarvesterError | None:
+        """Why nothing more is sent."""
+        ...
+
     @property
-    def breaker(self) -> Breaker: ...  # noqa: D102 - as there
+    def breaker(self) -> Breaker:
+        """Whether the API answers at all."""
+        ...
 
 
 class Throttled(Protocol):
     """What is looked at of a throttle.Throttle."""
 
     @property
-    def waiting_until(self) -> float | None: ...  # noqa: D102 - as there
-    def snapshot(self) -> Snapshot: ...  # noqa: D102 - as there
+    def waiting_until(self) -> float | None:
+        """Monotonic moment."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Limit, rest and end of the window."""
+        ...
 
 
 class Watched(Protocol):
     """What is looked at of an app.harvest.Harvest."""
 
     @property
-    def account(self) -> Account: ...  # noqa: D102 - as there
+    def account(self) -> Account:
+        """As configured."""
+        ...
+
     @property
-    def report(self) -> RunReport: ...  # noqa: D102 - as there
+    def report(self) -> RunReport:
+        """What was done so far."""
+        ...
+
     @property
-    def judge(self) -> Judged | None: ...  # noqa: D102 - as there
+    def judge(self) -> Judged | None:
+        """None before there is a plan."""
+        ...
+
     @property
-    def throttle(self) -> Throttled | None: ...  # noqa: D102 - as there
+    def throttle(self) -> Throttled | None:
+        """None before anything is sent."""
+        ...
+
     @property
-    def held_by(self) -> str | None: ...  # noqa: D102 - as there
+    def held_by(self) -> str | None:
+        """Who holds the account, while waited for."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +163,7 @@ def _wait(harvest: Watched, now: float) -> float | None:
 
 
 def _to_go(harvests: Sequence[Watched], working: Sequence[Watched], now: float, epoch: float) -> float | None:
-    """Accounts run side by side, so the slowest one counts; nobody knows as long as one has no plan or no API."""
+    """Accounts run side by side, so the slowest one counts; nobody knows while one is held or its API is silent."""
     if not working or any(_unknown(harvest) for harvest in harvests):
         return None
     return max(_account_to_go(harvest, now, epoch) for harvest in working)
@@ -141,7 +171,7 @@ def _to_go(harvests: Sequence[Watched], working: Sequence[Watched], now: float, 
 
 def _unknown(harvest: Watched) -> bool:
     judge = harvest.judge
-    return judge is None or harvest.held_by is not None or (judge.end is None and judge.breaker.is_open)
+    return harvest.held_by is not None or (judge is not None and judge.end is None and judge.breaker.is_open)
 
 
 def _account_to_go(harvest: Watched, now: float, epoch: float) -> float:

@@ -49,7 +49,7 @@ def pace(view: View) -> str:
         parts.append(f"quota spent, goes on in {duration(view.until_reset)}")
     elif view.quota_left is not None:
         parts.append(f"quota {view.quota_left:,} of {view.quota_limit:,} left")
-    if view.to_go is not None:
+    if view.to_go:
         parts.append(f"about {duration(view.to_go)} to go")
     return ", ".join(parts)
 
