@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from harvester import config
 from harvester.app import logs
 from harvester.app.backfill import Backfill
 from harvester.app.outcome import INTERRUPTED, exit_code, gravest
+from harvester.app.progress import display_for
+from harvester.clock import SystemClock
 from harvester.errors import HarvesterError, Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable
 
     from harvester.app.account import Order
     from harvester.app.backfill import Result
-    from harvester.app.harvest import Harvest
     from harvester.config import Settings
 
 
@@ -37,7 +37,8 @@ def backfill(
     """
     config.require_accounts(settings)
     logs.set_up(settings.log, verbose=verbose, quiet=quiet)
-    work = Backfill(settings, order, environ=os.environ, tell=logs.observer(), display=_nothing)
+    display = display_for(sys.stderr, quiet=bool(quiet), environ=os.environ, clock=SystemClock())
+    work = Backfill(settings, order, environ=os.environ, tell=logs.observer(), display=display)
 
     def leave_at_once() -> NoReturn:
         # What is in flight is let go of: a transaction that is not committed is rolled back by the database.
@@ -53,8 +54,3 @@ def backfill(
         return error.exit_code
     show(result, gravest(result.outcomes))
     return exit_code(outcome.exit_code for outcome in result.outcomes)
-
-
-@asynccontextmanager
-async def _nothing(_harvests: Sequence[Harvest]) -> AsyncIterator[None]:
-    yield

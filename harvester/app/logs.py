@@ -6,14 +6,17 @@ they may hold a password.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from harvester.config import Log
     from harvester.runner.ports import Observer
 
@@ -33,9 +36,22 @@ _LOUD = {
 }
 
 
-def set_up(log: Log, *, verbose: int, quiet: int, stream: TextIO | None = None) -> None:
-    """Send logs to a stream (stderr), as configured and as -v and -q say."""
-    out = stream or sys.stderr
+class _Stderr(io.TextIOBase):
+    """What `sys.stderr` is at each write: a progress bar puts itself in its place."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+
+def set_up(log: Log, *, verbose: int, quiet: int) -> None:
+    """Send logs to stderr, as configured and as -v and -q say."""
+    out = cast("TextIO", _Stderr())
     level = _LEVELS[log.level] - 10 * verbose + 10 * quiet
     console = log.format == "console" or (log.format == "auto" and out.isatty())
     renderer: structlog.typing.Processor
