@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from harvester.app.demo.figures import WEEK
 from harvester.app.progress.display import can_draw
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 HEIGHT: Final = 8  # rows of the chart
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 _MARKS: Final = " .:|#"  # from nothing to a whole row
+HEADS: Final = ("Phone", "Name", "Calls", "A day", "Err. %", "Load s")
+_NAME: Final = 1  # the column that may be folded
 _TEXT_COLUMNS: Final = 2  # the first ones of the table; the others are numbers
 
 
@@ -30,7 +32,6 @@ class Table(NamedTuple):
 
 def table(year: Year) -> Table:
     """A row per number, the busiest first."""
-    heads = ("Phone", "Name", "Calls", "A day", "Errors in 100", "Page load")
     rows = [
         (
             phone.phone,
@@ -38,13 +39,13 @@ def table(year: Year) -> Table:
             f"{phone.calls:,}",
             f"{phone.calls_a_day:,.1f}",
             f"{phone.errors_in_100_calls:.2f}",
-            f"{phone.page_load:.2f} s",
+            f"{phone.page_load:.2f}",
         )
         for phone in sorted(year.phones, key=lambda one: -one.calls)
     ]
     calls = sum(phone.calls for phone in year.phones)
     days = max((phone.days for phone in year.phones), default=0)
-    return Table(heads, rows, ("Sum", "", f"{calls:,}", f"{calls / days if days else 0:,.1f}", "", ""))
+    return Table(HEADS, rows, ("Sum", "", f"{calls:,}", f"{calls / days if days else 0:,.1f}", "", ""))
 
 
 def aligned(content: Table) -> list[str]:
@@ -95,10 +96,10 @@ def print_table(content: Table, stream: TextIO, environ: Mapping[str, str]) -> N
     from rich.console import Console  # noqa: PLC0415 - as above
     from rich.table import Table as Framed  # noqa: PLC0415 - as above
 
-    framed = Framed(box=box.SIMPLE_HEAD, show_footer=True, padding=(0, 1), pad_edge=False)
+    framed = Framed(box=box.SIMPLE, show_footer=True, show_edge=False, padding=(0, 1, 0, 0))
     for at, (head, total) in enumerate(zip(content.heads, content.total, strict=True)):
-        text = at < _TEXT_COLUMNS
-        framed.add_column(head, footer=total, justify="left" if text else "right", overflow="ellipsis", no_wrap=True)
+        side: Literal["left", "right"] = "left" if at < _TEXT_COLUMNS else "right"
+        framed.add_column(head, footer=total, justify=side, no_wrap=at != _NAME)  # a number that is cut is wrong
     for row in content.rows:
         framed.add_row(*row)
     Console(file=stream, force_terminal=True, highlight=False).print(framed)

@@ -36,9 +36,9 @@ _LATENCY: Final = 0.04  # seconds
 
 _NAMES: Final = (
     *("Orders", "Returns", "Billing", "Payments", "Shipping", "Tracking", "Warranty", "Repairs", "Spare parts"),
-    *("Bookings", "Changes", "Check-in", "Lost property", "Loyalty club", "Gift cards", "Accounts", "Claims"),
-    *("Roadside help", "Pharmacy", "Night line", "Store finder", "Opening hours", "Surveys", "Complaints", "Press"),
-    *("Dealers", "Suppliers", "Payroll", "IT help desk", "Front desk"),
+    *("Bookings", "Changes", "Check-in", "Lost items", "Loyalty", "Gift cards", "Accounts", "Claims"),
+    *("Roadside", "Pharmacy", "Night line", "Stores", "Hours", "Surveys", "Complaints", "Press"),
+    *("Dealers", "Suppliers", "Payroll", "IT desk", "Front desk"),
 )
 PHONES: Final = tuple(config.Phone(f"80055501{at:02}", name) for at, name in enumerate(_NAMES, 1))
 
