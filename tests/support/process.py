@@ -94,13 +94,15 @@ class Installation:
 
     def __init__(self, home: Path, tables: Mapping[str, Mapping[str, Any]]) -> None:
         self.home = home
+        self._tables = {name: dict(table) for name, table in tables.items()}
         self._started = 0
-        self.configure(tables)
+        self.configure()
 
-    def configure(self, tables: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write the configuration anew."""
+    def configure(self, table: str = "api", **settings: Any) -> None:
+        """Change settings of one table, and write the configuration."""
+        self._tables.setdefault(table, {}).update(settings)
         path = self.home / "config.toml"
-        path.write_text(toml(tables))
+        path.write_text(toml(self._tables))
         path.chmod(0o600)
 
     def run(self, *arguments: str, within: float = PATIENCE, **environ: str) -> Ended:
