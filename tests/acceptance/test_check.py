@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from harvester.core.model import QuotaRecord
 from harvester.core.period import Calendar, WeekStart
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.faults import Fault
@@ -18,6 +19,7 @@ from harvester.simulator.options import AUTH, Account, Options
 from harvester.simulator.world import World
 from harvester.store.records import AccountIdentity
 from tests.support.databases import claimed, query
+from tests.support.process import toml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,7 +134,7 @@ def test_a_broken_configuration_is_told_as_json_too(sqlite_url: str, install: In
 
 def test_no_account_is_an_error(sqlite_url: str, install: Install) -> None:
     harvester = install(SimulatedApi(), sqlite_url)
-    harvester.configure({"database": {"url": sqlite_url}})
+    (harvester.home / "config.toml").write_text(toml({"database": {"url": sqlite_url}}))
     for arguments in (("check",), ("check", "--online")):
         ended = harvester.run(*arguments)
         assert ended.code == 78
@@ -280,8 +282,9 @@ def test_a_refused_range_is_a_failed_request(sqlite_url: str, install: Install) 
     assert len(data_requests(api)) == 1
 
 
-def test_nobody_there_leaves_69_soon(sqlite_url: str, install: Install) -> None:
-    harvester = install(SimulatedApi(), sqlite_url, api={"base_url": "http://127.0.0.1:1/api"})
+@pytest.mark.parametrize("tool", ["fuseplus", None])
+def test_nobody_there_leaves_69_soon(tool: str | None, sqlite_url: str, install: Install) -> None:
+    harvester = install(SimulatedApi(), sqlite_url, api={"base_url": "http://127.0.0.1:1/api"}, tool=tool)
     ended = harvester.run("check", "--online", "--json", within=30)
     assert (ended.code, ended.result["error"]["code"]) == (69, "unreachable")
     assert ended.result["accounts"][0]["requests"] == 0
@@ -337,16 +340,23 @@ def test_an_account_that_is_held_is_not_asked_but_its_last_answer_is_told(store_
     assert api.total == 0
 
 
-def test_a_spent_window_is_waited_for_with_a_line(sqlite_url: str, install: Install) -> None:
-    api = SimulatedApi(options=Options(limit=1, window=5))
+def test_a_window_that_an_earlier_process_spent_is_waited_for_with_a_line(sqlite_url: str, install: Install) -> None:
+    api = SimulatedApi()
     harvester = install(api, sqlite_url)
-    while time.time() % 5 > 1.0:  # both must begin in one window, early enough for the wait to be worth a word
-        time.sleep(0.05)
-    first = harvester.run("check", "--online")
-    second = harvester.run("check", "--online")
-    assert (first.code, second.code) == (0, 0)
-    assert "waiting" in second.err
-    assert all(visit.status == 200 for visit in api.journal)
+    now = time.time()
+    ends = int(now) + 5
+    spent = QuotaRecord(limit=150, spent=150, remaining=0, resets_at=ends, server_ahead=0.0, recorded_at=now)
+
+    async def earlier() -> None:
+        async with claimed(sqlite_url, IDENTITY) as store:
+            await store.save(spent)
+
+    asyncio.run(earlier())
+    ended = harvester.run("check", "--online")
+    assert ended.code == 0
+    assert ended.err.count("waiting") == 1
+    (visit,) = (visit for visit in api.journal if visit.path != AUTH)
+    assert visit.at >= ends
 
 
 def test_an_interrupted_wait_leaves_130_and_one_object(sqlite_url: str, install: Install) -> None:
