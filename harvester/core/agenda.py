@@ -38,6 +38,7 @@ class Entry:
     task: Task
     attempts: int = 0
     only_500: bool = True  # every try so far was answered 500
+    sent: float = 0.0  # when it was taken last
 
     @property
     def phone(self) -> str:

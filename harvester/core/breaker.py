@@ -7,7 +7,11 @@ slices are charged no attempt, and single probes go out with growing pauses unti
 What counts as failure is a connection that does not come about or goes away, a time-out, a 5xx, or somebody else's
 page; every other answer, a refusal included, shows that the API is there.
 
-Invariant: with a time-out of at most 60 s it is known within three minutes that nobody answers.
+A failure that is long past says nothing of now: where a request left `STALE` seconds or more after the last failure
+(the quota was waited for, the machine slept), counting begins anew with it. Not so for probes, or one probe a window
+could go on for ever.
+
+Invariant: with a time-out of at most 60 s it is known within three minutes of trying that nobody answers.
 Rejected: giving up at the 20th failure (eight workers reach it in a second; a restarting proxy takes longer).
 """
 
@@ -25,6 +29,9 @@ SILENT_SLICES = 2
 PATIENCE = 30.0  # seconds after the first failure in which a closed door is tried again
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
+STALE = 20.0  # seconds; no pause between the tries of a slice is as long
+
+_DOUBLINGS = 10  # more than enough for the longest pause; keeps the power small after days of probing
 
 
 class Breaker:
@@ -35,6 +42,7 @@ class Breaker:
         self._failures = 0
         self._slices: set[Hashable] = set()
         self._since: float | None = None
+        self._last = 0.0  # when the last failure was known
         self._probes = 0
 
     @property
@@ -50,10 +58,12 @@ class Breaker:
         self._slices.clear()
         return was_open
 
-    def failed(self, piece: Hashable, others: int, now: float) -> None:
-        """A request for a slice failed; `others` is how many other slices there are to ask for."""
-        if self._since is None:
-            self._since = now
+    def failed(self, piece: Hashable, others: int, sent: float, now: float) -> None:
+        """A request for a slice that left at `sent` failed; `others` is how many other slices there are to ask for."""
+        if self._since is None or (not self.is_open and sent - self._last >= STALE):
+            self._since, self._failures = now, 0
+            self._slices.clear()
+        self._last = now
         self._failures += 1
         self._slices.add(piece)
         if self.is_open:
@@ -70,6 +80,6 @@ class Breaker:
         """Seconds until the next probe may go, or None when patience has ended."""
         if self._since is None or now - self._since >= patience:
             return None
-        pause: float = min(FIRST_PAUSE * 2 ** (self._probes - 1), LONGEST_PAUSE)
+        pause: float = min(FIRST_PAUSE * 2 ** min(self._probes - 1, _DOUBLINGS), LONGEST_PAUSE)
         self._probes += 1
         return pause

@@ -82,8 +82,11 @@ class Trust:
         self._suspects.pop(phone, None)
         return Judgement.NOT_OURS
 
-    def replaced(self, generation: int) -> None:
-        """The pair of this generation was replaced: its refusals count no more."""
-        self._replaced = max(self._replaced, generation)
+    def replaced(self, generation: int) -> bool:
+        """The pair of this generation was replaced: its refusals count no more. Returns whether that is news."""
+        if generation <= self._replaced:
+            return False
+        self._replaced = generation
         self._renewed_for |= self._suspects.keys()
         self._suspects.clear()
+        return True

@@ -122,25 +122,28 @@ class Judge:
 
     def take(self) -> tuple[Entry, int] | None:
         """The entry to send now, fitted to what the server takes, and its place in the order of events."""
-        if not self.may_send():
-            return None
-        entry = self.agenda.take(self.terms.now(), avoid=self.trust.suspects)
-        if entry is None:
-            return None
-        task, terms = entry.task, self.terms
+        while self.may_send():
+            now = self.terms.now()
+            entry = self.agenda.take(now, avoid=self.trust.suspects)
+            if entry is not None and self._fitted(entry):
+                entry.sent = now
+                self.in_flight += 1
+                return entry, self.trust.asked()
+        return None
+
+    def _fitted(self, entry: Entry) -> bool:
+        """Cut the entry's task to what may be sent now, the rest back to the agenda; False if nothing is left of it."""
+        terms = self.terms
         epoch = terms.today_is()
         today = terms.calendar.local_date(epoch)
-        fitted = fit(task, self._tolerance(task.slice), terms.calendar, today, epoch)
+        fitted = fit(entry.task, self._tolerance(entry.task.slice), terms.calendar, today, epoch)
         if fitted and self.breaker.is_open:
             fitted = (*narrowed(fitted[0], terms.calendar), *fitted[1:])
         for other in fitted[1:]:
             self.agenda.add(Entry(other, entry.attempts))
         self.report.slices.planned += len(fitted) - 1
-        if not fitted:
-            return self.take()
-        entry.task = fitted[0]
-        self.in_flight += 1
-        return entry, self.trust.asked()
+        entry.task = fitted[0] if fitted else entry.task
+        return bool(fitted)
 
     def answered(self, entry: Entry, order: int) -> bool:
         """The entry's slice was answered and taken. Returns whether the widths worth remembering have changed."""
@@ -192,8 +195,9 @@ class Judge:
         return None
 
     def renewed(self, generation: int) -> None:
-        """The pair of this generation was replaced."""
-        self.trust.replaced(generation)
+        """The pair of this generation was replaced. Who says so late says nothing new."""
+        if not self.trust.replaced(generation):
+            return
         self.renewing = False
         for held in self._held:
             self.agenda.add(held.entry)
@@ -228,7 +232,7 @@ class Judge:
         outage = error.outage if isinstance(error, SourceUnavailable) else None
         if outage is not None:
             self.last_outage = error.detail
-            self.breaker.failed(entry.task.slice, self.outstanding - 1, now)
+            self.breaker.failed(entry.task.slice, self.outstanding - 1, entry.sent, now)
         if self.breaker.is_open:
             self.agenda.add(entry)
             return
