@@ -37,10 +37,13 @@ class Committer:
         self._widths: dict[str, Widths] = {}
         self._changed = asyncio.Event()
         self._closing = False
+        self._over = False
 
     def put(self, batch: Batch) -> None:
-        """Have an answer stored; its place in `room` is given back when it is."""
+        """Have an answer stored; its place in `room` is given back when it is, or when it is known that it won't be."""
         self._batches.append(batch)
+        if self._over:
+            self._give_up_waiting()
         self._changed.set()
 
     def put_failures(self, failures: list[FailedSlice]) -> None:
@@ -64,14 +67,24 @@ class Committer:
         Raises:
             StoreError: what came since the last transaction is not stored.
         """
+        try:
+            await self._store_until_closed()
+        except StoreError as error:
+            self._tell("store_failed", error=str(error))
+            raise
+        finally:
+            self._over = True
+            self._give_up_waiting()
+
+    async def _store_until_closed(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            batches, self._batches = self._batches, []
-            failures, self._failures = self._failures, []
             widths, self._widths = self._widths, {}
             for resource, known in widths.items():
                 await self._store.save_widths(resource, known)
+            batches, self._batches = self._batches, []
+            failures, self._failures = self._failures, []
             if batches or failures:
                 await self._commit(batches, failures)
             elif self._closing:
@@ -79,12 +92,15 @@ class Committer:
             if self._closing:
                 self._changed.set()
 
+    def _give_up_waiting(self) -> None:
+        """Other accounts work on in the same room."""
+        for _ in self._batches:
+            self._room.release()
+        self._batches.clear()
+
     async def _commit(self, batches: list[Batch], failures: list[FailedSlice]) -> None:
         try:
             counts = await self._store.commit(batches, failures)
-        except StoreError as error:
-            self._tell("store_failed", error=str(error))
-            raise
         finally:
             for _ in batches:
                 self._room.release()

@@ -204,19 +204,26 @@ class Drain:
         await self._world.clock.sleep(seconds)
 
     async def _send_one(self) -> None:
-        await self._world.room.acquire()
+        room = self._world.room
+        async with room:
+            pass  # the quota may have to be waited for, so no place is held yet: other accounts need them, too
+        permit = await self._world.gate.acquire()
+        taken = None if room.locked() or not self._may_send() else self._judge.take()
+        if taken is None:
+            with permit:
+                permit.unused()
+            return
+        await room.acquire()  # at once: it is not locked
         stored_later = False
         try:
-            permit = await self._world.gate.acquire()
-            taken = None if self._judge.end else self._judge.take()
-            if taken is None:
-                with permit:
-                    permit.unused()
-                return
             stored_later = await self._ask(*taken, permit)
         finally:
             if not stored_later:
-                self._world.room.release()
+                room.release()
+
+    def _may_send(self) -> bool:
+        """Whether this worker still may, which it had to ask before it waited for the quota."""
+        return not self._judge.end and (not self._judge.breaker.is_open or self._prober is asyncio.current_task())
 
     async def _ask(self, entry: Entry, order: int, permit: Permit) -> bool:
         """Fetch one slice. Returns whether an answer is on its way to the store."""
@@ -244,7 +251,7 @@ class Drain:
             judge.in_flight -= 1
             self._flying.discard(me)
         self._hand_over_failures()
-        if generation is not None:
+        if generation is not None and judge.end is None:
             await self._renew(generation)
         return False
 
@@ -264,8 +271,11 @@ class Drain:
             await ask()
         except Transient as error:
             now = self._terms.now()
-            self._no_auth_since = now if self._no_auth_since is None else self._no_auth_since
-            if now - self._no_auth_since >= self._terms.patience and not isinstance(error, Throttled):
+            if isinstance(error, Throttled):
+                self._no_auth_since = None  # the API is there, and the next exchange waits as long as it has to
+            elif self._no_auth_since is None:
+                self._no_auth_since = now
+            elif now - self._no_auth_since >= self._terms.patience:
                 raise Unreachable(error.detail) from None
             if error is not self._told:  # all workers wait for one exchange, and hear of its failure
                 self._told = error
