@@ -13,17 +13,29 @@ import click
 
 from harvester import __version__
 from harvester.cli.backfill import backfill
+from harvester.cli.check import check
+from harvester.cli.demo import demo
+from harvester.cli.export import export
 from harvester.cli.frame import common, leave
 from harvester.cli.init import init
 from harvester.cli.migrate import migrate
 from harvester.cli.plan import plan
 from harvester.cli.simulate import simulate
+from harvester.cli.status import status
 
 if TYPE_CHECKING:
     from harvester.cli.frame import Invocation
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class InOrder(click.Group):
+    """Lists its commands as a new user meets them, not by the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="harvester")
 @common
 def harvester(invocation: Invocation) -> None:
@@ -33,7 +45,7 @@ def harvester(invocation: Invocation) -> None:
     """
 
 
-for command in (init, plan, backfill, migrate, simulate):
+for command in (demo, init, check, plan, backfill, status, export, migrate, simulate):
     harvester.add_command(command)
 
 
