@@ -61,7 +61,7 @@ def lines(report: Report, *, every_series: bool) -> list[Line]:
     details = [line for one in shown for line in _details(one)]
     if details:
         told += [Line(""), *details]
-    if report.unwanted:
+    if report.unwanted and not every_series:  # a filter leaves out what is configured, too
         told += [Line(""), Line(f"{report.unwanted} more stored series are not configured; `--db` shows them too.")]
     return told
 

@@ -124,23 +124,22 @@ async def test_a_day_that_is_missing_is_told(home: Installation, sqlite_url: str
 
 async def test_status_shows_what_is_configured(home: Installation, sqlite_url: str) -> None:
     await fill(sqlite_url)
-    home.configure(configuration(sqlite_url, phones=["8005551234", "8005559999"]))
+    home = Installation(home.home, configuration(sqlite_url, phones=["8005551234", "8005559999"]))
     ended = home.run("status", "--json", "--exit-code")
     (account,) = ended.result["accounts"]
     stored, never = account["series"]
     assert (stored["phone"], stored["gaps"]) == ("8005551234", [])
     assert (never["phone"], never["first"], never["gaps"][0][0]) == ("8005559999", None, str(START))
     assert ended.code == 3
-    text = home.run("status", "--phone", "8005551234")
-    assert text.code == 0
-    assert "3 more stored series are not configured" in text.out or "4 more" in text.out
+    assert "3 more stored series are not configured" in home.run("status").out
+    assert home.run("status", "--phone", "8005551234", "--exit-code").code == 0
     refused(home.run("status", "--phone", "8005559998"), 2, "did you mean 8005559999?")
     refused(home.run("status", "--account", "mian"), 2, "did you mean main?")
 
 
 async def test_a_configuration_without_accounts_names_the_database(home: Installation, sqlite_url: str) -> None:
     await fill(sqlite_url)
-    home.configure({"database": {"url": sqlite_url}})
+    home = Installation(home.home, {"database": {"url": sqlite_url}})
     assert len(home.run("status", "--json").result["accounts"][0]["series"]) == 4
 
 
@@ -161,7 +160,7 @@ def test_a_missing_database_is_told_and_not_made(home: Installation, tmp_path: P
     assert ended.result["error"]["code"] == "database"
     assert ended.result["accounts"] == []
     refused(home.run("export", "performance", "--db", f"sqlite:///{path}"), 74, "there is no")
-    home.configure(configuration(f"sqlite:///{path}"))
+    home = Installation(home.home, configuration(f"sqlite:///{path}"))
     refused(home.run("status"), 74, "there is no")
     made = {each.name for each in set(tmp_path.iterdir()) - before}
     assert all(name.startswith(("stdout.", "stderr.")) for name in made), made
@@ -328,7 +327,7 @@ async def test_export_refuses_what_it_does_not_know(home: Installation, sqlite_u
     refused(home.run("export", "perfromance", *at), 2, "did you mean performance?")
     refused(home.run("export", "performance", *at, "--phone", "8005550001"), 2, "did you mean 8005550000?")
     refused(home.run("export", "performance", *at, "--account", "mian"), 2, "did you mean main?")
-    home.configure(configuration(sqlite_url, phones=["8005559999"]))
+    home = Installation(home.home, configuration(sqlite_url, phones=["8005559999"]))
     ended = home.run("export", "performance", "--phone", "8005559999")  # configured, and nothing stored yet
     assert (ended.code, len(ended.out.splitlines()), ended.err) == (0, 1, "0 rows\n")
     assert len(rows_of(home.run("export", "performance", "--phone", "8005550000"))) == 30  # stored, configured no more

@@ -273,6 +273,7 @@ def test_what_is_no_longer_configured_is_only_counted() -> None:
     assert [one.series for one in report.accounts[0].series] == [DAYS]
     assert report.unwanted == 1
     assert text_of(lines(report, every_series=False))[-1].startswith("1 more stored series")
+    assert "more stored" not in "".join(text_of(lines(report, every_series=True)))
 
 
 def test_the_configuration_s_series() -> None:
