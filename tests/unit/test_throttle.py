@@ -197,6 +197,7 @@ def test_an_unused_permit_costs_nothing() -> None:
 
     bench.run(main())
     assert bench.loop.time() < 1
+    assert bench.ledger.saves <= 3
 
 
 def test_a_permit_tells_its_end_once() -> None:

@@ -160,7 +160,9 @@ class Quota:
         if not self._place(token, now, reset, status):
             return  # counted in a window that is over for us
         window = self._window
-        self.limit = facts.limit or self.limit
+        if facts.limit and facts.limit != self.limit:
+            self.limit = facts.limit
+            self._stored, self._on_record = 0, None  # the record tells another one
         if facts.remaining is not None and (window.remaining is None or facts.remaining < window.remaining):
             window.remaining = facts.remaining
         if self._recorded is not None and reset is not None:
@@ -267,9 +269,9 @@ class Quota:
 
     def _name(self, end: int) -> None:
         """The server says when this window ends."""
-        if end != self._window.end:
+        if end != self._window.end or self._window.standing is Standing.GUESSED:
             self._window.end = end
-            self._stored, self._on_record = 0, None
+            self._stored, self._on_record = 0, None  # a record that was guessed tells a guessed clock, too
         self._window.standing = Standing.TOLD
 
     # From window to window
@@ -296,9 +298,8 @@ class Quota:
         return math.ceil(origin + self.length * (math.floor((reading - origin) / self.length) + 1))
 
     def _enter(self, window: Window) -> None:
-        if self.clock.heard:  # without an answer we know of no window at all
-            begun = self.clock.perhaps(window.end - self.length)
-            self._unplaced = [moment for moment in self._unplaced if moment > begun - LINGER]
+        begun = self.clock.perhaps(window.end - self.length)
+        self._unplaced = [moment for moment in self._unplaced if moment > begun - LINGER]
         window.spent += len(self._flight) + len(self._unplaced)
         self._previous, self._window = self._window, window
         self._stored, self._on_record, self._aim = 0, None, None

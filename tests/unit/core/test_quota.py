@@ -7,11 +7,11 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harvester.core.headers import Facts
-from harvester.core.quota import BLOCK, Denied, Granted, Quota, Token, Unstored
+from harvester.core.quota import BLOCK, Block, Denied, Granted, Quota, Token, Unstored
 from tests.support.quota_world import World
 from tests.support.window_server import EPOCH, WindowServer
 
@@ -44,6 +44,7 @@ class History:
     seed: int
     dates: bool = True
     neighbour: bool = False
+    names: bool = True  # limit, remaining and reset are told
 
     def play(self) -> World:
         random = Random(self.seed)  # noqa: S311 - a schedule, not a secret
@@ -60,14 +61,15 @@ class History:
                 made.work(10**9, until=made.now + random.uniform(0, window))
             elif kind == "sleep":
                 made.sleep(random.choice((1, window / 2, 5 * window)) * random.random())
-            else:  # long enough for what is under way to arrive
+            elif self.names:  # long enough for what is under way to arrive; else nobody tells where it was counted
                 made.crash(random.choice((0, 0, window)) * random.random() + window / 2)
         return made
 
     def _world(self, random: Random) -> World:
         window, limit = random.choice((8, 60, 900)), random.choice((12, 40))
         slow, slowest = random.choice((0, 0.05)), window / 5
-        configured = random.choice((window, window, 8, 900)) if self.dates else window
+        lose = random.choice((0, 0.03))
+        configured = random.choice((window, window, 8, 900)) if self.dates and self.names and not lose else window
         made = World(
             WindowServer(
                 limit=limit,
@@ -75,13 +77,15 @@ class History:
                 ahead=random.choice((0, random.uniform(-5, 5), random.uniform(-1e5, 1e5))),
                 drift=random.uniform(-1e-4, 1e-4),
                 dates=self.dates,
+                names_reset=self.names,
+                names_remaining=self.names,
             ),
             random=random,
             reserve=random.choice((0, 3, limit // 2)),
             latency=lambda r: r.uniform(0.5, slowest) if r.random() < slow else r.uniform(0.001, 0.03),
-            lose=random.choice((0, 0.03)),
+            lose=lose,
             concurrency=random.choice((1, 3, 8)),
-            configured_limit=random.choice((limit, limit + 30)),
+            configured_limit=random.choice((limit, limit + 30)) if self.names else limit,
             configured_window=configured,
             host_ahead=random.choice((0, random.uniform(-1e5, 1e5))),
         )
@@ -116,6 +120,14 @@ def test_the_same_without_dates(seed: int) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(seed=seeds)
+def test_the_same_with_nothing_but_dates(seed: int) -> None:
+    played = History(seed, names=False).play()
+    assert played.server.most() <= played.server.limit - played.reserve
+    assert played.server.refused == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=seeds)
 def test_with_somebody_else_we_keep_to_our_part(seed: int) -> None:
     played = History(seed, neighbour=True).play()
     assert played.server.most() <= played.server.limit - played.reserve
@@ -127,6 +139,8 @@ def test_with_somebody_else_we_keep_to_our_part(seed: int) -> None:
     begin=st.floats(0, 8),
     concurrency=st.sampled_from((2, 8, 8, 32)),
 )
+@example(ahead=3.3, begin=0.5, concurrency=32)  # one Date in the first burst
+@example(ahead=0.77, begin=0.8, concurrency=8)
 def test_600_requests_end_within_three_percent_of_the_earliest_moment(
     ahead: float, begin: float, concurrency: int
 ) -> None:
@@ -370,7 +384,118 @@ def test_a_stepped_server_clock_is_followed(step: float) -> None:
     made.server.ahead += step
     made.work(1000)
     assert len(made.server.refused) <= 2
-    assert made.now < 60 * 12
+    assert made.now < 60 * 9
+
+
+def test_a_clock_that_was_stepped_back_does_not_hold_us() -> None:
+    """Without a Date, only the Reset tells of it."""
+    made = begun(remaining=149)
+    roll = opens(made)
+    token = take(made, roll)
+    made.observe(token, roll, 200, facts(roll, 100, R - 3600, date=R - 3700))
+    assert made.snapshot(roll).resets_at == R - 3600
+    assert made.snapshot(roll).remaining == 100
+
+
+def test_machines_that_disagree_stop_us_until_all_have_rolled() -> None:
+    made = begun(remaining=149)
+    roll = opens(made)
+    made.observe(take(made, roll), roll, 200, facts(roll, 149, R + 900))
+    early, late = take(made, roll), take(made, roll)
+    before = made.snapshot(roll).remaining
+    made.observe(late, roll, 200, facts(roll, 0, R))
+    assert made.snapshot(roll).resets_at == R + 900
+    assert made.snapshot(roll).remaining == before + 1  # the one that the old window counted
+    pause = until(made, roll)
+    assert roll + 1 <= pause <= roll + 5
+    made.observe(early, roll, 200, facts(roll, 147, R + 900))
+    assert until(made, roll) == pause
+    assert take(made, pause)
+
+
+def test_a_window_left_too_early_goes_on_where_it_was() -> None:
+    made = begun(limit=10, reserve=5, remaining=9)
+    made.limit = 10
+    made.observe(take(made, 1), 1, 200, facts(1, None, limit=10))
+    roll = 901.5
+    made.observe(take(made, roll), roll, 200, facts(roll, None, R, limit=10))
+    assert made.snapshot(roll).resets_at == R
+    assert made.snapshot(roll).remaining == 2
+    assert [isinstance(ask(made, roll), Token) for _ in range(3)] == [True, True, False]
+    assert until(made, roll) >= roll + 1
+
+
+def test_dates_far_from_the_clock_that_counts_do_not_make_us_spin() -> None:
+    made = world(date_ahead=100.0)
+    made.work(150 * 6)
+    assert len(made.server.refused) <= 15
+    assert made.now < 900 * 13  # every second window, at worst
+
+
+def test_a_longer_window_without_any_date_is_found_by_asking_seldom() -> None:
+    made = world(window=3600, dates=False)
+    made.configured_window = 8
+    made.start()
+    made.work(450)
+    assert len(made.server.refused) <= 30
+    assert made.server.most() == 150
+    assert made.now < 3600 * 6
+
+
+def test_a_request_lost_near_the_roll_is_spent_in_both_windows() -> None:
+    made = begun(limit=5, remaining=149)
+    made.limit = 5
+    made.lost(take(made, 899), 899.5)
+    assert made.snapshot(950).resets_at == R + 900
+    assert made.snapshot(950).remaining == 4
+
+
+def test_a_request_lost_long_before_the_roll_is_not() -> None:
+    made = begun(limit=5, remaining=149)
+    made.limit = 5
+    made.lost(take(made, 100), 160)
+    assert made.snapshot(950).remaining == 5
+
+
+def test_a_lost_request_may_have_been_counted() -> None:
+    made = begun(remaining=3)
+    made.lost(take(made, 1), 2)
+    assert made.snapshot(2).remaining == 2
+    made.observe(take(made, 3), 3, 200, facts(3, 1))  # it was: 3, less it, less this one
+    assert made.snapshot(3).remaining == 1
+
+
+def test_an_outage_does_not_use_the_quota_up_for_ever() -> None:
+    made = quota(limit=5)
+    for now in range(0, 9000, 60):
+        token = ask(made, now)
+        if isinstance(token, Token):
+            made.lost(token, now + 59)
+    made.observe(take(made, 9100), 9100, 200, facts(9100, 149, R + 9000, limit=5))
+    assert made.snapshot(9100).remaining >= 3
+
+
+def test_a_lost_request_of_an_assumed_window_counts_in_the_one_that_is_named() -> None:
+    made = quota(limit=5, window=8)
+    made.observe(take(made, 0), 0, 200, facts(0, None, limit=5))
+    made.lost(take(made, 902), 903)
+    made.observe(take(made, 903), 903, 200, facts(903, None, R + 900, limit=5))
+    assert made.snapshot(903).remaining == 3
+
+
+def test_without_headers_requests_go_side_by_side_after_three_answers() -> None:
+    made = world(names_reset=False, names_remaining=False)
+    made.work(150)
+    assert made.now < 1.0 + 0.02 * (3 + 150 / 8 + 1)
+
+
+def test_an_answer_of_a_failing_proxy_is_no_answer_about_the_quota() -> None:
+    made = quota()
+    for _ in range(5):
+        made.observe(take(made, 0), 0, 502, Facts())
+        first = take(made, 0)
+        assert isinstance(ask(made, 0), float)
+        made.unused(first)
 
 
 @pytest.mark.parametrize("configured", [8, 60, 3600])
@@ -478,3 +603,71 @@ def test_the_allowance_is_written_before_it_is_spent() -> None:
         assert made.record is not None
         assert count <= made.record.spent <= count + BLOCK
     assert made.saves <= 150 / BLOCK + 2
+
+
+def test_a_changed_limit_is_written_down_before_more_is_spent() -> None:
+    made = quota(limit=40, reserve=3)
+    made.observe(take(made, 0), 0, 200, facts(0, 11, limit=12))
+    answer = made.acquire(1)
+    assert isinstance(answer, Unstored)
+    assert made.record(answer.block, 1.0, EPOCH + 1).limit == 12
+
+
+def test_a_record_tells_what_may_still_be_sent() -> None:
+    made = begun(remaining=100)
+    take(made, 1)
+    answer = made.acquire(1)
+    while isinstance(answer, Granted):
+        answer = made.acquire(1)
+    assert isinstance(answer, Unstored)
+    record = made.record(answer.block, 1.0, EPOCH + 1)
+    flying = 10
+    assert record.spent == 1 + flying + BLOCK
+    assert record.remaining == 100 - flying - BLOCK
+    assert record.resets_at == R
+    assert record.recorded_at == EPOCH + 1
+    assert -2 < record.server_ahead <= 0
+
+
+def test_a_record_for_another_end_than_was_named_meanwhile_covers_nothing() -> None:
+    made = quota()
+    probe = take(made, 0)
+    made.unused(probe)
+    made = quota()
+    first = made.acquire(0)
+    assert isinstance(first, Unstored)
+    made.stored(first.block)
+    granted = made.acquire(0)
+    assert isinstance(granted, Granted)
+    block = Block(BLOCK, granted.token.window, R)
+    made.observe(granted.token, 0.1, 200, facts(0.1, 149, R + 900))
+    made.stored(block)
+    assert isinstance(made.acquire(0.2), Unstored)
+
+
+def test_a_long_retry_after_is_kept_over_a_restart() -> None:
+    made = begun()
+    made.observe(take(made, 1), 1.0, 429, facts(1, 0, retry_after=2000))
+    record = made.record(made.closing(), 2.0, EPOCH + 2)
+    heir = quota()
+    heir.restore(record, 3.0, EPOCH + 3)
+    assert 2000 <= until(heir, 3.0) <= 2005
+
+
+def test_a_host_clock_that_was_slewed_a_little_does_not_matter() -> None:
+    made = world()
+    made.work(150)
+    made.sleep(898.9 - made.now)
+    made.host_ahead += 0.7
+    made.crash(0.5)
+    made.work(1)
+    assert made.server.refused == []
+
+
+def test_a_wrong_host_clock_and_no_date_cost_one_request() -> None:
+    made = world(dates=False, ahead=13_355.0)
+    made.work(150)
+    made.host_ahead += 8000
+    made.crash(40)
+    made.work(150)
+    assert len(made.server.refused) <= 1
