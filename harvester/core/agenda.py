@@ -39,6 +39,7 @@ class Entry:
     attempts: int = 0
     only_500: bool = True  # every try so far was answered 500
     sent: float = 0.0  # when it was taken last
+    instead_of: Task | None = None  # what the task is a test of, to be put back if that fails
 
     @property
     def phone(self) -> str:
@@ -101,14 +102,15 @@ class Agenda:
         waiting = [entry for ready in self._ready.values() for *_, entry in ready]
         return frozenset(entry.phone for entry in (*waiting, *(entry for *_, entry in self._later)))
 
-    def forgive(self) -> None:
-        """Nobody answered for a while: no slice is to blame for its failed tries, and none has to wait."""
+    def wake(self) -> None:
+        """The API answers again: none has to wait for its moment.
+
+        Tries that were charged stay charged. Were they forgiven, a server that fails on wide ranges and answers the
+        narrow probe would be asked the same ranges for ever, twenty failures a probe.
+        """
         for _, _, entry in self._later:
             self.add(entry)
         self._later.clear()
-        for ready in self._ready.values():
-            for *_, entry in ready:
-                entry.attempts = 0
 
     def _turns(self) -> list[Rank]:
         """The ranks in the order in which they may be served now."""

@@ -21,6 +21,7 @@ from harvester.core.refusal import (
     after_server_errors,
     fit,
     narrowed,
+    tested,
 )
 from harvester.core.retry import GiveUp, decide
 from harvester.core.trust import Judgement, Trust
@@ -140,8 +141,10 @@ class Judge:
         if fitted and self.breaker.is_open:
             fitted = (*narrowed(fitted[0], terms.calendar), *fitted[1:])
         for other in fitted[1:]:
-            self.agenda.add(Entry(other, entry.attempts))
+            self.agenda.add(Entry(other, entry.attempts, entry.only_500))
         self.report.slices.planned += len(fitted) - 1
+        if not fitted or fitted[0].slice != entry.task.slice:
+            entry.instead_of = None
         entry.task = fitted[0] if fitted else entry.task
         return bool(fitted)
 
@@ -155,6 +158,7 @@ class Judge:
         epoch = self.terms.today_is()
         today = self.terms.calendar.local_date(epoch)
         verdict = after_acceptance(entry.task, tolerance, self.terms.calendar, today, epoch)
+        tolerance.breaks_wide |= entry.instead_of is not None
         self.report.slices.planned += len(verdict.tasks)
         self._follow(verdict, "")
         return tolerance.widths != before
@@ -163,6 +167,8 @@ class Judge:
         """The entry's request failed. Returns the generation of credentials to renew, if any."""
         if not isinstance(error, SourceUnavailable):
             self._somebody_there()
+        if entry.instead_of is not None:
+            entry.task, entry.instead_of = entry.instead_of, None
         match error:
             case Throttled():
                 self.report.rate_limited += 1
@@ -208,7 +214,7 @@ class Judge:
 
     def _somebody_there(self) -> None:
         if self.breaker.answered():
-            self.agenda.forgive()
+            self.agenda.wake()
             self.terms.tell("reachable")
 
     def _unauthorized(self, entry: Entry, error: Unauthorized) -> int | None:
@@ -237,7 +243,10 @@ class Judge:
             self.agenda.add(entry)
             return
         entry.attempts += 1
-        entry.only_500 = entry.only_500 and getattr(error, "status", None) == SERVER_ERROR
+        broke = getattr(error, "status", None) == SERVER_ERROR
+        entry.only_500 = entry.only_500 and broke
+        if broke and self._questions_width(entry, str(error)):
+            return
         decision = decide(error, entry.attempts, self.terms.jitter())
         if not isinstance(decision, GiveUp):
             self.report.retries += 1
@@ -252,6 +261,22 @@ class Judge:
             self._follow(verdict, str(error))
         else:
             self._follow(Verdict(failed=entry.task.whole), str(error))
+
+    def _questions_width(self, entry: Entry, error: str) -> bool:
+        """Whether a 500 is taken for, or tested as, a refusal of the width."""
+        task, calendar = entry.task, self.terms.calendar
+        tolerance = self._tolerance(task.slice)
+        if task.bad_through is not None or not tolerance.may_be_too_wide(task.slice.days):
+            return False
+        if tolerance.breaks_wide:
+            self._follow(after_server_errors(task, tolerance, calendar), error)
+            return True
+        test = tested(task, calendar)
+        if test is None or not tolerance.broke(task.slice.days):
+            return False
+        entry.task, entry.instead_of = test, task
+        self.agenda.add(entry)
+        return True
 
     def _follow(self, verdict: Verdict, error: str) -> None:
         for task in verdict.tasks:

@@ -51,13 +51,13 @@ def test_a_phone_can_be_avoided_without_losing_its_place() -> None:
     assert len(agenda) == 1
 
 
-def test_forgiving_clears_attempts_and_waits() -> None:
+def test_waking_ends_waits_and_forgives_no_tries() -> None:
     agenda = Agenda()
     agenda.add_later(Entry(task(1), attempts=4), 1000)
-    agenda.forgive()
+    agenda.wake()
     entry = agenda.take(0)
     assert entry is not None
-    assert entry.attempts == 0
+    assert entry.attempts == 4
 
 
 def ranked(piece: Slice) -> Rank:
