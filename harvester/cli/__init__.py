@@ -31,6 +31,7 @@ class InOrder(click.Group):
     """Lists its commands as a new user meets them, not by the alphabet."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names in the order in which they were added."""
         del ctx
         return list(self.commands)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harvester.app.findings import Finding, Findings
 
 
-@click.command()
+@click.command(short_help="See whether all is fit for a harvest.")
 @click.option("--online", is_flag=True, help="Authenticate, and make one request per account.")
 @json_option
 @common

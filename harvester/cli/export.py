@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NOBODY_READS = 141  # as a shell tells of SIGPIPE
 
 
-@click.command()
+@click.command(short_help="Print the figures of a resource for a spreadsheet.")
 @click.argument("resource")
 @click.option("--start", metavar="DAY", help="First day: YYYY-MM-DD, today or yesterday.")
 @click.option("--end", metavar="DAY", help="Last day, inclusive.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -48,9 +47,8 @@ class Filters:
 
 def common(command: Command) -> Command:
     """Give a command --config, -v and -q, and as its first argument the Invocation."""
-    from pathlib import Path  # noqa: PLC0415 - click needs the class; the module is cheap but not free
 
-    @click.option("--config", type=click.Path(path_type=Path), help="The configuration file.")
+    @click.option("--config", type=click.Path(), help="The configuration file.")
     @click.option("-v", "--verbose", count=True, help="Say more.")
     @click.option("-q", "--quiet", count=True, help="Say less.")
     @click.pass_context
@@ -59,13 +57,15 @@ def common(command: Command) -> Command:
         context: click.Context,
         /,
         *args: Any,  # noqa: ANN401 - passed on
-        config: Path | None,
+        config: str | None,
         verbose: int,
         quiet: int,
         **options: Any,  # noqa: ANN401 - passed on
     ) -> None:
+        from pathlib import Path  # noqa: PLC0415 - 3 ms that --help has no use for
+
         invocation = context.ensure_object(Invocation)
-        invocation.config = config or invocation.config
+        invocation.config = Path(config) if config else invocation.config
         invocation.verbose += verbose
         invocation.quiet += quiet
         command(invocation, *args, **options)
@@ -130,6 +130,8 @@ def warn(lines: list[str], invocation: Invocation) -> None:
 
 def emit_json(result: Mapping[str, Any]) -> None:
     """Print the one object."""
+    import json  # noqa: PLC0415 - imports wait until the command runs
+
     click.echo(json.dumps(result, ensure_ascii=False))
 
 

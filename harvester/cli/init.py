@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import os
-from importlib.resources import files
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harvester.errors import UsageError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _TEMPLATE = "config.example.toml"
+_DEFAULT = "config.toml"
 _OWNER_ONLY = 0o600  # it is going to name a command to run, or hold a password
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), default="config.toml")
-def init(file: Path) -> None:
-    """Write a commented configuration to FILE (./config.toml), never over an existing one."""
+@click.argument("name", metavar="[FILE]", type=click.Path(), default=_DEFAULT)
+def init(name: str) -> None:
+    """Write a commented configuration, never over an existing one.
+
+    FILE is ./config.toml unless given.
+    """
+    from pathlib import Path  # noqa: PLC0415 - imports wait until the command runs
+
+    file = Path(name)
     content = template()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -37,6 +46,9 @@ def init(file: Path) -> None:
 
 def template() -> bytes:
     """The example configuration: inside an installed package, beside the package in a checkout."""
+    from importlib.resources import files  # noqa: PLC0415 - as above
+    from pathlib import Path  # noqa: PLC0415 - as above
+
     package = files("harvester")
     inside = package / _TEMPLATE
     if inside.is_file():
@@ -45,7 +57,7 @@ def template() -> bytes:
 
 
 def _option(file: Path) -> str:
-    return "" if file == Path("config.toml") else f" --config {file}"
+    return "" if str(file) == _DEFAULT else f" --config {file}"
 
 
 def _reason(error: OSError | ValueError) -> str:

@@ -41,7 +41,7 @@ start = 2024-01-01
 """
 
 
-@click.command()
+@click.command(short_help="Play the VoiceTrends API on a loopback port.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8151, show_default=True, help="0: a free one.")
 @click.option("--limit", type=click.IntRange(1), default=150, show_default=True, help="Requests per window.")
 @click.option("--window", type=click.IntRange(1), default=900, show_default=True, help="Its length in seconds.")

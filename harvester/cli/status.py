@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ATTENTION = 3
 
 
-@click.command()
+@click.command(short_help="Show what is stored and what is missing.")
 @filtered
 @click.option("--db", metavar="URL", help="Read this database (a URL or an SQLite file); no configuration is read.")
 @click.option("--exit-code", is_flag=True, help="Leave with 3 if anything failed, is paused, or lacks yesterday.")
