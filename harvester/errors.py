@@ -180,3 +180,7 @@ class StoreLost(StoreError):
 
 class SchemaError(StoreError):
     """The database's schema does not fit this version."""
+
+
+class SchemaUnknown(SchemaError):
+    """The database's schema is none that this version knows."""

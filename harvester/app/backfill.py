@@ -7,19 +7,18 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harvester import config
 from harvester.app.harvest import Harvest, Process
 from harvester.app.outcome import AccountOutcome
+from harvester.app.wiring import build_database
 from harvester.clock import SystemClock
 from harvester.errors import HarvesterError
-from harvester.store.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from harvester.app.account import Order
-    from harvester.config import Settings
+    from harvester.config import Account, Settings
     from harvester.runner.ports import Observer
 
     Display = Callable[[Sequence[Harvest]], AbstractAsyncContextManager[None]]
@@ -37,10 +36,16 @@ class Backfill:
     """A run over all accounts of the settings. Used once."""
 
     def __init__(
-        self, settings: Settings, order: Order, *, environ: Mapping[str, str], tell: Observer, display: Display
+        self,
+        settings: Settings,
+        order_of: Callable[[Account], Order],
+        *,
+        environ: Mapping[str, str],
+        tell: Observer,
+        display: Display,
     ) -> None:
         self._settings = settings
-        self._order = order
+        self._order_of = order_of
         self._environ = environ
         self._tell = tell
         self._display = display
@@ -62,12 +67,7 @@ class Backfill:
         """
         settings = self._settings
         concurrency = settings.api.concurrency
-        database = Database(
-            settings.database.url,
-            settings.database.schema,
-            config.database_password(settings, self._environ),
-            auto_migrate=settings.database.auto_migrate,
-        )
+        database = build_database(settings, self._environ)
         process = Process(
             settings=settings,
             environ=self._environ,
@@ -77,7 +77,7 @@ class Backfill:
             room=asyncio.Semaphore(2 * concurrency),
             tell=self._tell,
         )
-        self._harvests = [Harvest(process, account, self._order) for account in settings.accounts.values()]
+        self._harvests = [Harvest(process, account, self._order_of(account)) for account in settings.accounts.values()]
         self._listen(on_second_interrupt)
         try:
             async with self._display(self._harvests):

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, NoReturn
 
 from harvester import config
 from harvester.app import logs
+from harvester.app.account import Order
 from harvester.app.backfill import Backfill
 from harvester.app.outcome import INTERRUPTED, exit_code, gravest
 from harvester.app.progress import display_for
+from harvester.app.service import Service, require_starts
 from harvester.clock import SystemClock
 from harvester.errors import HarvesterError, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harvester.app.account import Order
     from harvester.app.backfill import Result
-    from harvester.config import Settings
+    from harvester.config import Account, Settings
 
 
 def backfill(
@@ -36,9 +37,59 @@ def backfill(
         show: prints the result; `error` is what ended all of it.
     """
     config.require_accounts(settings)
+    return _harvest(settings, lambda _: order, verbose=verbose, quiet=quiet, show=show)
+
+
+def once(settings: Settings, *, verbose: int, quiet: int, show: Callable[[Result, Exception | None], None]) -> int:
+    """One round of the daemon's, as a backfill from each account's start; parameters as there."""
+    config.require_accounts(settings)
+    require_starts(settings)
+
+    def order_of(account: Account) -> Order:
+        return Order(days=lambda today: (account.start or today, today))
+
+    return _harvest(settings, order_of, verbose=verbose, quiet=quiet, show=show)
+
+
+def serve(settings: Settings, load: Callable[[], Settings], *, verbose: int, quiet: int) -> int:
+    """Run the daemon until it is told to end; returns the exit code.
+
+    Args:
+        settings: narrowed to what shall be kept.
+        load: reads the same anew.
+        verbose: how often -v was given.
+        quiet: how often -q was given.
+
+    Raises:
+        HarvesterError: it could not begin, or the database is none of ours.
+    """
+
+    def load_whole() -> Settings:
+        found = load()
+        config.require_accounts(found)
+        require_starts(found)
+        for name in found.accounts:
+            config.password(name, found, os.environ)
+        return found
+
+    config.require_accounts(settings)
+    require_starts(settings)
+    logs.set_up(settings.log, verbose=verbose, quiet=quiet)
+    service = Service(settings, environ=os.environ, load=load_whole, tell=logs.Seldom(logs.observer()))
+    return asyncio.run(service.run())
+
+
+def _harvest(
+    settings: Settings,
+    order_of: Callable[[Account], Order],
+    *,
+    verbose: int,
+    quiet: int,
+    show: Callable[[Result, Exception | None], None],
+) -> int:
     logs.set_up(settings.log, verbose=verbose, quiet=quiet)
     display = display_for(sys.stderr, quiet=bool(quiet), environ=os.environ, clock=SystemClock())
-    work = Backfill(settings, order, environ=os.environ, tell=logs.observer(), display=display)
+    work = Backfill(settings, order_of, environ=os.environ, tell=logs.observer(), display=display)
 
     def leave_at_once() -> NoReturn:
         # What is in flight is let go of: a transaction that is not committed is rolled back by the database.

@@ -27,7 +27,7 @@ from harvester.store.records import AccountState, Held
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from harvester.app.account import Order
     from harvester.clock import Clock
@@ -54,6 +54,8 @@ class Process:
     slots: asyncio.Semaphore  # requests in flight
     room: asyncio.Semaphore  # requests sent and not stored
     tell: Observer
+    measure: Callable[[str, str, str, float], None] | None = None  # account, resource, outcome, seconds
+    waiting: Callable[[str, float | None], None] | None = None  # account, monotonic moment
 
 
 class Harvest:

@@ -10,11 +10,18 @@ import io
 import logging
 import os
 import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from harvester.core.model import Slice
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
     from harvester.config import Log
@@ -28,7 +35,19 @@ _LOUD = {
     "database_lost": "warning",
     "unreachable": "warning",
     "no_credentials": "warning",
-    "waiting_for_account": "info",
+    "no_database": "warning",
+    "paused": "warning",
+    "ping_failed": "warning",
+    "reload_failed": "error",
+    "restart_needed": "warning",
+    "clock_jumped": "warning",
+    "claimed": "info",
+    "standby": "info",
+    "round": "info",
+    "ready": "info",
+    "reloaded": "info",
+    "stopping": "info",
+    "stopped": "info",
     "waiting_for_auth": "info",
     "throttled": "info",
     "reachable": "info",
@@ -36,14 +55,20 @@ _LOUD = {
 }
 
 
+SELDOM = 60.0  # seconds between two lines about the same trouble
+
+
 class _Stderr(io.TextIOBase):
     """What `sys.stderr` is at each write: a progress bar puts itself in its place."""
 
     def write(self, text: str) -> int:
-        return sys.stderr.write(text)
+        with suppress(OSError, ValueError):  # whoever read it has gone; the work goes on
+            sys.stderr.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
 
     def isatty(self) -> bool:
         return sys.stderr.isatty()
@@ -85,10 +110,45 @@ def observer() -> Observer:
             facts["exc_info"] = error
         elif error is not None:
             facts["error"] = error
-        shown = {
-            name: value if isinstance(value, int | float) or name == "exc_info" else str(value)
-            for name, value in facts.items()
-        }
+        shown = {name: value if name == "exc_info" else _plain(value) for name, value in facts.items()}
         getattr(logger, _LOUD.get(event, "debug"))(event, **shown)
 
     return tell
+
+
+def _plain(value: object) -> object:
+    """Numbers and counts as they are, everything else in its own words."""
+    if is_dataclass(value) and not isinstance(value, type) and not isinstance(value, Slice):
+        return asdict(value)
+    if isinstance(value, frozenset):
+        return sorted(map(str, value))
+    return value if isinstance(value, int | float) else str(value)
+
+
+class Seldom:
+    """Passes on at most one line a minute about the same trouble of the same account.
+
+    Args:
+        tell: is told the rest, and how many like it were left out before.
+        now: monotonic seconds.
+    """
+
+    def __init__(self, tell: Observer, now: Callable[[], float] = time.monotonic) -> None:
+        self._tell = tell
+        self._now = now
+        self._told: dict[tuple[str, object], float] = {}
+        self._kept: Counter[tuple[str, object]] = Counter()
+
+    def __call__(self, event: str, /, **facts: object) -> None:
+        """See runner.ports.Observer."""
+        if _LOUD.get(event) not in ("warning", "error"):
+            self._tell(event, **facts)
+            return
+        key, now = (event, facts.get("account")), self._now()
+        last = self._told.get(key)
+        if last is not None and now - last < SELDOM:
+            self._kept[key] += 1
+            return
+        self._told[key] = now
+        more = self._kept.pop(key, 0)
+        self._tell(event, **facts, **({"like_it_before": more} if more else {}))

@@ -13,15 +13,17 @@ from harvester.core.breaker import PATIENCE
 from harvester.errors import StoreLost
 from harvester.runner.drain import Drain, World
 from harvester.runner.judge import Judge, Terms
+from harvester.source.measured import MeasuredTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from harvester.app.harvest import Process
     from harvester.config import Account
-    from harvester.core.model import RunReport, Slice
+    from harvester.core.model import Batch, FailedSlice, RowCounts, RunReport, Slice, Widths
     from harvester.core.planning import Plan
     from harvester.core.refusal import Tolerance
+    from harvester.source.transport import Transport
     from harvester.store.account import AccountStore
     from harvester.throttle import Throttle
 
@@ -29,11 +31,27 @@ if TYPE_CHECKING:
 class Session:
     """Entered once; then plans can be drained through it, also several side by side."""
 
-    def __init__(self, process: Process, account: Account, store: AccountStore) -> None:
-        self.throttle: Throttle = build_throttle(account, clock=process.clock, ledger=store, slots=process.slots)
+    def __init__(
+        self,
+        process: Process,
+        account: Account,
+        store: AccountStore,
+        *,
+        stored: Callable[[Sequence[Batch]], None] | None = None,
+    ) -> None:
+        """Work on `store`; `stored` is told of the answers in each transaction after it."""
+        waiting = process.waiting
+        self.throttle: Throttle = build_throttle(
+            account,
+            clock=process.clock,
+            ledger=store,
+            slots=process.slots,
+            on_wait=None if waiting is None else lambda until: waiting(account.name, until),
+        )
         self._process = process
         self._account = account
         self._store = store
+        self._committing = store if stored is None else _Telling(store, stored)
         self._stack = AsyncExitStack()
         self._world: World | None = None
 
@@ -42,7 +60,7 @@ class Session:
         async with AsyncExitStack() as stack:
             await self.throttle.open()
             stack.push_async_callback(self._give_back)
-            transport = await stack.enter_async_context(build_transport(account))
+            transport = self._measured(await stack.enter_async_context(build_transport(account)))
             source = build_source(
                 account,
                 transport=transport,
@@ -54,7 +72,7 @@ class Session:
             self._world = World(
                 source=source,
                 gate=self.throttle,
-                store=store,
+                store=self._committing,
                 clock=process.clock,
                 workers=process.settings.api.concurrency,
                 room=process.room,
@@ -96,6 +114,17 @@ class Session:
             raise RuntimeError("the session is not open")
         return Drain(self._world, judge)
 
+    def _measured(self, transport: Transport) -> Transport:
+        name, measure = self._account.name, self._process.measure
+        if measure is None:
+            return transport
+        return MeasuredTransport(
+            transport,
+            base_url=self._account.api.base_url,
+            observe=lambda resource, outcome, seconds: measure(name, resource, outcome, seconds),
+            now=self._process.clock.monotonic,
+        )
+
     async def _give_back(self) -> None:
         """The unspent allowance; a database that is gone keeps it until the window ends."""
         with suppress(StoreLost):
@@ -103,3 +132,19 @@ class Session:
 
     def _tell(self, event: str, /, **facts: object) -> None:
         self._process.tell(event, account=self._account.name, **facts)
+
+
+class _Telling:
+    """A store (runner.ports.Store) that tells what it stored."""
+
+    def __init__(self, store: AccountStore, stored: Callable[[Sequence[Batch]], None]) -> None:
+        self._store = store
+        self._stored = stored
+
+    async def commit(self, batches: Sequence[Batch], failures: Sequence[FailedSlice]) -> RowCounts:
+        counts = await self._store.commit(batches, failures)
+        self._stored(batches)
+        return counts
+
+    async def save_widths(self, resource: str, widths: Widths) -> None:
+        await self._store.save_widths(resource, widths)

@@ -20,6 +20,7 @@ from harvester.cli.frame import common, leave
 from harvester.cli.init import init
 from harvester.cli.migrate import migrate
 from harvester.cli.plan import plan
+from harvester.cli.run import run
 from harvester.cli.simulate import simulate
 from harvester.cli.status import status
 
@@ -32,6 +33,7 @@ class InOrder(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names in the order in which they were added."""
+        """The order of registration."""
         del ctx
         return list(self.commands)
 
@@ -46,7 +48,7 @@ def harvester(invocation: Invocation) -> None:
     """
 
 
-for command in (demo, init, check, plan, backfill, status, export, migrate, simulate):
+for command in (demo, init, check, plan, backfill, run, status, export, migrate, simulate):
     harvester.add_command(command)
 
 

@@ -10,6 +10,8 @@ import click
 from harvester.cli.frame import common, complain, emit_json, filtered, json_option, load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harvester.app.backfill import Result
     from harvester.cli.frame import Filters, Invocation
 
@@ -32,17 +34,33 @@ def backfill(
     from harvester.app import commands  # noqa: PLC0415 - imports wait until the command runs
     from harvester.app.account import Order  # noqa: PLC0415 - as above
     from harvester.app.dates import parse_days  # noqa: PLC0415 - as above
-    from harvester.app.outcome import as_json as json_of  # noqa: PLC0415 - as above
-
-    def show(result: Result, error: Exception | None) -> None:
-        if as_json:
-            emit_json(json_of(result.outcomes, result.elapsed, error))
-        for outcome in result.outcomes:
-            if outcome.error is not None:
-                complain(outcome.error, about=outcome.report.account if len(result.outcomes) > 1 else None)
-        if not result.outcomes and error is not None:
-            complain(error)
 
     order = Order(days=parse_days(start, end), refetch=refetch, wait=not no_wait)
     settings = load_settings(invocation, filters)
-    sys.exit(commands.backfill(settings, order, verbose=invocation.verbose, quiet=invocation.quiet, show=show))
+    sys.exit(
+        commands.backfill(
+            settings, order, verbose=invocation.verbose, quiet=invocation.quiet, show=shower(as_json=as_json)
+        )
+    )
+
+
+def shower(*, as_json: bool) -> Callable[[Result, Exception | None], None]:
+    """How a backfill's end is shown: the result on stdout, what went wrong on stderr."""
+
+    def show(result: Result, error: Exception | None) -> None:
+        from harvester.app.outcome import as_json as json_of  # noqa: PLC0415 - imports wait until the command runs
+        from harvester.app.progress import summary  # noqa: PLC0415 - as above
+
+        if as_json:
+            emit_json(json_of(result.outcomes, result.elapsed, error))
+        else:
+            for line in summary(result.outcomes, result.elapsed):
+                click.echo(line)
+        several = len(result.outcomes) > 1
+        for outcome in result.outcomes:
+            if outcome.error is not None and (error is None or several or outcome.error is error):
+                complain(outcome.error, about=outcome.report.account if several else None)
+        if error is not None and not any(outcome.error is error for outcome in result.outcomes):
+            complain(error)
+
+    return show

@@ -48,7 +48,10 @@ def unsettled_since(rules: Rules, piece: Slice) -> date:
     return rules.calendar.floor(piece.series.period, limit)
 
 
-def rested(attempts: int, failed_at: int, now: float) -> bool:
-    """Whether a slice that failed so many times, last at `failed_at`, may be tried again (epoch seconds)."""
+def rest_left(attempts: int, failed_at: int, now: float) -> float:
+    """Seconds until a slice that failed so many times, last at `failed_at`, may be tried again (epoch seconds).
+
+    A failure in the future was noted before the clock was stepped back: it rests no longer.
+    """
     rest = min(LONGEST_REST, FIRST_REST * 2 ** min(max(0, attempts - 1), _DOUBLINGS))
-    return not 0 <= now - failed_at < rest
+    return max(0.0, failed_at + rest - now) if failed_at <= now else 0.0

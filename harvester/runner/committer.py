@@ -109,4 +109,5 @@ class Committer:
         slices.failed += len(failures)
         self._report.failed += failures
         self._report.rows.add(counts)
-        self._tell("committed", slices=len(batches), failed=len(failures), rows=counts)
+        resources = frozenset(batch.slice.series.resource for batch in batches)
+        self._tell("committed", slices=len(batches), failed=len(failures), rows=counts, resources=resources)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import inspect, text
 
-from harvester.errors import SchemaError, StoreError
+from harvester.errors import SchemaError, SchemaUnknown, StoreError
 from harvester.store.lock import advisory_key
 from harvester.store.records import SchemaFit, SchemaState
 from harvester.store.schema import HEAD, VERSION_TABLE, VERSIONS
@@ -138,11 +138,11 @@ def read_state(connection: Connection) -> SchemaState:
 
 
 def refuse_unknown(target: Target, state: SchemaState) -> None:
-    """Raise SchemaError where no migration of ours leads on from."""
+    """Raise SchemaUnknown where no migration of ours leads on from."""
     if state.fit is SchemaFit.NEWER:
-        raise SchemaError(f"{target} has schema {state.revision}, made by a newer harvester; use that one")
+        raise SchemaUnknown(f"{target} has schema {state.revision}, made by a newer harvester; use that one")
     if state.fit is SchemaFit.FOREIGN:
-        raise SchemaError(f"{target} holds another program's tables; give the harvester a file of its own")
+        raise SchemaUnknown(f"{target} holds another program's tables; give the harvester a file of its own")
 
 
 def refuse_unready(target: Target, state: SchemaState) -> None:

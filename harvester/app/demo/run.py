@@ -86,7 +86,7 @@ class Demo:
             self._introduce(server.url)
             display = display_for(sys.stderr, quiet=self._quiet, environ=self._environ, clock=clock)
             settings = setting.settings(self._database, server.url)
-            backfill = Backfill(settings, order, environ={}, tell=logs.observer(), display=display)
+            backfill = Backfill(settings, lambda _: order, environ={}, tell=logs.observer(), display=display)
             return await backfill.run(_leave_at_once)
 
     def _introduce(self, url: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harvester.app.outcome import describe_error
 from harvester.app.progress.wording import counted, duration
 from harvester.core.model import RowCounts
 from harvester.errors import Interrupted
@@ -18,16 +17,15 @@ _SHOWN = 5  # failed slices
 
 
 def summary(outcomes: Sequence[AccountOutcome], elapsed: float) -> list[str]:
-    """What was done, what went wrong, and what to do next.
+    """What was done, and what to do next. What went wrong is told where errors are.
 
     Args:
         outcomes: of every account.
         elapsed: seconds that it took.
     """
     lines = [_work(outcomes, elapsed), *_rows(outcomes), *_failures(outcomes)]
-    troubles = [(one.report.account, one.error) for one in outcomes if one.error is not None]
-    lines += [f"{account}: {_say(error)}" for account, error in troubles if not isinstance(error, Interrupted)]
-    if any(isinstance(error, Interrupted) for _, error in troubles):
+    troubles = [one.error for one in outcomes if one.error is not None]
+    if any(isinstance(error, Interrupted) for error in troubles):
         lines.append("Interrupted. What was fetched is kept; the same command goes on from there.")
     elif troubles:
         lines.append("What was fetched is kept; once that is mended, the same command goes on from there.")
@@ -74,8 +72,3 @@ def _failures(outcomes: Sequence[AccountOutcome]) -> list[str]:
     if len(failed) > _SHOWN:
         lines.append(f"  and {len(failed) - _SHOWN:,} more; `harvester status` names them all")
     return lines
-
-
-def _say(error: Exception | None) -> str:
-    described = describe_error(error)
-    return "; ".join(described["message"].splitlines()) if described else ""

@@ -60,11 +60,8 @@ def test_an_interrupted_run_says_that_it_goes_on() -> None:
     assert not [text for text in lines if text.startswith(("one", "two"))]
 
 
-def test_each_account_in_trouble_has_a_line() -> None:
+def test_after_trouble_it_says_that_nothing_is_lost() -> None:
     lines = summary([outcome("one", ConfigError("a: bad", "b: bad")), outcome("two", KeyError("x")), outcome()], 1)
     assert lines[0] == "Nothing was asked for."
-    assert [text for text in lines if text.startswith("one: ")] == [
-        f"one: {'; '.join(str(ConfigError('a: bad', 'b: bad')).splitlines())}"
-    ]
-    assert "two: KeyError: 'x'" in lines
     assert "the same command goes on" in lines[-1]
+    assert not [text for text in lines if "bad" in text], "errors are told on stderr"

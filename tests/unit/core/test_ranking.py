@@ -11,7 +11,7 @@ from harvester.core.coverage import Span
 from harvester.core.model import Series, Slice, Stretch
 from harvester.core.period import Calendar, Period
 from harvester.core.planning import Rules, Stored
-from harvester.core.ranking import FIRST_REST, LONGEST_REST, rank_by, rested
+from harvester.core.ranking import FIRST_REST, LONGEST_REST, rank_by, rest_left
 
 DAYS = Series("main", "performance", "1", Period.DAY)
 WEEKS = Series("main", "performance", "1", Period.WEEK)
@@ -43,11 +43,13 @@ def test_what_is_older_than_anything_stored_is_the_past() -> None:
 
 @given(st.integers(0, 10_000), st.integers(0, 200_000))
 def test_a_failed_slice_rests_longer_each_time_up_to_a_day(attempts: int, waited: int) -> None:
-    assert not rested(max(1, attempts), 1000, 1000 + min(waited, FIRST_REST - 1))
-    assert rested(attempts, 1000, 1000 + LONGEST_REST)
-    assert rested(1, 1000, 1000 + FIRST_REST)
-    assert not rested(2, 1000, 1000 + FIRST_REST)
+    left = rest_left(attempts, 1000, 1000 + waited)
+    assert 0 <= left <= LONGEST_REST
+    assert left <= rest_left(attempts + 1, 1000, 1000 + waited)
+    assert rest_left(attempts, 1000, 1000 + LONGEST_REST) == 0
+    assert rest_left(1, 1000, 1000) == FIRST_REST
+    assert rest_left(2, 1000, 1000) == 2 * FIRST_REST
 
 
 def test_a_failure_in_the_future_of_a_stepped_clock_does_not_rest() -> None:
-    assert rested(1, 5000, 1000)
+    assert rest_left(1, 5000, 1000) == 0

@@ -1,0 +1,81 @@
+"""How an account fares under the daemon: what readiness, metrics and systemd's status line are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from harvester.core.model import RowCounts
+
+if TYPE_CHECKING:
+    from harvester.app.round import Round
+    from harvester.config import Account
+    from harvester.core.model import RunReport
+    from harvester.runner.judge import Judge
+    from harvester.throttle import Throttle
+
+
+class Phase(StrEnum):
+    """What an account's keeper is doing."""
+
+    STARTING = "starting"
+    STANDBY = "standby"  # another process holds the account
+    WORKING = "working"
+    IDLE = "idle"  # complete and fresh
+    PAUSED = "paused"  # credentials, calendar: somebody has to mend it
+    NO_DATABASE = "no database"
+    STOPPED = "stopped"
+
+
+READY = (Phase.STANDBY, Phase.WORKING, Phase.IDLE)
+
+
+@dataclass(slots=True)
+class Fate:
+    """One account's; changed by its keeper alone."""
+
+    account: Account
+    phase: Phase = Phase.STARTING
+    reason: str = ""
+    throttle: Throttle | None = None  # while the account is held
+    judge: Judge | None = None  # of the newest round
+    last_success: dict[str, float] = field(default_factory=dict)  # epoch seconds, by resource
+    done: int = 0  # slices, in rounds that ended
+    failed: int = 0
+    rows: RowCounts = field(default_factory=RowCounts)
+    newest: Round | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the account can work, or another process does."""
+        return self.phase in READY
+
+    @property
+    def outage(self) -> str | None:
+        """Why the API is taken to be unreachable, if it is."""
+        judge = self.judge
+        if self.phase is not Phase.WORKING or judge is None or not judge.breaker.is_open:
+            return None
+        return f"The API cannot be reached: {judge.last_outage}"
+
+    @property
+    def outstanding(self) -> int:
+        """Slices that the present round has still to ask for."""
+        return self.judge.outstanding if self.judge is not None and self.phase is Phase.WORKING else 0
+
+    def enter(self, phase: Phase, reason: str = "") -> bool:
+        """Go on to a phase. Returns whether that is news."""
+        news = (phase, reason) != (self.phase, self.reason)
+        self.phase, self.reason = phase, reason
+        return news
+
+    def planned(self, todo: Round) -> None:
+        """A round was computed."""
+        self.newest = todo
+
+    def ended(self, report: RunReport) -> None:
+        """A round's work is over."""
+        self.done += report.slices.done
+        self.failed += report.slices.failed
+        self.rows.add(report.rows)

@@ -1,0 +1,124 @@
+"""What a daemon's round asks for: everything from the account's start that is missing, as urgent as it is.
+
+Two things rest: failed slices, for growing times, and the unsettled tail that was stored since the last tick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harvester.app.account import series_of
+from harvester.core.coverage import Span, settled
+from harvester.core.planning import Desire, Stored, plan_slices
+from harvester.core.ranking import rank_by, rest_left, unsettled_since
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import date
+
+    from harvester.config import Account
+    from harvester.core.agenda import Rank
+    from harvester.core.model import Batch, Series, Slice, Stretch
+    from harvester.core.period import Period
+    from harvester.core.planning import Plan, Rules
+    from harvester.core.refusal import Tolerance
+    from harvester.store.records import FailedRange
+
+Spans = dict["Series", list[Span]]
+
+
+@dataclass(slots=True)
+class Tail:
+    """The unsettled days that were stored since the last tick."""
+
+    spans: Spans = field(default_factory=dict)
+
+    def stored(self, batch: Batch, rules: Rules) -> None:
+        """An answer was stored."""
+        piece = batch.slice
+        if piece.last >= unsettled_since(rules, piece):
+            self.spans.setdefault(piece.series, []).append(Span(piece.first, piece.last))
+
+    def tick(self) -> None:
+        """Everything unsettled is wanted again."""
+        self.spans.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What to do now, and when something that rests will be due (seconds from now; None: nothing rests)."""
+
+    plan: Plan
+    rank: Callable[[Slice], Rank]
+    due_in: float | None
+    complete_through: Mapping[tuple[str, Period], date | None]  # by resource and period: what all phones have
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What the store holds of an account."""
+
+    coverage: Mapping[Series, Sequence[Stretch]]
+    failed: Sequence[FailedRange]
+
+
+def plan_round(
+    account: Account,
+    rules: Rules,
+    kept: Kept,
+    tolerances: Mapping[str, Tolerance],
+    *,
+    tail: Tail,
+    others: Mapping[Series, Sequence[Span]],
+    now: float,
+) -> Round:
+    """Subtract what is stored, what rests, and what is done for somebody else, from what is configured.
+
+    Args:
+        account: with a `start`.
+        rules: its calendar and today.
+        kept: what the store holds.
+        tolerances: what the server takes.
+        tail: what was stored since the last tick.
+        others: days that orders are worked on for.
+        now: epoch seconds.
+    """
+    resting: Spans = {}
+    again: Spans = {}
+    waits = []
+    for failure in kept.failed:
+        left = rest_left(failure.attempts, failure.failed_at, now)
+        span = Span(failure.first, failure.last)
+        if left > 0:
+            resting.setdefault(failure.series, []).append(span)
+            waits.append(left)
+        else:
+            again.setdefault(failure.series, []).append(span)
+    for spans in (tail.spans, others):
+        for series, more in spans.items():
+            resting.setdefault(series, []).extend(more)
+    stored = Stored(kept.coverage, again, resting)
+    widths = {resource: tolerance.allowed(now) for resource, tolerance in tolerances.items()}
+    start = account.start or rules.today
+    desires = [Desire(series, start, rules.today) for series in series_of(account)]
+    return Round(
+        plan=plan_slices(desires, stored, rules, widths),
+        rank=rank_by(stored, rules),
+        due_in=min(waits, default=None),
+        complete_through=_complete_through(series_of(account), kept.coverage, rules),
+    )
+
+
+def _complete_through(
+    wanted: Iterable[Series], coverage: Mapping[Series, Sequence[Stretch]], rules: Rules
+) -> dict[tuple[str, Period], date | None]:
+    """For each resource and period the last day that every phone has a complete figure of; None: one has none."""
+    through: dict[tuple[str, Period], date | None] = {}
+    for series in wanted:
+        spans = settled(coverage.get(series, ()), series.period, rules.calendar, 0)
+        last = spans[-1].last if spans else None
+        key = (series.resource, series.period)
+        known = through.get(key, last)
+        through[key] = min(known, last) if known and last else None
+    return through
