@@ -155,10 +155,18 @@ class Harvest:
                 raise
             finally:
                 self._drain = None
-        await store.set_state(AccountState.OK)
+        await note_success(store, account, self.report, process.clock.time())
 
     def _tell(self, event: str, /, **facts: object) -> None:
         self._process.tell(event, account=self.account.name, **facts)
+
+
+async def note_success(store: AccountStore, account: Account, report: RunReport, now: float) -> None:
+    """Leave in the database that all is well, and what the answers showed."""
+    await store.set_state(AccountState.OK)
+    if report.slices.done:
+        calendar = account.calendar
+        await store.set_answer(f"days begin in {account.timezone}, weeks on {calendar.week_start}, as configured", now)
 
 
 async def note_trouble(store: AccountStore, error: HarvesterError) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from harvester.app.account import identity_of, series_of, tolerances_of
 from harvester.app.fate import Fate, Phase
-from harvester.app.harvest import note_trouble
+from harvester.app.harvest import note_success, note_trouble
 from harvester.app.round import Kept, Tail, plan_round
 from harvester.app.session import Session
 from harvester.core.model import RunReport
@@ -146,7 +146,7 @@ class Keeper:
             if todo.plan.slices:
                 return
         self.fate.enter(Phase.IDLE)
-        await store.set_state(AccountState.OK)
+        await note_success(store, self.account, report, self._process.clock.time())
         if not report.slices.failed:
             self._refreshed()
         await self._rest(todo.due_in)

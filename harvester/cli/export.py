@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from harvester.cli.frame import Filters, Invocation
     from harvester.config import Settings
 
-NOBODY_READS = 141  # as a shell tells of SIGPIPE
-
 
 @click.command(short_help="Print the figures of a resource for a spreadsheet.")
 @click.argument("resource")
@@ -99,7 +97,6 @@ def _export(place: Place, settings: Settings | None, request: Request, kind: str
 
 def _write(lines: Iterable[str], output: str, place: Place) -> int:
     """Returns the number of lines."""
-    import os  # noqa: PLC0415 - as above
     import sys  # noqa: PLC0415 - as above
     from pathlib import Path  # noqa: PLC0415 - as above
 
@@ -115,9 +112,7 @@ def _write(lines: Iterable[str], output: str, place: Place) -> int:
         with replacing(file) as out:
             return write(lines, out)
     except BrokenPipeError:
-        # Nobody reads on. click would leave with 1, which stands for a bug; what is buffered must not raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(NOBODY_READS) from None
+        raise  # no trouble with the file: nobody reads on
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no file can have this name"
         raise UsageError(f"{'stdout' if output == '-' else output} cannot be written: {reason}") from None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Command = Callable[..., None]
 
 BUG = 1
+NOBODY_READS = 141  # as a shell tells of SIGPIPE
 
 
 @dataclass(slots=True)
@@ -68,9 +69,19 @@ def common(command: Command) -> Command:
         invocation.config = Path(config) if config else invocation.config
         invocation.verbose += verbose
         invocation.quiet += quiet
-        command(invocation, *args, **options)
+        try:
+            command(invocation, *args, **options)
+            sys.stdout.flush()
+        except BrokenPipeError:  # click would leave 1 for it
+            leave_unread()
 
     return wrapped
+
+
+def leave_unread() -> NoReturn:
+    """End quietly: whoever read our output has gone. What is still buffered must not raise again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(NOBODY_READS)
 
 
 def filtered(command: Command) -> Command:

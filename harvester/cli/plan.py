@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harvester.cli.frame import common, emit_json, filtered, json_option, load_settings
+from harvester.cli.frame import common, emit_json, filtered, json_option, load_settings, warn
 
 if TYPE_CHECKING:
     from harvester.cli.frame import Filters, Invocation
@@ -24,10 +24,12 @@ def plan(invocation: Invocation, *, start: str, end: str, filters: Filters, as_j
 
     from harvester.app import plan as planning  # noqa: PLC0415 - as above
     from harvester.app.account import Order  # noqa: PLC0415 - as above
+    from harvester.app.advice import advise  # noqa: PLC0415 - as above
     from harvester.app.dates import parse_days  # noqa: PLC0415 - as above
 
     order = Order(days=parse_days(start, end))
     settings = load_settings(invocation, filters)
+    warn(advise(settings), invocation)
     estimate = planning.estimate(settings, order, os.environ)
     if as_json:
         emit_json(planning.as_json(estimate))
