@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harvester import config
 from harvester.app.account import plan_account, stored_spans, tolerances_of
+from harvester.app.outcome import describe_error
 from harvester.core.forecast import Supply, forecast
 from harvester.core.planning import Stored
 from harvester.store.migrate import schema_state
@@ -141,8 +142,8 @@ def _supply(account: Account, record: QuotaRecord | None, now: float) -> Supply:
     return Supply(per_window, quota.window, account.api.max_rate, left, until_reset)
 
 
-def as_json(estimate: Estimate) -> dict[str, Any]:
-    """What `plan --json` prints; see the contract."""
+def as_json(estimate: Estimate, error: Exception | None = None) -> dict[str, Any]:
+    """What `plan --json` prints; see the contract. An error leaves nothing to estimate."""
     return {
         "slices": estimate.requests,
         "requests": estimate.requests,
@@ -161,7 +162,7 @@ def as_json(estimate: Estimate) -> dict[str, Any]:
             }
             for account in estimate.accounts
         ],
-        "error": None,
+        "error": describe_error(error),
     }
 
 

@@ -30,7 +30,12 @@ def plan(invocation: Invocation, *, start: str, end: str, filters: Filters, as_j
     order = Order(days=parse_days(start, end))
     settings = load_settings(invocation, filters)
     warn(advise(settings), invocation)
-    estimate = planning.estimate(settings, order, os.environ)
+    try:
+        estimate = planning.estimate(settings, order, os.environ)
+    except Exception as error:
+        if as_json:
+            emit_json(planning.as_json(planning.Estimate(()), error))
+        raise
     if as_json:
         emit_json(planning.as_json(estimate))
         return
