@@ -12,17 +12,19 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Tables = dict[str, dict[str, Any]]
 
+OUR_OWN = (sys.executable, "-m", "harvester")
 PATIENCE = 60.0  # seconds that a test waits for anything before it fails
 _LOOK_EVERY = 0.005
+_CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +92,12 @@ class Installation:
     Args:
         home: an empty directory.
         tables: the configuration; a name with dots is a nested table.
+        command: how the harvester is started, if not from the environment of the tests.
     """
 
-    def __init__(self, home: Path, tables: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, home: Path, tables: Mapping[str, Mapping[str, Any]], command: Sequence[str] = OUR_OWN) -> None:
         self.home = home
+        self._command = command
         self._tables = {name: dict(table) for name, table in tables.items()}
         self._started = 0
         self.configure()
@@ -117,7 +121,7 @@ class Installation:
         out, err = (self.home / f"{name}.{self._started}" for name in ("stdout", "stderr"))
         with out.open("wb") as out_file, err.open("wb") as err_file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "harvester", *arguments],
+                [*self._command, *arguments],
                 cwd=self.home,
                 env=self._environment() | environ,
                 stdin=subprocess.DEVNULL,
@@ -131,7 +135,13 @@ class Installation:
             running.kill()
 
     def _environment(self) -> dict[str, str]:
-        return {"PATH": os.environ.get("PATH", ""), "HOME": str(self.home), "LANG": "C.UTF-8"}
+        # The checkout that holds this file is the one to be tested, whatever the environment has installed.
+        return {
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(_CHECKOUT),
+        }
 
 
 def configuration(
