@@ -39,7 +39,6 @@ class Entry:
     attempts: int = 0
     only_500: bool = True  # every try so far was answered 500
     sent: float = 0.0  # when it was taken last
-    instead_of: Task | None = None  # what the task is a test of, to be put back if that fails
 
     @property
     def phone(self) -> str:

@@ -22,6 +22,11 @@ Decided here, in this order (each a scenario in tests/unit/core/test_refusal.py)
    to blame after all.
 A wider range than was refused is tried again after a day.
 
+A server, or a proxy that waits for it, may also break (5xx) on a range that is too wide. Nothing tells that from an
+outage but that narrower ranges pass. So after `BROKEN` such answers in a row, over all slices, to ranges wider than any
+accepted before, one of these slices is tested by its newest period alone. If that passes, the next 5xx for such a
+range is taken for a refusal of its width; if not, nothing was learnt, and the slice is as it was.
+
 Invariant: every day of the first slice is answered once, or in exactly one failed slice, or in the current period;
 what is refused for one reason takes a number of requests that grows with the logarithm of the days, not with them.
 
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from harvester.core.period import Calendar, Period
 
 WIDER_AGAIN_AFTER = 86_400  # seconds
+BROKEN = 5  # 5xx in a row that put the width in question: as many as a slice is tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class Task:
     refused_width: int = 0  # days of the narrowest range refused on the way here
     passed_width: int = 0  # days of the widest range answered on the way here
     held_back: date | None = None  # last day of the current period, left out to see whether it is to blame
+    is_test: bool = False  # the slice is one period of a whole that broke, to see whether a narrow range passes
 
     @property
     def whole(self) -> Slice:
@@ -82,8 +89,11 @@ class Tolerance:
     def __init__(self, widths: Widths, max_days: int) -> None:
         self.widths = widths
         self.takes_today: bool | None = None
+        self.breaks_wide = False  # a narrow range passed while wide ones were answered 5xx
         self._max_days = max_days
         self._suspected: int | None = None
+        self._broken: int | None = None  # narrowest range that was answered 5xx
+        self._broken_in_a_row = 0
 
     def allowed(self, now: float) -> int:
         """Days per request at present (`now`: epoch seconds)."""
@@ -106,6 +116,22 @@ class Tolerance:
             self.widths = replace(self.widths, accepted=days)
         if self._suspected is not None and days >= self._suspected:
             self._suspected = None
+        if self._broken is not None and days > self._broken // 2:
+            self._whole_again()
+
+    def broke(self, days: int) -> bool:
+        """A range wider than any accepted was answered 5xx. Returns whether it is time to test a narrow one."""
+        self._broken = min(self._broken or days, days)
+        self._broken_in_a_row += 1
+        if self._broken_in_a_row < BROKEN:
+            return False
+        self._broken_in_a_row = 0
+        return True
+
+    def narrow_passed(self, wide: int) -> None:
+        """One period of a range of so many days passed, after that was answered 5xx."""
+        self.breaks_wide = True
+        self._broken = min(self._broken or wide, wide)
 
     def suspect(self, days: int) -> None:
         """A range of so many days was refused, perhaps for its width."""
@@ -114,6 +140,7 @@ class Tolerance:
     def acquit(self) -> None:
         """The refusal had another reason."""
         self._suspected = None
+        self._whole_again()
 
     def blame(self, refused: int, passed: int, now: float) -> None:
         """A range of `refused` days was refused for its width: one of `passed` days inside it was answered."""
@@ -122,6 +149,10 @@ class Tolerance:
             accepted = passed
         self.widths = Widths(max(accepted, passed), refused, int(now))
         self._suspected = None
+        self._whole_again()
+
+    def _whole_again(self) -> None:
+        self.breaks_wide, self._broken, self._broken_in_a_row = False, None, 0
 
 
 def fit(task: Task, tolerance: Tolerance, calendar: Calendar, today: date, now: float) -> tuple[Task, ...]:
@@ -152,6 +183,15 @@ def narrowed(task: Task, calendar: Calendar) -> tuple[Task, ...]:
     return (Task(replace(piece, first=first)), Task(replace(piece, last=first - ONE_DAY)))
 
 
+def tested(task: Task, calendar: Calendar) -> Task | None:
+    """The task as a test whether a narrow range passes: its newest period, the rest waiting. None if there is none."""
+    piece = task.slice
+    if task.rest is not None or task.held_back is not None:
+        return None
+    narrow, *older = narrowed(task, calendar)
+    return Task(narrow.slice, Span(piece.first, older[0].slice.last), is_test=True) if older else None
+
+
 def after_acceptance(task: Task, tolerance: Tolerance, calendar: Calendar, today: date, now: float) -> Verdict:
     """The task's slice was answered: what about its rest?"""
     piece, rest = task.slice, task.rest
@@ -161,6 +201,8 @@ def after_acceptance(task: Task, tolerance: Tolerance, calendar: Calendar, today
     elif piece.last >= calendar.floor(piece.series.period, today):
         tolerance.takes_today = True
     tolerance.accept(piece.days)
+    if task.is_test:
+        tolerance.narrow_passed(task.whole.days)
     if task.bad_through is None and task.refused_width > passed:
         tolerance.blame(task.refused_width, passed, now)
     if rest is None:
@@ -204,6 +246,8 @@ def after_server_errors(task: Task, tolerance: Tolerance, calendar: Calendar) ->
     piece = task.slice
     accepted = tolerance.widths.accepted
     one_period = calendar.last(piece.series.period, piece.first) >= piece.last
+    if one_period:
+        tolerance.acquit()
     if accepted is None or piece.days <= accepted or one_period:
         return Verdict(failed=task.whole)
     tolerance.suspect(piece.days)

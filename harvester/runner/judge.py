@@ -143,8 +143,6 @@ class Judge:
         for other in fitted[1:]:
             self.agenda.add(Entry(other, entry.attempts, entry.only_500))
         self.report.slices.planned += len(fitted) - 1
-        if not fitted or fitted[0].slice != entry.task.slice:
-            entry.instead_of = None
         entry.task = fitted[0] if fitted else entry.task
         return bool(fitted)
 
@@ -158,7 +156,6 @@ class Judge:
         epoch = self.terms.today_is()
         today = self.terms.calendar.local_date(epoch)
         verdict = after_acceptance(entry.task, tolerance, self.terms.calendar, today, epoch)
-        tolerance.breaks_wide |= entry.instead_of is not None
         self.report.slices.planned += len(verdict.tasks)
         self._follow(verdict, "")
         return tolerance.widths != before
@@ -167,8 +164,8 @@ class Judge:
         """The entry's request failed. Returns the generation of credentials to renew, if any."""
         if not isinstance(error, SourceUnavailable):
             self._somebody_there()
-        if entry.instead_of is not None:
-            entry.task, entry.instead_of = entry.instead_of, None
+        if entry.task.is_test:
+            entry.task = Task(entry.task.whole)
         match error:
             case Throttled():
                 self.report.rate_limited += 1
@@ -243,9 +240,8 @@ class Judge:
             self.agenda.add(entry)
             return
         entry.attempts += 1
-        broke = getattr(error, "status", None) == SERVER_ERROR
-        entry.only_500 = entry.only_500 and broke
-        if broke and self._questions_width(entry, str(error)):
+        entry.only_500 = entry.only_500 and getattr(error, "status", None) == SERVER_ERROR
+        if outage is Outage.SERVER and self._questions_width(entry, str(error)):
             return
         decision = decide(error, entry.attempts, self.terms.jitter())
         if not isinstance(decision, GiveUp):
@@ -263,7 +259,7 @@ class Judge:
             self._follow(Verdict(failed=entry.task.whole), str(error))
 
     def _questions_width(self, entry: Entry, error: str) -> bool:
-        """Whether a 500 is taken for, or tested as, a refusal of the width."""
+        """Whether a 5xx is taken for, or tested as, a refusal of the width."""
         task, calendar = entry.task, self.terms.calendar
         tolerance = self._tolerance(task.slice)
         if task.bad_through is not None or not tolerance.may_be_too_wide(task.slice.days):
@@ -274,7 +270,7 @@ class Judge:
         test = tested(task, calendar)
         if test is None or not tolerance.broke(task.slice.days):
             return False
-        entry.task, entry.instead_of = test, task
+        entry.task = test
         self.agenda.add(entry)
         return True
 
