@@ -1,0 +1,97 @@
+"""Learning what ranges the server takes, through the whole runner: in how few requests, and without poisoning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harvester.core.refusal import WIDER_AGAIN_AFTER
+from harvester.simulator.faults import Fault
+from harvester.simulator.options import Options
+from tests.support.rig import START, Desired, Rig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NARROW = Options(latency=0.02, max_days=100)
+A_YEAR = Desired(first=date(2023, 1, 1), last=date(2024, 1, 1))  # five phones, 366 days: 20 slices of 92 days or fewer
+MANY = tuple(f"800555{number:04}" for number in range(20))
+
+
+@pytest.mark.parametrize("status", [400, 500])
+@pytest.mark.parametrize("concurrency", [1, 8, 32])
+def test_twenty_slices_are_learnt_and_done_in_few_requests(tmp_path: Path, status: int, concurrency: int) -> None:
+    rig = Rig(tmp_path / "store.db", replace(A_YEAR, concurrency=concurrency), replace(NARROW, wide_status=status))
+    process = rig.run()
+    assert process.error is None
+    assert process.report.requests == len(rig.visits) <= 30  # 45 are allowed
+    assert process.report.slices.failed == 0
+    assert rig.rows() == rig.truth()
+    assert process.tolerance is not None
+    assert process.tolerance.widths.accepted in {91, 92}
+
+
+def test_what_was_learnt_is_asked_for_in_the_next_run(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "store.db", A_YEAR, NARROW)
+    rig.run()
+    rig.desired = replace(A_YEAR, phones=MANY, first=date(2022, 1, 1), last=date(2022, 12, 31))
+    process = rig.run()
+    assert rig.statuses()[400] == 3, "all from the first run"
+    assert process.report.requests == len(MANY) * 4  # 365 days, 92 each
+
+
+def test_a_wider_range_is_tried_again_after_a_day(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "store.db", A_YEAR, NARROW)
+    rig.run()
+    rig.api.options = replace(rig.api.options, max_days=None)
+    rig.wait(WIDER_AGAIN_AFTER)
+    rig.desired = replace(A_YEAR, first=date(2022, 1, 1), last=date(2022, 12, 31))
+    process = rig.run()
+    assert process.report.requests == len(A_YEAR.phones)
+    assert process.tolerance is not None
+    assert process.tolerance.widths.accepted == 365
+
+
+def test_many_phones_cost_no_more_learning_than_few(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "store.db", replace(A_YEAR, phones=MANY), NARROW)
+    process = rig.run()
+    assert process.report.slices.done == 80
+    assert process.report.requests <= 83
+
+
+@pytest.mark.parametrize("failures", [1, 4, 5, 6, 7, 12, 19, 20, 21, 24])
+def test_an_outage_of_500s_teaches_no_width(tmp_path: Path, failures: int) -> None:
+    # Nothing was accepted yet, and everything breaks for a while: that must not slow the years after.
+    rig = Rig(tmp_path / "store.db", replace(A_YEAR, phones=MANY[:8]), Options(latency=0.02))
+    rig.api.order(Fault.SERVER_ERROR, failures)
+    process = rig.run()
+    assert process.error is None
+    assert process.tolerance is not None
+    assert (process.tolerance.widths.accepted, process.tolerance.widths.refused) == (366, None)
+    assert process.report.requests <= failures + 8 + 5, "at most the narrow ones of five probes are asked for beside"
+    assert rig.rows() == rig.truth()
+
+
+def test_a_phone_that_always_breaks_teaches_no_width(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "store.db", A_YEAR, Options(latency=0.02))
+    rig.api.order(Fault.SERVER_ERROR, 1000, where=A_YEAR.phones[0])
+    process = rig.run()
+    assert [failed.slice.series.phone for failed in process.report.failed] == [A_YEAR.phones[0]]
+    assert process.tolerance is not None
+    assert process.tolerance.widths.refused is None
+
+
+def test_a_refused_today_costs_one_request_and_is_left_for_another_day(tmp_path: Path) -> None:
+    rig = Rig(
+        tmp_path / "store.db", replace(A_YEAR, last=date(2024, 8, 30), max_days=1000), Options(today_refused=True)
+    )
+    assert rig.calendar.local_date(START) == rig.desired.last
+    process = rig.run()
+    assert process.error is None
+    assert rig.statuses()[400] <= 5
+    assert process.report.slices.failed == 0
+    rig.desired = replace(rig.desired, last=date(2024, 8, 29))
+    assert rig.rows() == rig.truth()

@@ -1,0 +1,438 @@
+"""One account's backfill as it really runs, but for time, sockets and threads: built anew for each process.
+
+The runner, the throttle, the quota, the source, the credentials and the store are the real ones; the server is the
+simulated API, the clock a virtual one, and SQL runs inline. Everything follows from the settings and one seed. What
+outlives a process (the database file, the server's books, requests under way, the true time) lives in the Rig, so
+`run` may be called again after a process ended or died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date
+from random import Random
+from typing import TYPE_CHECKING
+
+from harvester.core.coverage import Span
+from harvester.core.model import RunReport, Series, Widths
+from harvester.core.period import Period
+from harvester.core.planning import Desire, Rules, Stored, plan_slices
+from harvester.core.quota import Quota
+from harvester.core.refusal import Tolerance
+from harvester.errors import HarvesterError
+from harvester.runner.drain import Drain, World
+from harvester.runner.judge import Judge, Terms
+from harvester.simulator.api import SimulatedApi
+from harvester.simulator.options import AUTH, Account
+from harvester.source.credentials import AuthLimit, DirectCredentials, ToolCredentials
+from harvester.source.http import HttpSource
+from harvester.store.account import AccountStore
+from harvester.store.database import Database
+from harvester.store.records import AccountIdentity
+from harvester.throttle import Throttle
+from tests.support.databases import query
+from tests.support.in_process import Disk, InProcessTransport, Killed, Loop, Wire
+from tests.support.virtual import VirtualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from harvester.core.model import Batch, FailedSlice, RowCounts
+    from harvester.core.period import Calendar
+    from harvester.core.planning import Plan
+    from harvester.simulator.api import Visit
+    from harvester.simulator.options import Options
+
+START = 1_725_000_600.0  # true epoch second of a rig's birth, 2024-08-30 in New York: a third into a window of 900 s
+SETTLE_DAYS = 3
+URL = "https://api.example/api"
+TOO_LONG = 10 * 86_400.0  # virtual seconds; nothing here takes so long
+
+
+@dataclass(kw_only=True)
+class Desired:
+    """What shall be harvested, and how."""
+
+    phones: Sequence[str] = ("8005550001", "8005550002", "8005550003", "8005550004", "8005550005")
+    first: date = date(2023, 1, 1)
+    last: date = date(2023, 12, 31)
+    resource: str = "performance"
+    period: Period = Period.DAY
+    max_days: int = 366
+    concurrency: int = 8
+    rate: float = 20.0
+    limit: int = 150
+    window: float = 900.0
+    reserve: int = 0
+    timeout: float = 60.0
+
+
+class Front:
+    """Stands before the store for the runner: makes it slow, or lets it fail. Also counts what waits for it."""
+
+    def __init__(self, process: Process, store: AccountStore) -> None:
+        self._process = process
+        self._store = store
+
+    async def commit(self, batches: Sequence[Batch], failures: Sequence[FailedSlice]) -> RowCounts:
+        """See runner.ports.Store."""
+        process, rig = self._process, self._process.rig
+        rig.commits += 1
+        if rig.store_delay:
+            await process.clock.sleep(rig.store_delay)
+        if (error := rig.store_fails(rig.commits)) is not None:
+            raise error
+        counts = await self._store.commit(batches, failures)
+        process.unstored -= len(batches)
+        return counts
+
+    async def save_widths(self, resource: str, widths: Widths) -> None:
+        """See runner.ports.Store."""
+        await self._store.save_widths(resource, widths)
+
+
+class _Attempts:
+    """The store as the credentials' ledger."""
+
+    def __init__(self, store: AccountStore) -> None:
+        self._store = store
+
+    async def attempts(self) -> list[float]:
+        return await self._store.auth_attempts()
+
+    async def record(self, at: float) -> None:
+        await self._store.record_auth_attempt(at)
+
+
+class Process:
+    """One process of a rig: alive while `Rig.run` runs, and to be looked at afterwards."""
+
+    def __init__(self, rig: Rig) -> None:
+        desired = rig.desired
+        self.rig = rig
+        self.loop = Loop()
+        self.clock = VirtualClock(self.loop, rig.now() + rig.host_ahead)
+        self.disk = Disk()
+        self.transport = InProcessTransport(rig.wire, timeout=desired.timeout)
+        self.slots = asyncio.Semaphore(desired.concurrency)
+        self.room = asyncio.Semaphore(2 * desired.concurrency)
+        self.report = RunReport(rig.account.name)
+        self.events: list[tuple[float, str, Mapping[str, object]]] = []
+        self.unstored = 0  # answers that the runner has and the store has not
+        self.most_unstored = 0  # together with what is in flight
+        self.plan: Plan | None = None
+        self.judge: Judge | None = None
+        self.drain: Drain | None = None
+        self.throttle: Throttle | None = None
+        self.tolerance: Tolerance | None = None
+        self.error: HarvesterError | None = None
+        self.died = False
+        self.cancelled = False
+        self.elapsed = 0.0  # virtual seconds
+        self.leftover: set[str] = set()  # tasks that outlived the drain
+        self.database = Database(
+            rig.url, executor=self.disk, now=self.clock.time
+        )  # each SQL call is one step: none is cut by a death
+        self._main: asyncio.Task[None] | None = None
+
+    # For scripts
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        assert self.drain is not None
+        self.drain.interrupt()
+
+    def cancel(self) -> None:
+        """The second Ctrl-C."""
+        assert self._main is not None
+        self._main.cancel()
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.loop.die()
+
+    def told(self, event: str) -> list[Mapping[str, object]]:
+        """What was told under this name."""
+        return [facts for _, name, facts in self.events if name == event]
+
+    @property
+    def failed(self) -> list[str]:
+        """The slices given up."""
+        return [f"{one.slice}: {one.error}" for one in self.report.failed]
+
+    def free(self) -> tuple[int, int]:
+        """Places left in flight and in `room`."""
+        return self.slots._value, self.room._value  # noqa: SLF001 - there is no public way to ask
+
+    # Its life
+
+    def live(self, at: Mapping[float, Callable[[Process], None]]) -> None:
+        """From start to end, or to death."""
+        for moment, action in at.items():
+            self.loop.call_at(moment, action, self)
+        self.loop.call_at(TOO_LONG, self.kill)
+        self._main = self.loop.create_task(self._run())
+        try:
+            self.loop.run_until_complete(self._main)
+        except Killed:
+            self.died = True
+        except asyncio.CancelledError:
+            self.cancelled = True
+        except HarvesterError as error:
+            self.error = error
+        finally:
+            self.elapsed = self.loop.time()
+            self.disk.dead = self.transport.dead = True
+            self.loop.bury()
+            self.database._drop()  # noqa: SLF001 - what the kernel does: files closed, locks gone
+
+    async def _run(self) -> None:
+        store = await self.database.claim(self.rig.identity())
+        assert isinstance(store, AccountStore), store
+        try:
+            await self._work(store)
+        finally:
+            here = asyncio.current_task()
+            self.leftover = {str(task.get_coro()) for task in asyncio.all_tasks() if task is not here}
+            if self.throttle is not None:
+                await self.throttle.close()
+            await store.release()
+
+    async def _work(self, store: AccountStore) -> None:
+        rig, desired, clock = self.rig, self.rig.desired, self.clock
+        widths = await store.widths()
+        self.tolerance = Tolerance(widths.get(desired.resource, Widths()), desired.max_days)
+        series = rig.series()
+        failed: dict[Series, list[Span]] = {}
+        for one in await store.failed(series):
+            failed.setdefault(one.series, []).append(Span(one.first, one.last))
+        stored = Stored(await store.coverage(series), failed)
+        rules = Rules(rig.calendar, rig.calendar.local_date(clock.time()), SETTLE_DAYS)
+        desires = [Desire(one, desired.first, desired.last) for one in series]
+        self.plan = plan_slices(desires, stored, rules, {desired.resource: self.tolerance.allowed(clock.time())})
+        quota = Quota(
+            limit=desired.limit,
+            window=desired.window,
+            reserve=desired.reserve,
+            now=clock.monotonic(),
+            host=clock.time(),
+        )
+        self.throttle = Throttle(clock=clock, quota=quota, ledger=store, slots=self.slots, rate=desired.rate)
+        await self.throttle.open()
+        self.judge = Judge(self.plan, self._terms(), self.report)
+        world = World(
+            source=self._source(store),
+            gate=self.throttle,
+            store=Front(self, store),
+            clock=clock,
+            workers=desired.concurrency,
+            room=self.room,
+        )
+        self.drain = Drain(world, self.judge)
+        if self.plan.slices:
+            await self.drain.run()
+
+    def _terms(self) -> Terms:
+        assert self.tolerance is not None
+        return Terms(
+            calendar=self.rig.calendar,
+            now=self.clock.monotonic,
+            today_is=self.clock.time,
+            jitter=self.rig.random.random,
+            tolerances={self.rig.desired.resource: self.tolerance},
+            renewable=not self.rig.account.direct,
+            tell=self._tell,
+        )
+
+    def _source(self, store: AccountStore) -> HttpSource:
+        account, desired = self.rig.account, self.rig.desired
+        credentials: DirectCredentials | ToolCredentials
+        if account.direct:
+            credentials = DirectCredentials(account.login, lambda: account.password, run=_at_once)
+        else:
+            credentials = ToolCredentials(
+                self.transport,
+                self.clock,
+                _Attempts(store),
+                base_url=URL,
+                tool=account.tool,
+                login=account.login,
+                password=lambda: account.password,
+                limit=AuthLimit(window=desired.window),
+                run=_at_once,
+            )
+        return HttpSource(self.transport, credentials, base_url=URL)
+
+    def _tell(self, event: str, /, **facts: object) -> None:
+        self.events.append((self.loop.time(), event, facts))
+        self.unstored += event == "answered"
+        self.most_unstored = max(self.most_unstored, self.unstored + self.rig.wire.in_flight)
+
+
+async def _at_once(function: Callable[[], str]) -> str:
+    return function()
+
+
+class Rig:
+    """A server, a database, and the processes that harvest from one into the other, one after the other."""
+
+    def __init__(
+        self,
+        path: Path,
+        desired: Desired | None = None,
+        options: Options | None = None,
+        account: Account | None = None,
+        *,
+        calendar: Calendar | None = None,
+        seed: int = 0,
+        host_ahead: float = 0.0,
+        start: float = START,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            path: of the database file.
+            desired: what shall be harvested.
+            options: the server's behaviour.
+            account: the server's customer; with `direct` there is no /auth.
+            calendar: what the harvester believes of the server's days; by default the truth.
+            seed: of the harvester's own luck.
+            host_ahead: seconds by which the host's clock is ahead of the true one.
+            start: true epoch second at which the first process begins.
+        """
+        self.url = f"sqlite:///{path}"
+        self.desired = desired or Desired()
+        self.account = account or Account()
+        self.api = SimulatedApi([self.account], options)
+        self.calendar = calendar or self.account.world.calendar
+        self.random = Random(seed)  # noqa: S311 - jitter, not a secret
+        self.host_ahead = host_ahead
+        self.wire = Wire(self.api, self.now)
+        self.commits = 0
+        self.store_delay = 0.0
+        self.store_fails: Callable[[int], HarvesterError | None] = lambda _: None
+        self.processes: list[Process] = []
+        self._clock = start
+        self._alive: Process | None = None
+
+    def now(self) -> float:
+        """The true time."""
+        return self._clock + (self._alive.loop.time() if self._alive else 0.0)
+
+    def run(
+        self, at: Mapping[float, Callable[[Process], None]] | None = None, *, dies_at: int | None = None
+    ) -> Process:
+        """One process, to its end.
+
+        Args:
+            at: what happens to it, by seconds of its life.
+            dies_at: the step of its loop at which it is killed.
+        """
+        process = Process(self)
+        if dies_at is not None:
+            process.loop.die_at(dies_at)
+        self._alive = process
+        try:
+            process.live(at or {})
+        finally:
+            self._alive = None
+            self._clock += process.elapsed
+        self.processes.append(process)
+        self.wire.settle()
+        assert process.elapsed < TOO_LONG, "it never ends"
+        return process
+
+    def wait(self, seconds: float) -> None:
+        """Time passes while no process lives."""
+        self._clock += seconds
+        self.wire.settle()
+
+    def identity(self) -> AccountIdentity:
+        """The account as the store knows it."""
+        zone = self.calendar.zone.key
+        return AccountIdentity(self.account.name, URL, zone, self.calendar.week_start, SETTLE_DAYS)
+
+    def series(self) -> list[Series]:
+        """What is harvested."""
+        desired = self.desired
+        return [Series(self.account.name, desired.resource, phone, desired.period) for phone in desired.phones]
+
+    # What to hold it to
+
+    def rows(self) -> dict[tuple[str, int, str], float | None]:
+        """What is stored: (phone, epoch, metric) -> value."""
+        rows = query(self.url, "SELECT phone, epoch, metric, value FROM metric_values")
+        found = {(phone, epoch, metric): value for phone, epoch, metric, value in rows}
+        assert len(found) == len(rows), "a value is stored twice"
+        return found
+
+    def truth(self, phones: Sequence[str] | None = None) -> dict[tuple[str, int, str], float | None]:
+        """What ought to be stored of these phones, all by default."""
+        desired, world = self.desired, self.account.world
+        return {
+            (phone, epoch, metric): value
+            for phone in (desired.phones if phones is None else phones)
+            for metric, values in world.truth(
+                desired.resource, phone, desired.period, desired.first, desired.last, self.api.server_time(self.now())
+            ).items()
+            for epoch, value in values.items()
+        }
+
+    @property
+    def visits(self) -> list[Visit]:
+        """All data requests that reached the server."""
+        return [visit for visit in self.api.journal if visit.path != AUTH]
+
+    @property
+    def auths(self) -> list[Visit]:
+        """All requests to /auth that reached the server."""
+        return [visit for visit in self.api.journal if visit.path == AUTH]
+
+    def statuses(self) -> Counter[int]:
+        """How the server answered data requests; 0 where it closed at once."""
+        return Counter(visit.status for visit in self.visits)
+
+    def most_per_window(self) -> int:
+        """The most requests of ours that one window has counted."""
+        return max(self.api.requests_per_window(self.account.name).values(), default=0)
+
+
+@dataclass
+class Ideal:
+    """The earliest end of so many requests for one who knows the server's clock and sends alone."""
+
+    options: Options
+    desired: Desired
+    start: float
+    left: Counter[int] = field(default_factory=Counter)
+
+    def seconds(self, requests: int) -> float:
+        """From the start to the last answer."""
+        options, desired = self.options, self.desired
+        allowed = min(options.limit, desired.limit) - desired.reserve
+        travel = (options.latency + options.jitter / 2) / 2
+        workers = [self.start] * desired.concurrency
+        pace = end = self.start
+        for _ in range(requests):
+            workers.sort()
+            sent = max(workers[0], pace)
+            window = self._window(sent + travel)
+            while self.left[window] >= allowed:
+                window += 1
+            self.left[window] += 1
+            sent = max(sent, self._begins(window) - travel)
+            workers[0] = end = sent + 2 * travel
+            pace = sent + 1 / desired.rate
+        return end - self.start
+
+    def _window(self, now: float) -> int:
+        drifted = (now - self.options.clock_origin) * self.options.clock_drift * 1e-6
+        return int((now + self.options.clock_offset + drifted) // self.options.window)
+
+    def _begins(self, window: int) -> float:
+        rate = self.options.clock_drift * 1e-6
+        at = window * self.options.window - self.options.clock_offset
+        return (at + self.options.clock_origin * rate) / (1 + rate)
