@@ -29,7 +29,7 @@ from harvester.core.model import Slice
 from harvester.core.period import ONE_DAY, Period
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from harvester.core.model import Series, Stretch
@@ -95,10 +95,8 @@ def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, widths:
             final = settled(stretches, series.period, rules.calendar, rules.settle_days)
             missing = _missing(whole, final, stored.failed.get(series, ()))
             already_covered += _untouched(cut([whole], series.period, rules.calendar, width), missing)
-        resting = stored.resting.get(series)
-        if resting:
-            missing = _without(missing, resting, series.period, rules.calendar)
-        slices += [Slice(series, first, last) for first, last in cut(missing, series.period, rules.calendar, width)]
+        for part in _beside(stored.resting.get(series, ()), missing, series.period, rules.calendar):
+            slices += [Slice(series, first, last) for first, last in cut(part, series.period, rules.calendar, width)]
     slices.sort(key=lambda piece: piece.last, reverse=True)
     return Plan(slices, already_covered)
 
@@ -196,10 +194,21 @@ def _missing(whole: Span, final: Sequence[Span], failed: Sequence[Span]) -> list
     return joined([*missing, *again]) if again else missing
 
 
-def _without(missing: Sequence[Span], resting: Sequence[Span], period: Period, calendar: Calendar) -> list[Span]:
-    """What is left beside whole periods that rest: a slice must not begin inside one."""
+def _beside(
+    resting: Sequence[Span], missing: Sequence[Span], period: Period, calendar: Calendar
+) -> Iterator[Sequence[Span]]:
+    """What is missing, in parts between which something rests: whole periods, which no slice may bridge."""
+    if not resting:
+        yield missing
+        return
     away = joined(Span(calendar.floor(period, span.first), calendar.last(period, span.last)) for span in resting)
-    return [rest for span in missing for rest in gaps(span, away)]
+    if missing:
+        for part in gaps(Span(missing[0].first, missing[-1].last), away):
+            yield [
+                Span(max(span.first, part.first), min(span.last, part.last))
+                for span in missing
+                if span.first <= part.last and part.first <= span.last
+            ]
 
 
 def _untouched(newest_first: Sequence[Span], missing: Sequence[Span]) -> int:

@@ -163,12 +163,12 @@ def test_a_failed_slice_is_wanted_again_though_an_older_answer_is_final() -> Non
     assert plan.already_covered == 2
 
 
-def test_what_rests_is_not_asked_for_and_not_bridged_for_nothing() -> None:
+def test_what_rests_is_not_asked_for_and_not_bridged() -> None:
     line = series()
     rules = Rules(CALENDAR, today=date(2024, 12, 1), settle_days=3)
     resting = {line: [Span(date(2024, 2, 1), date(2024, 2, 29)), Span(date(2024, 3, 1), date(2024, 3, 31))]}
     desire = Desire(line, date(2024, 1, 1), date(2024, 4, 30))
-    plan = plan_slices([desire], Stored({}, {}, resting), rules, {"performance": 31})
+    plan = plan_slices([desire], Stored({}, {}, resting), rules, WIDE)  # wide enough to bridge it
     assert [(piece.first, piece.last) for piece in plan.slices] == [
         (date(2024, 4, 1), date(2024, 4, 30)),
         (date(2024, 1, 1), date(2024, 1, 31)),
