@@ -93,9 +93,9 @@ def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, widths:
         stretches = stored.coverage.get(series)
         if stretches and not rules.refetch:
             final = settled(stretches, series.period, rules.calendar, rules.settle_days)
-            missing = _missing(whole, final, stored.failed.get(series, ()))
+            missing = joined([*gaps(whole, final), *_within(whole, stored.failed.get(series, ()))])
             already_covered += _untouched(cut([whole], series.period, rules.calendar, width), missing)
-        for part in _beside(stored.resting.get(series, ()), missing, series.period, rules.calendar):
+        for part in _apart(missing, whole, series, stored, rules.calendar):
             slices += [Slice(series, first, last) for first, last in cut(part, series.period, rules.calendar, width)]
     slices.sort(key=lambda piece: piece.last, reverse=True)
     return Plan(slices, already_covered)
@@ -186,29 +186,34 @@ def _whole_periods(desire: Desire, rules: Rules) -> Span | None:
     return Span(first, last) if first <= last else None
 
 
-def _missing(whole: Span, final: Sequence[Span], failed: Sequence[Span]) -> list[Span]:
-    """What is not final, and what failed although an older answer is final."""
-    missing = gaps(whole, final)
-    again = [Span(max(span.first, whole.first), min(span.last, whole.last)) for span in failed]
-    again = [span for span in again if span.first <= span.last]
-    return joined([*missing, *again]) if again else missing
-
-
-def _beside(
-    resting: Sequence[Span], missing: Sequence[Span], period: Period, calendar: Calendar
+def _apart(
+    missing: Sequence[Span], whole: Span, series: Series, stored: Stored, calendar: Calendar
 ) -> Iterator[Sequence[Span]]:
-    """What is missing, in parts between which something rests: whole periods, which no slice may bridge."""
-    if not resting:
+    """What is missing, in parts that no slice may bridge: what rests stays out, what failed is asked for by itself.
+
+    A slice that fails again would otherwise fail its neighbours, too.
+    """
+    resting, failed = (
+        joined(_within(whole, (_aligned(span, series.period, calendar) for span in spans.get(series, ()))))
+        for spans in (stored.resting, stored.failed)
+    )
+    if not missing or not (resting or failed):
         yield missing
         return
-    away = joined(Span(calendar.floor(period, span.first), calendar.last(period, span.last)) for span in resting)
-    if missing:
-        for part in gaps(Span(missing[0].first, missing[-1].last), away):
-            yield [
-                Span(max(span.first, part.first), min(span.last, part.last))
-                for span in missing
-                if span.first <= part.last and part.first <= span.last
-            ]
+    for part in gaps(Span(missing[0].first, missing[-1].last), joined([*resting, *failed])):
+        yield _within(part, missing)
+    for span in failed:
+        for part in gaps(span, resting):
+            yield [part]
+
+
+def _aligned(span: Span, period: Period, calendar: Calendar) -> Span:
+    return Span(calendar.floor(period, span.first), calendar.last(period, span.last))
+
+
+def _within(whole: Span, spans: Iterable[Span]) -> list[Span]:
+    clipped = (Span(max(span.first, whole.first), min(span.last, whole.last)) for span in spans)
+    return [span for span in clipped if span.first <= span.last]
 
 
 def _untouched(newest_first: Sequence[Span], missing: Sequence[Span]) -> int:

@@ -163,6 +163,18 @@ def test_a_failed_slice_is_wanted_again_though_an_older_answer_is_final() -> Non
     assert plan.already_covered == 2
 
 
+def test_what_failed_is_asked_for_by_itself_lest_it_fails_its_neighbours() -> None:
+    line = series()
+    rules = Rules(CALENDAR, today=date(2024, 12, 1), settle_days=3)
+    failed = {line: [Span(date(2024, 2, 1), date(2024, 2, 29))]}
+    plan = plan_slices([Desire(line, date(2024, 1, 1), date(2024, 4, 30))], Stored({}, failed), rules, WIDE)
+    assert [(piece.first, piece.last) for piece in plan.slices] == [
+        (date(2024, 3, 1), date(2024, 4, 30)),
+        (date(2024, 2, 1), date(2024, 2, 29)),
+        (date(2024, 1, 1), date(2024, 1, 31)),
+    ]
+
+
 def test_what_rests_is_not_asked_for_and_not_bridged() -> None:
     line = series()
     rules = Rules(CALENDAR, today=date(2024, 12, 1), settle_days=3)
