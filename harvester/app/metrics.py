@@ -52,7 +52,7 @@ class AccountGauges:
     """How one account stands, at one moment."""
 
     name: str
-    up: bool  # not paused
+    up: bool  # it can work, here or elsewhere
     active: bool = True  # worked by this process; else by another, and we stand by
     quota: Snapshot | None = None
     slices: Mapping[str, int] = field(default_factory=dict)  # by state
@@ -202,7 +202,7 @@ class Metrics:
 
 def _gauges(accounts: Iterable[AccountGauges]) -> Iterator[Metric]:
     one = ["account"]
-    up = GaugeMetricFamily("harvester_account_up", "0 while the account is paused.", labels=one)
+    up = GaugeMetricFamily("harvester_account_up", "0 while the account cannot work.", labels=one)
     active = GaugeMetricFamily("harvester_account_active", "1 where this process works the account.", labels=one)
     limit = GaugeMetricFamily("harvester_quota_limit", "Requests per window.", labels=one)
     remaining = GaugeMetricFamily("harvester_quota_remaining", "Requests that may still be sent in it.", labels=one)

@@ -21,7 +21,7 @@ from harvester.app.metrics import Metrics
 from harvester.app.pulse import gauges_of, ping, status_line
 from harvester.app.wiring import build_database
 from harvester.clock import SystemClock
-from harvester.config import cron_fields
+from harvester.config import Address, cron_fields
 from harvester.daemon.notify import Notifier, watchdog_interval
 from harvester.daemon.ticks import Ticks
 from harvester.errors import ConfigError, HarvesterError
@@ -224,6 +224,7 @@ class Service:
             for name, old, new in (
                 ("database", self._settings.database, settings.database),
                 ("daemon.listen", self._settings.daemon.listen, settings.daemon.listen),
+                ("daemon.allowed_hosts", self._settings.daemon.allowed_hosts, settings.daemon.allowed_hosts),
             )
             if old != new
         ]
@@ -255,7 +256,7 @@ class Service:
         )
         host, port = await endpoints.start(daemon.listen)
         stack.push_async_callback(endpoints.stop)
-        return f"{host}:{port}"
+        return str(Address(host, port))
 
     def _readiness(self) -> Readiness:
         fates = [keeper.fate for keeper in self._keepers.values()]

@@ -22,6 +22,7 @@ from harvester.cli.plan import plan
 from harvester.cli.run import run
 from harvester.cli.simulate import simulate
 from harvester.cli.status import status
+from harvester.cli.systemd_unit import systemd_unit
 
 if TYPE_CHECKING:
     from harvester.cli.frame import Invocation
@@ -47,7 +48,7 @@ def harvester(invocation: Invocation) -> None:
     """
 
 
-for command in (demo, init, check, plan, backfill, run, status, export, migrate, simulate):
+for command in (demo, init, check, plan, backfill, run, status, export, migrate, systemd_unit, simulate):
     harvester.add_command(command)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harvester.config import Settings
 
 
-@click.command()
+@click.command(short_help="Keep everything complete and fresh: the daemon.")
 @click.option("--once", is_flag=True, help="One round, then end: for cron, timers and jobs.")
 @filtered
 @json_option

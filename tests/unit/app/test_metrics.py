@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +20,9 @@ from harvester.core.quota import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+DOCS = Path(__file__).parents[3] / "docs"
+GRID_WIDTH = 24  # Grafana's
 
 MAIN = AccountGauges(
     name="main",
@@ -224,3 +230,26 @@ def test_no_series_is_doubled_by_its_time_of_creation() -> None:
     daemon = Daemon(MAIN)
     daemon.metrics.request("main", "performance", "200", 1.0)
     assert b"_created" not in daemon.metrics.text()
+
+
+@pytest.mark.parametrize("file", ["alerts.yml", "grafana.json"])
+def test_what_the_docs_ask_for_is_there(file: str) -> None:
+    text = (DOCS / file).read_text(encoding="utf-8")
+    asked = set(re.findall(r"\b(?:harvester|process)_[a-z_]+", text))
+    daemon = Daemon(MAIN)
+    daemon.metrics.request("main", "performance", "200", 1.0)
+    assert asked - {name for name, _ in daemon.read()} == set()
+    assert len(asked) >= 8
+
+
+def test_the_dashboard_is_well_formed() -> None:
+    panels = json.loads((DOCS / "grafana.json").read_text(encoding="utf-8"))["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    places = [
+        (p["x"] + x, p["y"] + y)
+        for p in (panel["gridPos"] for panel in panels)
+        for x in range(p["w"])
+        for y in range(p["h"])
+    ]
+    assert len(set(places)) == len(places)  # no panel lies on another
+    assert all(0 <= x < GRID_WIDTH for x, _ in places)

@@ -1,0 +1,33 @@
+"""`harvester systemd-unit`: the service file, filled in for this installation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from harvester.cli.frame import common, warn
+
+if TYPE_CHECKING:
+    from harvester.cli.frame import Invocation
+
+_CONFIG = "/etc/harvester/config.toml"
+
+
+@click.command("systemd-unit", short_help="Print the systemd unit.")
+@click.option("--user", default="harvester", metavar="NAME", show_default=True, help="Whom the service runs as.")
+@common
+def systemd_unit(invocation: Invocation, *, user: str) -> None:
+    """Print a systemd unit for `harvester run`, to be saved as /etc/systemd/system/harvester.service.
+
+    The unit names the configuration given with --config, else /etc/harvester/config.toml.
+    """
+    from pathlib import Path  # noqa: PLC0415 - imports wait until the command runs
+
+    from harvester.app.unit import installed_command, out_of_reach, unit  # noqa: PLC0415 - as above
+
+    config = Path(invocation.config or _CONFIG).absolute()
+    program = installed_command()
+    text = unit(user=user, program=program, config=config)
+    warn(out_of_reach(program, config), invocation)
+    click.echo(text, nl=False)

@@ -1,0 +1,337 @@
+"""The daemon's endpoints over real sockets, asked politely and otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harvester.errors import ConfigError
+from harvester.web import Endpoints, Readiness
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+LOOPBACK = "127.0.0.1"
+SOON = 5.0  # seconds after which a test has failed
+
+
+@dataclass
+class Told:
+    """What a daemon would tell; set by the tests."""
+
+    healthy: bool = True
+    readiness: Readiness = field(default_factory=lambda: Readiness(True, {"ready": True, "paused": {}}))
+    metrics: bytes = b'harvester_account_up{account="main"} 1.0\n'
+    broken: bool = False
+
+    def give_metrics(self) -> bytes:
+        if self.broken:
+            raise RuntimeError("no metrics today")
+        return self.metrics
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+
+
+@asynccontextmanager
+async def serving(told: Told | None = None, *, host: str = LOOPBACK, **options: Any) -> AsyncIterator[tuple[str, int]]:
+    told = told or Told()
+    endpoints = Endpoints(
+        healthy=lambda: told.healthy, readiness=lambda: told.readiness, metrics=told.give_metrics, **options
+    )
+    try:
+        yield await endpoints.start((host, 0))
+    finally:
+        async with asyncio.timeout(SOON):
+            await endpoints.stop()
+
+
+async def raw(address: tuple[str, int], request: bytes) -> bytes:
+    """Send bytes, and read until the other side closes."""
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        writer.write(request)
+        async with asyncio.timeout(SOON):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+async def ask(
+    address: tuple[str, int], path: str, *, method: str = "GET", host: str | None = "localhost", more: str = ""
+) -> Answer:
+    name = f"Host: {host}\r\n" if host is not None else ""
+    answer = await raw(address, f"{method} {path} HTTP/1.1\r\n{name}{more}\r\n".encode())
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    return Answer(int(first.split()[1]), headers, body)
+
+
+async def test_health() -> None:
+    told = Told()
+    async with serving(told) as address:
+        assert (await ask(address, "/healthz")).status == 200
+        told.healthy = False
+        assert (await ask(address, "/healthz")).status == 503
+
+
+async def test_readiness_names_who_is_paused_and_why() -> None:
+    told = Told()
+    async with serving(told) as address:
+        assert (await ask(address, "/readyz")).status == 200
+        body = {"ready": False, "paused": {"main": "the API refuses the credentials — 401"}}
+        told.readiness = Readiness(ready=False, body=body)
+        answer = await ask(address, "/readyz")
+        assert answer.status == 503
+        assert answer.headers["content-type"] == "application/json"
+        assert json.loads(answer.body) == body
+
+
+async def test_metrics_are_labelled_as_prometheus_wants_them() -> None:
+    async with serving() as address:
+        answer = await ask(address, "/metrics?whatever=1")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert answer.body == Told().metrics
+
+
+async def test_status_is_there_if_it_is_given() -> None:
+    async with serving() as address:
+        assert (await ask(address, "/status")).status == 404
+        assert b"/status" not in (await ask(address, "/")).body
+    async with serving(status=lambda: {"accounts": 2}) as address:
+        assert json.loads((await ask(address, "/status")).body) == {"accounts": 2}
+        assert b"/status" in (await ask(address, "/")).body
+
+
+async def test_the_root_lists_what_there_is() -> None:
+    async with serving() as address:
+        assert (await ask(address, "/")).body == b"/healthz /readyz /metrics\n"
+
+
+@pytest.mark.parametrize("path", ["/healthz/", "/healthz/x", "/favicon.ico", "//healthz", "/../etc/passwd", "/HEALTHZ"])
+async def test_nothing_else_is_there(path: str) -> None:
+    async with serving() as address:
+        assert (await ask(address, path)).status == 404
+
+
+async def test_head_is_get_without_the_body() -> None:
+    async with serving() as address:
+        answer = await ask(address, "/metrics", method="HEAD")
+    assert (answer.status, answer.body) == (200, b"")
+    assert int(answer.headers["content-length"]) == len(Told().metrics)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+async def test_nothing_can_be_changed(method: str) -> None:
+    async with serving() as address:
+        answer = await ask(address, "/healthz", method=method)
+    assert answer.status == 405
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+async def test_an_answer_says_little_about_us_and_is_kept_nowhere() -> None:
+    async with serving() as address:
+        headers = (await ask(address, "/healthz")).headers
+    assert headers["server"] == "harvester"
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:8150", "10.1.2.3", "", None])
+@pytest.mark.parametrize("path", ["/", "/metrics", "/nothing"])
+async def test_a_name_that_is_not_ours_gets_nothing(host: str | None, path: str) -> None:
+    async with serving(allowed_hosts=("metrics.example.com",)) as address:
+        answer = await ask(address, path, host=host)
+    assert answer.status in {400, 421}
+    assert b"harvester_" not in answer.body
+
+
+async def test_two_names_are_none() -> None:
+    async with serving() as address:
+        answer = await ask(address, "/metrics", more="Host: evil.example\r\n")
+    assert answer.status in {400, 421}
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8150", "[::1]:80", "Metrics.Example.com"])
+async def test_a_name_that_is_ours_gets_an_answer(host: str) -> None:
+    async with serving(allowed_hosts=("metrics.example.com",)) as address:
+        assert (await ask(address, "/metrics", host=host)).status == 200
+
+
+async def test_behind_all_addresses_the_one_that_was_dialled_is_ours() -> None:
+    async with serving(host="0.0.0.0") as (_, port):  # noqa: S104 - of this machine, for a moment
+        assert (await ask((LOOPBACK, port), "/metrics", host=f"{LOOPBACK}:{port}")).status == 200
+        assert (await ask((LOOPBACK, port), "/metrics", host=f"10.1.2.3:{port}")).status == 421
+
+
+async def test_ipv6() -> None:
+    if not _has_ipv6():
+        pytest.skip("this machine has no IPv6 loopback")
+    async with serving(host="::1") as address:
+        assert address[0] == "::1"
+        assert (await ask(address, "/healthz", host=f"[::1]:{address[1]}")).status == 200
+
+
+async def test_a_port_in_use_is_told_as_the_setting_to_mend() -> None:
+    async with serving() as (host, port):
+        second = Endpoints(healthy=bool, readiness=lambda: Readiness(True, {}), metrics=bytes)
+        with pytest.raises(ConfigError, match=rf"daemon\.listen 127\.0\.0\.1:{port}: another program listens there"):
+            await second.start((host, port))
+        await second.stop()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [(("192.0.2.1", 0), "daemon.listen 192.0.2.1:0: "), (("2001:db8::1", 1), "daemon.listen [2001:db8::1]:1: ")],
+)
+async def test_an_address_that_is_not_this_machines_is_told(address: tuple[str, int], words: str) -> None:
+    endpoints = Endpoints(healthy=bool, readiness=lambda: Readiness(True, {}), metrics=bytes)
+    with pytest.raises(ConfigError) as caught:
+        await endpoints.start(address)
+    assert str(caught.value).startswith(words)
+
+
+async def test_a_port_can_be_taken_again_at_once() -> None:
+    endpoints = Endpoints(healthy=lambda: True, readiness=lambda: Readiness(True, {}), metrics=bytes)
+    address = await endpoints.start((LOOPBACK, 0))
+    assert (await ask(address, "/healthz")).status == 200
+    await endpoints.stop()
+    assert await endpoints.start(address) == address
+    assert (await ask(address, "/healthz")).status == 200
+    await endpoints.stop()
+    await endpoints.stop()
+
+
+async def test_open_connections_do_not_delay_the_end() -> None:
+    beginnings = [b"", b"GET /hea", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", _post(b"x" * 10)]
+    async with asyncio.timeout(SOON):
+        async with serving(patience=3600) as address:
+            connections = [await asyncio.open_connection(*address) for _ in beginnings]
+            for (_, writer), beginning in zip(connections, beginnings, strict=True):
+                writer.write(beginning)
+                await writer.drain()
+            assert (await ask(address, "/healthz")).status == 200
+        for reader, writer in connections:
+            await _gone(reader)
+            writer.close()
+
+
+async def test_a_request_that_trickles_in_is_cut_off() -> None:
+    async with serving(patience=0.1) as address:
+        for beginning in (b"", b"GET /healthz HTTP/1.1\r\nHost: loc"):
+            assert await raw(address, beginning) == b""
+
+
+async def test_who_does_not_read_is_cut_off() -> None:
+    told = Told(metrics=b"#" * 30_000_000)
+    async with serving(told, patience=0.1) as address:
+        with socket.socket() as peer:
+            peer.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(peer, address)
+            await asyncio.get_running_loop().sock_sendall(peer, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await asyncio.sleep(0.4)
+            got = await _drained(peer)
+        assert 0 < got < len(told.metrics)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"X-Many: 1\r\n" * 10_000 + b"\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and no HTTP at all\r\n\r\n",
+    ],
+    ids=["path", "header", "headers", "tls"],
+)
+async def test_nonsense_gets_a_400_and_no_line_in_the_log(
+    request_: bytes, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        async with serving() as address:
+            answer = await _raw_or_reset(address, request_)
+            assert not answer or answer.split()[1] == b"400"
+            assert (await ask(address, "/healthz")).status == 200
+    assert not [record for record in caplog.records if record.name.startswith(("aiohttp", "harvester"))]
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_a_huge_body_is_not_waited_for() -> None:
+    async with serving() as address:
+        answer = await raw(address, _post(b"", length=10**12))
+        assert answer.startswith(b"HTTP/1.1 405 ")
+        chunked = "POST /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert (await raw(address, chunked.encode())).startswith(b"HTTP/1.1 405 ")
+
+
+async def test_a_bug_in_one_page_is_told_once_and_leaves_the_others_alone() -> None:
+    heard: list[tuple[str, Mapping[str, object]]] = []
+    told = Told(broken=True)
+    async with serving(told, tell=_into(heard)) as address:
+        for _ in range(3):
+            assert (await ask(address, "/metrics")).status == 500
+        assert (await ask(address, "/healthz")).status == 200
+        assert [(event, facts["path"]) for event, facts in heard] == [("bug", "/metrics")]
+        told.broken = False
+        assert (await ask(address, "/metrics")).status == 200
+        told.broken = True
+        assert b"today" not in (await ask(address, "/metrics")).body
+        assert len(heard) == 2
+
+
+def _into(heard: list[tuple[str, Mapping[str, object]]]) -> Callable[..., None]:
+    def tell(event: str, /, **facts: object) -> None:
+        heard.append((event, facts))
+
+    return tell
+
+
+def _post(body: bytes, *, length: int = 1000) -> bytes:
+    return f"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode() + body
+
+
+async def _gone(reader: asyncio.StreamReader) -> None:
+    try:
+        await reader.read()
+    except ConnectionError:
+        return
+
+
+async def _raw_or_reset(address: tuple[str, int], request: bytes) -> bytes:
+    try:
+        return await raw(address, request)
+    except ConnectionError:  # closed while we were still sending
+        return b""
+
+
+async def _drained(peer: socket.socket) -> int:
+    got = 0
+    try:
+        async with asyncio.timeout(SOON):
+            while piece := await asyncio.get_running_loop().sock_recv(peer, 1 << 20):
+                got += len(piece)
+    except ConnectionError:
+        pass
+    return got
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as one:
+            one.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
