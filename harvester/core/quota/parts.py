@@ -24,6 +24,7 @@ class Window:
     end: int  # server's epoch second
     standing: Standing
     entered: float  # monotonic
+    told_at: float = math.inf  # monotonic: an answer had named it by then, so later requests are counted no earlier
     spent: int = 0  # requests of ours that it has counted or may count
     remaining: int | None = None  # lowest Remaining told for it, less the requests lost since
     nameless: int = 0  # answers that named no window

@@ -210,15 +210,16 @@ class Quota:
         if reset is None:
             if fresh and status < HTTPStatus.INTERNAL_SERVER_ERROR:  # a failing proxy knows no windows
                 window.nameless += 1
-            if fresh and now >= self.clock.perhaps(window.end):
+            if now >= self.clock.perhaps(window.end):
                 self._unplaced.append(now)
             return fresh
-        longer = reset > window.end and not window.known and self._recorded is None  # than we assumed
-        if window.standing is Standing.GUESSED or reset == window.end or longer:
-            self._name(reset)
+        # Windows longer or shorter than configured: still the one that we entered.
+        other = not window.known and self._recorded is None and reset > window.end - self.length
+        if window.standing is Standing.GUESSED or reset == window.end or other:
+            self._name(reset, now)
         elif reset > window.end:
-            self._enter(Window(reset, Standing.TOLD, now, spent=1))
-        elif fresh:
+            self._enter(Window(reset, Standing.TOLD, now, told_at=now, spent=1))
+        elif fresh and (window.standing is not Standing.TOLD or token.sent >= window.told_at):
             return self._contradicted(token, now, reset)
         else:
             window.spent -= 1
@@ -231,10 +232,10 @@ class Quota:
         if (
             previous is None or previous.standing is Standing.GUESSED or reset > previous.end
         ):  # the window is shorter than we assumed
-            self._name(reset)
+            self._name(reset, now)
             return True
         if reset < previous.end:  # the server's clock was stepped back
-            self._enter(Window(reset, Standing.TOLD, now, spent=1))
+            self._enter(Window(reset, Standing.TOLD, now, told_at=now, spent=1))
             return True
         # By its Date the server had rolled. The clock may just have been narrowed a little, so not to the digit; but
         # a second request sent at the same moment says nothing new.
@@ -267,12 +268,13 @@ class Quota:
             window.end = math.ceil(self.clock.bounds(now + retry_after)[1])
             self._on_record = None
 
-    def _name(self, end: int) -> None:
+    def _name(self, end: int, now: float) -> None:
         """The server says when this window ends."""
         if end != self._window.end or self._window.standing is Standing.GUESSED:
             self._window.end = end
             self._stored, self._on_record = 0, None  # a record that was guessed tells a guessed clock, too
         self._window.standing = Standing.TOLD
+        self._window.told_at = min(now, self._window.told_at)
 
     # From window to window
 
@@ -348,7 +350,7 @@ class Quota:
         longest = end - record.recorded_at - record.server_ahead + SLACK
         wait = min(wait, longest, self._longest())
         self.clock = ServerClock(low=end - now - wait, high=end - now - wait + 2 * SLACK, at=now)
-        self._window = Window(end, Standing.ASSUMED, now, record.spent, record.remaining)
+        self._window = Window(end, Standing.ASSUMED, now, spent=record.spent, remaining=record.remaining)
         self._recorded = end
         if self._left() <= 0:
             self._on_record = 0
