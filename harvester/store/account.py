@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 
 from harvester.core.period import Calendar
 from harvester.errors import StoreLost
-from harvester.store import reading, schema
+from harvester.store import orders, reading, schema
 from harvester.store.answers import plain, store_answers
 from harvester.store.names import Names, upsert
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from harvester.core.model import Batch, FailedSlice, QuotaRecord, RowCounts, Series, Stretch, Widths
-    from harvester.store.records import AccountIdentity, AccountState, FailedRange
+    from harvester.store.records import AccountIdentity, AccountState, BackfillOrder, FailedRange
     from harvester.store.session import Session
     from harvester.store.writer import Writer
 
@@ -72,18 +72,18 @@ class AccountStore:
 
     async def coverage(self, series: Sequence[Series]) -> dict[Series, list[Stretch]]:
         """What is stored of each of these series, in order; an empty list where nothing is."""
-        found = await self._run(lambda connection: reading.coverage(connection, self.identity.name))
+        found = await self._read(lambda connection: reading.coverage(connection, self.identity.name))
         return {one: found.get(one, []) for one in series}
 
     async def failed(self, series: Sequence[Series]) -> list[FailedRange]:
         """The failed slices of these series, in order."""
         wanted = set(series)
-        found = await self._run(lambda connection: reading.failed(connection, self.identity.name))
+        found = await self._read(lambda connection: reading.failed(connection, self.identity.name))
         return [one for one in found if one.series in wanted]
 
     async def widths(self) -> dict[str, Widths]:
         """How wide a range the server takes, by resource, as far as known."""
-        return await self._run(lambda connection: reading.widths(connection, self._id))
+        return await self._read(lambda connection: reading.widths(connection, self._id))
 
     async def save_widths(self, resource: str, widths: Widths) -> None:
         """Remember how wide a range the server takes."""
@@ -98,7 +98,7 @@ class AccountStore:
 
     async def load(self) -> QuotaRecord | None:
         """What was last written down of the quota, by whatever process."""
-        return await self._run(lambda connection: reading.quota(connection, self._id))
+        return await self._read(lambda connection: reading.quota(connection, self._id))
 
     async def save(self, record: QuotaRecord) -> None:
         """Write the quota down; on return it holds against a crash."""
@@ -109,7 +109,7 @@ class AccountStore:
         """When authentication was tried, in host's epoch seconds, oldest first; a day back."""
         table = schema.auth_attempt
         statement = select(table.c.at).where(table.c.account_id == self._id).order_by(table.c.at)
-        return await self._run(lambda connection: list(connection.scalars(statement)))
+        return await self._read(lambda connection: list(connection.scalars(statement)))
 
     async def record_auth_attempt(self, at: float) -> None:
         """Remember an attempt, before it is made; forget those older than a day."""
@@ -120,6 +120,34 @@ class AccountStore:
             connection.execute(insert(table).values(account_id=self._id, at=at))
 
         await self._run(work)
+
+    async def orders(self) -> list[BackfillOrder]:
+        """What backfills beside this process want of it and is not done, oldest first. Deletes what dead ones left.
+
+        Cheap enough to be asked every second: it writes only where there is something to delete.
+        """
+        name = self.identity.name
+        wanted, some_are_stale = await self._read(lambda connection: orders.find(connection, self._id, name))
+        if some_are_stale:
+            await self._run(lambda connection: orders.drop_stale(connection, self._id))
+        return wanted
+
+    async def report_order(self, number: int, report: str) -> bool:
+        """Tell an order's owner how far it is, as JSON.
+
+        Returns:
+            False: the order was withdrawn, or its owner is dead; leave it.
+        """
+        if await self._read(lambda connection: orders.is_reported(connection, self._id, number, report)):
+            return True  # nothing new, perhaps for a quota window: nothing is written
+        return await self._run(lambda connection: orders.report(connection, self._id, number, report))
+
+    async def finish_order(self, number: int, report: str, error: tuple[str, str] | None = None) -> None:
+        """Tell an order's owner how it ended: `error` is the code and the message of what stopped it.
+
+        Does nothing where the order is gone.
+        """
+        await self._run(lambda connection: orders.finish(connection, self._id, number, report, error))
 
     async def set_state(self, state: AccountState, reason: str = "") -> None:
         """Say how the account fares, for `status`."""
@@ -167,12 +195,15 @@ class AccountStore:
 
         await self._run(work)
 
-    async def _run(self, work: Callable[[Connection], _T]) -> _T:
+    async def _read(self, work: Callable[[Connection], _T]) -> _T:
+        return await self._run(work, reading=True)
+
+    async def _run(self, work: Callable[[Connection], _T], *, reading: bool = False) -> _T:
         def job() -> _T:
             if self._released:
                 raise StoreLost(f"the account {self.identity.name} was given back")
             try:
-                with self._session.transaction() as connection:
+                with self._session.transaction(reading=reading) as connection:
                     return work(connection)
             except BaseException:
                 self._names.forget()

@@ -91,9 +91,9 @@ def store_answers(
     return counts
 
 
-def plain(text: str) -> str:
-    """The text as both databases can hold it: no NUL, no half of a surrogate pair, not endless."""
-    return text[:_LONGEST_TEXT].encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
+def plain(text: str, longest: int | None = _LONGEST_TEXT) -> str:
+    """The text as both databases can hold it: no NUL, no half of a surrogate pair, not endless (None: as it is)."""
+    return text[:longest].encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
 
 
 class _Answer:

@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import delete, insert, select, update
 
+from harvester.core.period import Period
 from harvester.errors import ConfigError, StoreError
-from harvester.store import reading, schema
+from harvester.store import orders, reading, schema
 from harvester.store.account import AccountStore
 from harvester.store.lock import holder_name, try_lock
 from harvester.store.migrate import look, refuse_unready, upgrade
 from harvester.store.names import insert_new
-from harvester.store.records import Held, SchemaFit
+from harvester.store.records import Held, SchemaFit, other_days
 from harvester.store.session import Session
 from harvester.store.target import SqliteTarget, parse
 from harvester.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
+    from datetime import date
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
-    from harvester.store.records import AccountIdentity
+    from harvester.core.model import Series
+    from harvester.store.records import AccountIdentity, OrderProgress
+
+_T = TypeVar("_T")
 
 
 class Database:
@@ -80,6 +85,56 @@ class Database:
         """
         return await self._writer.run(lambda: self._claim(identity), undo=_give_back)
 
+    async def place_order(
+        self, account: str, *, first: date, last: date, refetch: bool, series: Sequence[Series]
+    ) -> int | None:
+        """Ask whoever holds the account to backfill it; needs no claim.
+
+        Its owner has to look at it by `beat_order` every few seconds, and to withdraw it in the end.
+
+        Args:
+            account: the account's name.
+            first: the first day wanted.
+            last: the last day wanted, inclusive.
+            refetch: fetch what is final too.
+            series: what is wanted, all of this account.
+
+        Returns:
+            The order's number; None if the account was never claimed yet: try again a moment later.
+
+        Raises:
+            StoreLost: the connection was lost since the last call; the next one opens another.
+            StoreError: the database cannot be used.
+        """
+
+        def work(connection: Connection) -> int | None:
+            return orders.place(
+                connection, account, holder_name(), first=first, last=last, refetch=refetch, series=series
+            )
+
+        return await self._writer.run(lambda: self._transact(work), undo=self._withdraw)
+
+    async def beat_order(self, number: int) -> OrderProgress | None:
+        """Show that the order's owner lives, and learn what has become of the order.
+
+        Returns:
+            None: it is gone. If nobody withdrew it, the host slept or a clock was stepped; place it again.
+
+        Raises:
+            StoreLost: the connection was lost since the last call; the next one opens another.
+            StoreError: the database cannot be used.
+        """
+        return await self._writer.run(lambda: self._beat(number))
+
+    async def withdraw_order(self, number: int) -> None:
+        """Delete the order, whatever has become of it; harmless where it is gone.
+
+        Raises:
+            StoreLost: the connection was lost since the last call; the next one opens another.
+            StoreError: the database cannot be used. The order goes stale.
+        """
+        await self._writer.run(lambda: self._withdraw(number))
+
     async def close(self) -> None:
         """Release all accounts, end the connection and the thread."""
         try:
@@ -106,7 +161,7 @@ class Database:
             return Held("this process")
         unlock = try_lock(session, identity.name)
         if unlock is None:
-            return Held(_holder(session, identity.name))
+            return Held(_holder(session, identity.name))  # this and all before wrote nothing: a standby asks often
         try:
             with session.transaction() as connection:
                 number = _enter(connection, identity)
@@ -117,6 +172,23 @@ class Database:
         store = AccountStore(identity, number, session, self._writer, unlock, self._now)
         self._claimed[identity.name] = store
         return store
+
+    def _transact(self, work: Callable[[Connection], _T], *, reading: bool = False) -> _T:
+        with self._opened().transaction(reading=reading) as connection:
+            return work(connection)
+
+    def _beat(self, number: int) -> OrderProgress | None:
+        found = self._transact(lambda connection: orders.look(connection, number), reading=True)
+        if found is None:
+            return None
+        progress, is_due = found
+        if is_due and not self._transact(lambda connection: orders.beat(connection, number)):
+            return None
+        return progress
+
+    def _withdraw(self, number: int | None) -> None:
+        if number is not None:
+            self._transact(lambda connection: orders.withdraw(connection, number))
 
     def _close(self) -> None:
         try:
@@ -142,7 +214,7 @@ def _give_back(claimed: AccountStore | Held) -> None:
 
 def _holder(session: Session, account: str) -> str:
     table = schema.account
-    with session.transaction() as connection:
+    with session.transaction(reading=True) as connection:
         name = connection.scalar(select(table.c.holder).where(table.c.name == account))
     return name or "another process"
 
@@ -163,7 +235,7 @@ def _enter(connection: Connection, identity: AccountIdentity) -> int:
         insert_new(connection, table, [{"name": identity.name, **values}])
         known = connection.execute(select(table).where(table.c.name == identity.name)).one()
     else:
-        _refuse_other_days(connection, known, identity)
+        _refuse_other_days(connection, known.id, reading.identity(connection, known), identity)
         connection.execute(update(table).where(table.c.id == known.id).values(**values))
     number: int = known.id
     wanted = dict(identity.phones)
@@ -176,24 +248,10 @@ def _enter(connection: Connection, identity: AccountIdentity) -> int:
     return number
 
 
-def _refuse_other_days(connection: Connection, known: Row[*tuple[Any, ...]], identity: AccountIdentity) -> None:
-    changes = [
-        (setting, stored, configured)
-        for setting, stored, configured in (
-            ("timezone", known.timezone, identity.timezone),
-            ("week_start", known.week_start, identity.week_start.value),
-        )
-        if stored != configured
-    ]
-    if not changes:
+def _refuse_other_days(connection: Connection, number: int, stored: AccountIdentity, now: AccountIdentity) -> None:
+    if (stored.timezone, stored.week_start) == (now.timezone, now.week_start):
         return
-    stored_rows = select(schema.coverage.c.series_id).join(schema.series).where(schema.series.c.account_id == known.id)
-    if connection.execute(stored_rows.limit(1)).first() is None:
-        return
-    raise ConfigError(
-        *(
-            f'accounts.{identity.name}.{setting}: what is stored was harvested with "{stored}", not "{configured}": '
-            f"set it back, or give the account another name or a new database"
-            for setting, stored, configured in changes
-        )
-    )
+    series = schema.series
+    periods = select(series.c.period).join(schema.coverage).where(series.c.account_id == number).distinct()
+    if problems := other_days(stored, now, [Period(period) for period in connection.scalars(periods)]):
+        raise ConfigError(*problems.values())

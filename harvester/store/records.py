@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from harvester.core.period import Period
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import date
 
     from harvester.core.model import QuotaRecord, Series, Stretch, Widths
@@ -27,6 +29,29 @@ class AccountIdentity:
     phones: Sequence[tuple[str, str | None]] = ()  # number, name
 
 
+def other_days(stored: AccountIdentity, configured: AccountIdentity, periods: Collection[Period]) -> dict[str, str]:
+    """What keeps an account from going on with its stored rows: they have other days or weeks.
+
+    Args:
+        stored: the account as its rows were harvested.
+        configured: the account as it is now to be harvested.
+        periods: of the series that hold anything. Days and months do not depend on where weeks begin.
+
+    Returns:
+        By setting, the problem and the way out in one line; empty where all fits.
+    """
+    settings = (
+        ("timezone", stored.timezone, configured.timezone, bool(periods)),
+        ("week_start", stored.week_start, configured.week_start, Period.WEEK in periods),
+    )
+    return {
+        setting: f'accounts.{configured.name}.{setting}: what is stored was harvested with "{before}", not "{now}": '
+        f"set it back, or give the account another name or a new database"
+        for setting, before, now, matters in settings
+        if matters and before != now
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """Another spender works the account."""
@@ -40,6 +65,36 @@ class AccountState(StrEnum):
     OK = "ok"
     WAITING = "waiting"
     PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillOrder:
+    """What a backfill wants of the process that holds its account. Both days inclusive."""
+
+    id: int
+    owner: str  # who placed it: "pid 123 on host"
+    first: date
+    last: date
+    refetch: bool
+    series: tuple[Series, ...]
+    report: str  # what was last reported of it, perhaps by a spender that is dead now; "" at first
+
+
+class OrderState(StrEnum):
+    """How far an order has come."""
+
+    PLACED = "placed"
+    WORKING = "working"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderProgress:
+    """What became of an order until now. `error` is the code and the message of what ended it, if anything did."""
+
+    state: OrderState
+    report: str
+    error: tuple[str, str] | None
 
 
 class FailedRange(NamedTuple):

@@ -209,6 +209,28 @@ auth_attempt = Table(
     Index(None, "account_id", "at"),
 )
 
+backfill_order = Table(
+    "backfill_order",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
+    _column("account_id", Integer, ForeignKey("account.id")),
+    _column("owner", Text),
+    _column("heartbeat_at", BigInteger),  # by the database's clock
+    _column("first_day", Date),
+    _column("last_day", Date),
+    _column("refetch", Boolean),
+    _column("series", Text),  # JSON: [[resource, phone, period], ...]
+    _column("state", Text, server_default="placed"),
+    _column("report", Text, server_default=""),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    CheckConstraint("first_day <= last_day", name="order"),
+    CheckConstraint("state IN ('placed', 'working', 'done')", name="state"),
+    CheckConstraint("(error_code IS NULL) = (error_message IS NULL)", name="error"),
+    Index(None, "account_id"),
+    sqlite_autoincrement=True,  # or the number of a deleted order would be given out again
+)
+
 width = Table(
     "width",
     metadata,

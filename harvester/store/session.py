@@ -50,8 +50,11 @@ class Session:
         return isinstance(self.target, SqliteTarget)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, reading: bool = False) -> Iterator[Connection]:
         """Commit at the end of the block; roll back, all of it, when the block raises.
+
+        Args:
+            reading: the block only reads, so that it need not wait for another writer of the same SQLite file.
 
         Raises:
             StoreLost: the connection is gone, now or since an earlier call.
@@ -60,6 +63,7 @@ class Session:
         if self.lost:
             raise StoreLost(f"{self.target}: the connection was lost before")
         try:
+            self._connection.execution_options(reading=reading)
             with translated(self.target, self.secret), self._connection.begin():
                 yield self._connection
         except StoreLost:
@@ -96,10 +100,10 @@ def _engine(target: Target, *, read_only: bool) -> Engine:
         url, creator=lambda: target.connect(read_only=read_only), poolclass=NullPool, hide_parameters=True
     )
     if isinstance(target, SqliteTarget):
-        begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
+            reading = read_only or connection.get_execution_options().get("reading", False)
+            connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine

@@ -36,8 +36,8 @@ METRICS: tuple[tuple[int, str, str, str, bool, str], ...] = (
 Kind = type[sa.types.TypeEngine[Any]] | sa.types.TypeEngine[Any]
 
 TABLES = (
-    *("width", "auth_attempt", "quota", "revision", "reject", "absence", "failed_slice", "coverage", "value"),
-    *("metric", "series", "phone", "account"),
+    *("width", "backfill_order", "auth_attempt", "quota", "revision", "reject"),
+    *("absence", "failed_slice", "coverage", "value", "metric", "series", "phone", "account"),
 )
 
 
@@ -74,6 +74,7 @@ def upgrade() -> None:
     _create_values()
     _create_ledger()
     _create_account_books()
+    _create_orders()
 
 
 def _create_names() -> None:
@@ -211,6 +212,29 @@ def _create_account_books() -> None:
         sa.Column("refused", sa.Integer),
         sa.Column("refused_at", sa.BigInteger),
     )
+
+
+def _create_orders() -> None:
+    op.create_table(
+        "backfill_order",
+        _own_id(_serial()),
+        _need("account_id", sa.Integer, sa.ForeignKey("account.id")),
+        _need("owner", sa.Text),
+        _need("heartbeat_at", sa.BigInteger),
+        _need("first_day", sa.Date),
+        _need("last_day", sa.Date),
+        _need("refetch", sa.Boolean),
+        _need("series", sa.Text),
+        _need("state", sa.Text, default="placed"),
+        _need("report", sa.Text, default=""),
+        sa.Column("error_code", sa.Text),
+        sa.Column("error_message", sa.Text),
+        sa.CheckConstraint("first_day <= last_day", name="order"),
+        sa.CheckConstraint("state IN ('placed', 'working', 'done')", name="state"),
+        sa.CheckConstraint("(error_code IS NULL) = (error_message IS NULL)", name="error"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_backfill_order_account_id"), "backfill_order", ["account_id"])
 
 
 def downgrade() -> None:

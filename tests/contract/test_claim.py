@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from harvester.core.model import RowCounts
-from harvester.core.period import WeekStart
-from harvester.errors import ConfigError, StoreLost
+from harvester.core.period import Period, WeekStart
+from harvester.errors import ConfigError, StoreError, StoreLost
+from harvester.store import target
 from harvester.store.account import AccountStore
 from harvester.store.records import Held
 from harvester.store.writer import InlineExecutor
-from tests.support.answers import JANUARY, answer, identity
+from tests.support.answers import JANUARY, answer, identity, series
 from tests.support.databases import claimed, opened, query
 
 if TYPE_CHECKING:
@@ -92,6 +95,40 @@ async def test_a_killed_holder_holds_nothing(store_url: str) -> None:
             pytest.fail("the dead holder's lock lives")
 
 
+async def test_a_claim_in_vain_writes_nothing(store_url: str, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # SQLite: somebody else is writing. PostgreSQL: the session may not write at all.
+    monkeypatch.setattr(target, "BUSY_TIMEOUT", 0.05)
+    standby = store_url
+    async with claimed(store_url, identity()), contextlib.AsyncExitStack() as stack:
+        if store_url == sqlite_url:
+            other = stack.enter_context(contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))))
+            other.execute("BEGIN IMMEDIATE")
+        else:
+            standby += "&options=-c%20default_transaction_read_only%3Don"
+        database = await stack.enter_async_context(opened(standby))
+        for _ in range(3):
+            held = await database.claim(identity())
+            assert isinstance(held, Held)
+            assert held.holder.startswith("pid ")
+
+
+async def test_a_server_that_was_down_is_worked_with_again(postgres: Cluster, postgres_url: str) -> None:
+    async with opened(postgres_url) as database:
+        assert isinstance(await database.claim(identity()), AccountStore)
+        postgres.stop("fast")
+        try:
+            with pytest.raises(StoreLost):
+                await database.claim(identity("second"))
+            for _ in range(2):
+                with pytest.raises(StoreError, match="takes no connection"):
+                    await database.claim(identity())
+        finally:
+            postgres.start()
+        again = await database.claim(identity())
+        assert isinstance(again, AccountStore)
+        assert await again.commit([answer(JANUARY, {"calls": [1.0]})], []) == RowCounts(new=1)
+
+
 async def test_a_cancelled_claim_holds_nothing(store_url: str) -> None:
     async with opened(store_url) as database, opened(store_url) as other:
         claim = asyncio.create_task(database.claim(identity()))
@@ -110,7 +147,8 @@ async def test_other_days_over_stored_rows_are_refused(store_url: str) -> None:
         async with claimed(store_url, moved):
             pass  # nothing is stored yet: the zone may still be mended
     async with claimed(store_url, identity()) as store:
-        await store.commit([answer(JANUARY, {"calls": [1.0]})], [])
+        week = answer(date(2024, 1, 7), {"calls": [1.0]}, days=7, of=series(period=Period.WEEK))
+        await store.commit([answer(JANUARY, {"calls": [1.0]}), week], [])
     async with opened(store_url) as database:
         with pytest.raises(ConfigError, match="new database") as caught:
             await database.claim(moved)
@@ -120,6 +158,18 @@ async def test_other_days_over_stored_rows_are_refused(store_url: str) -> None:
         ]
         assert isinstance(await database.claim(identity(settle_days=9, base_url="https://b.test")), AccountStore)
     assert query(store_url, "SELECT timezone, settle_days FROM account") == [("America/New_York", 9)]
+
+
+async def test_weeks_may_begin_elsewhere_while_none_is_stored(store_url: str) -> None:
+    months = answer(JANUARY, {"calls": [1.0]}, days=31, of=series(period=Period.MONTH))
+    async with claimed(store_url, identity()) as store:
+        await store.commit([answer(JANUARY, {"calls": [1.0]}), months], [])
+    async with opened(store_url) as database:
+        with pytest.raises(ConfigError) as caught:
+            await database.claim(identity(timezone="America/Chicago", week_start=WeekStart.MONDAY))
+        assert len(caught.value.problems) == 1
+        assert isinstance(await database.claim(identity(week_start=WeekStart.MONDAY)), AccountStore)
+    assert query(store_url, "SELECT timezone, week_start FROM account") == [("America/New_York", "monday")]
 
 
 async def test_names_of_phones_follow_the_configuration(store_url: str) -> None:
