@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from harvester import config
+from harvester.app.account import identity_of
 from harvester.app.advice import advise
 from harvester.app.findings import Finding
 from harvester.app.probe import Probe
@@ -24,7 +25,7 @@ from harvester.core.period import Period
 from harvester.errors import ConfigError, HarvesterError, StoreError
 from harvester.store.migrate import look, refuse_unknown, refuse_unready
 from harvester.store.reader import Reader
-from harvester.store.records import AccountState, SchemaFit
+from harvester.store.records import AccountState, SchemaFit, other_days
 from harvester.store.target import SqliteTarget, parse
 
 if TYPE_CHECKING:
@@ -116,18 +117,11 @@ class Check:
                 self.findings.wrong(f"accounts.{account.name}.api.ca_file", error, account.name)
 
     def _check_calendar(self, account: Account) -> None:
-        if not self._has_rows(account):
+        if (stored := self._stored.get(account.name)) is None:
             return
-        known = self._stored[account.name].identity
-        for setting, before, now in (
-            ("timezone", known.timezone, account.timezone),
-            ("week_start", known.week_start, account.week_start),
-        ):
-            if before != now:
-                name = f"accounts.{account.name}.{setting}"
-                mend = "set it back, or give the account another name or a new database"
-                error = ConfigError(f'{name}: the stored days are those of "{before}", not of "{now}": {mend}')
-                self.findings.wrong(name, error, account.name)
+        periods = {one.series.period for one in stored.series if one.coverage}
+        for setting, problem in other_days(stored.identity, identity_of(account, self.settings), periods).items():
+            self.findings.wrong(f"accounts.{account.name}.{setting}", ConfigError(problem), account.name)
 
     def _has_rows(self, account: Account) -> bool:
         status = self._stored.get(account.name)

@@ -183,7 +183,7 @@ def test_an_unreachable_server_is_the_databases_fault(install: Install) -> None:
 
 
 def test_other_days_than_the_stored_ones_are_refused_with_the_way_out(store_url: str, install: Install) -> None:
-    harvester = install(SimulatedApi(), store_url)
+    harvester = install(SimulatedApi(), store_url, periods=["day", "week"])
     assert harvester.run("backfill", "--start", "2024-01-01", "--end", "2024-01-31").code == 0
     moved = {"HARVESTER_ACCOUNTS__MAIN__TIMEZONE": "UTC", "HARVESTER_ACCOUNTS__MAIN__WEEK_START": "monday"}
     ended = harvester.run("check", "--online", "--json", within=60.0, **moved)
@@ -240,13 +240,14 @@ def test_a_wrong_zone_or_week_is_refused_with_what_would_fit(
 
 
 def test_a_week_start_over_stored_days_is_told_and_not_refused(sqlite_url: str, install: Install) -> None:
-    # To mend it would be refused, too: the stored rows are those of this setting, and no week is among them.
+    # No week is among the stored rows, and none is wanted: where weeks begin harms nothing, and may be mended any time.
     api = SimulatedApi([Account(world=World(calendar=Calendar(ZoneInfo("America/New_York"), WeekStart.MONDAY)))])
     harvester = install(api, sqlite_url)
     assert harvester.run("backfill", "--start", "2024-01-01", "--end", "2024-01-31").code == 0
     ended = harvester.run("check", "--online")
     assert ended.code == 0
     assert "weeks from monday" in ended.out
+    assert harvester.run("check", "--online", HARVESTER_ACCOUNTS__MAIN__WEEK_START="monday").code == 0
 
 
 def test_xml_by_post_is_asked_as_configured(sqlite_url: str, install: Install) -> None:
