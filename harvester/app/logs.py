@@ -21,13 +21,14 @@ import structlog
 from harvester.core.model import Slice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import TextIO
 
     from harvester.config import Log
     from harvester.runner.ports import Observer
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 _LOUD = {
     "bug": "error",
     "failed": "warning",
@@ -92,12 +93,32 @@ def set_up(log: Log, *, verbose: int, quiet: int) -> None:
             structlog.processors.add_log_level,
             stamp,
             *(() if console else (structlog.processors.format_exc_info,)),
-            renderer,
+            _prioritized(renderer) if in_journal(os.environ) else renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(min(max(level, logging.DEBUG), logging.CRITICAL)),
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
+
+
+def in_journal(environ: Mapping[str, str]) -> bool:
+    """Whether stderr is systemd's journal: then JOURNAL_STREAM names its device and inode."""
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _prioritized(renderer: structlog.typing.Processor) -> structlog.typing.Processor:
+    """Each line with the priority that the journal files it under (sd-daemon(3))."""
+
+    def rendered(logger: object, name: str, event: structlog.typing.EventDict) -> str:
+        priority = _PRIORITIES.get(event["level"], 6)
+        lines = str(renderer(logger, name, event)).splitlines() or [""]
+        return "\n".join(f"<{priority}>{line}" for line in lines)
+
+    return rendered
 
 
 def observer() -> Observer:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harvester.app.progress.wording import counted, duration
 from harvester.core.model import RowCounts
-from harvester.errors import Interrupted
+from harvester.errors import Busy, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ def summary(outcomes: Sequence[AccountOutcome], elapsed: float) -> list[str]:
     troubles = [one.error for one in outcomes if one.error is not None]
     if any(isinstance(error, Interrupted) for error in troubles):
         lines.append("Interrupted. What was fetched is kept; the same command goes on from there.")
-    elif troubles:
+    elif troubles and not all(isinstance(error, Busy) for error in troubles):
         lines.append("What was fetched is kept; once that is mended, the same command goes on from there.")
     elif any(one.report.slices.failed for one in outcomes):
         lines.append("The same command asks for what failed again, and for nothing else that is final.")
