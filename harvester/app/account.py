@@ -61,10 +61,13 @@ def stored_spans(failed: Iterable[tuple[Series, date, date]]) -> dict[Series, li
     return spans
 
 
-def tolerances_of(account: Account, widths: Mapping[str, Widths]) -> dict[str, Tolerance]:
-    """What is known of the widths that the server takes, by resource."""
+def tolerances_of(
+    account: Account, widths: Mapping[str, Widths], resources: Iterable[str] | None = None
+) -> dict[str, Tolerance]:
+    """What is known of the widths that the server takes, by resource; the account's, if no others are named."""
     most = account.api.max_days_per_request
-    return {resource: Tolerance(widths.get(resource, Widths()), most) for resource in account.resources}
+    wanted = account.resources if resources is None else resources
+    return {resource: Tolerance(widths.get(resource, Widths()), most) for resource in wanted}
 
 
 def plan_account(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harvester.app.account import identity_of, plan_account, series_of, stored_spans, tolerances_of
+from harvester.app.orders import Handover
 from harvester.app.session import Session
 from harvester.core.model import RunReport
 from harvester.core.planning import Stored
@@ -28,6 +29,7 @@ from harvester.store.records import AccountState, Held
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
+    from datetime import date
 
     from harvester.app.account import Order
     from harvester.clock import Clock
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from harvester.throttle import Throttle
 
 PATIENCE = 30.0  # seconds in which a lost database may come back
-ASK_AGAIN = 1.0  # seconds between two looks at a lock or a database
+ASK_AGAIN = 0.5  # seconds between two looks at a lock or a database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class Harvest:
         self._drain: Drain | None = None
         self._interrupted = False
         self._lost_since: float | None = None
+        self._told_holder: str | None = None
 
     def interrupt(self) -> None:
         """Take no more work; `run` raises Interrupted when what is in flight has ended."""
@@ -91,6 +94,8 @@ class Harvest:
             except StoreError as error:
                 await self._bear_with(error)
                 continue
+            if store is None:
+                return
             try:
                 await self._work(store)
             except StoreLost as error:
@@ -100,22 +105,34 @@ class Harvest:
             finally:
                 await store.release()
 
-    async def _claim(self) -> AccountStore:
-        process = self._process
-        identity = identity_of(self.account, process.settings)
-        while True:
-            if self._interrupted:
-                raise Interrupted
-            claimed = await process.database.claim(identity)
-            if not isinstance(claimed, Held):
-                self.held_by = None
-                return claimed
-            if not self._order.wait:
-                raise Busy(f"{self.account.name} is held by {claimed.holder}")
-            if self.held_by != claimed.holder:
-                self.held_by = claimed.holder
-                self._tell("waiting_for_account", holder=claimed.holder)
-            await process.clock.sleep(ASK_AGAIN)
+    async def _claim(self) -> AccountStore | None:
+        """The account; or None where whoever holds it has done what was wanted."""
+        handover = Handover(self._process.database, self.account, self._order, self.report, self._today())
+        try:
+            while True:
+                if self._interrupted:
+                    raise Interrupted
+                claimed = await self._process.database.claim(identity_of(self.account, self._process.settings))
+                if not isinstance(claimed, Held):
+                    self.held_by = None
+                    return claimed
+                self._note_holder(claimed.holder)
+                if await handover.step():
+                    return None
+                self.held_by = None if handover.taken_up else claimed.holder
+                await self._process.clock.sleep(ASK_AGAIN)
+        finally:
+            await handover.withdraw()
+
+    def _note_holder(self, holder: str) -> None:
+        if not self._order.wait:
+            raise Busy(f"{self.account.name} is held by {holder}")
+        if holder != self._told_holder:
+            self._told_holder = holder
+            self._tell("waiting_for_account", holder=holder)
+
+    def _today(self) -> date:
+        return self.account.calendar.local_date(self._process.clock.time())
 
     async def _bear_with(self, error: StoreError) -> None:
         """A database that was there a moment ago may come back; one that never was does not."""

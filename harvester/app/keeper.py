@@ -13,15 +13,18 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from harvester.app.account import identity_of, series_of, tolerances_of
+from harvester.app.account import identity_of, series_of, stored_spans, tolerances_of
 from harvester.app.fate import Fate, Phase
 from harvester.app.harvest import note_success, note_trouble
+from harvester.app.orders import Desk
 from harvester.app.round import Kept, Tail, plan_round
 from harvester.app.session import Session
 from harvester.core.model import RunReport
-from harvester.core.planning import Rules
+from harvester.core.planning import Desire, Rules, Stored, plan_slices
 from harvester.errors import CalendarMismatch, ConfigError, HarvesterError, SchemaUnknown, StoreError
 from harvester.store.records import AccountState, Held
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from harvester.core.refusal import Tolerance
     from harvester.runner.drain import Drain
     from harvester.store.account import AccountStore
+    from harvester.store.records import BackfillOrder
 
 FIRST_PAUSE = 1.0  # seconds until a database that is gone is tried again, doubling
 LONGEST_PAUSE = 30.0
@@ -123,8 +127,14 @@ class Keeper:
         try:
             async with Session(self._process, self.account, store, stored=self._stored) as session:
                 self.fate.throttle = session.throttle
-                while not self._stopping:
-                    await self._round(store, session, tolerances)
+                desk = Desk(store, partial(self._begin_order, store, session, tolerances), self.wake)
+                desk.open()
+                try:
+                    while not self._stopping:
+                        desk.check()
+                        await self._round(store, session, tolerances, desk)
+                finally:
+                    await desk.close()
         except StoreError:
             raise
         except HarvesterError as error:
@@ -133,16 +143,18 @@ class Keeper:
         finally:
             self.fate.throttle = None
 
-    async def _round(self, store: AccountStore, session: Session, tolerances: Mapping[str, Tolerance]) -> None:
+    async def _round(
+        self, store: AccountStore, session: Session, tolerances: Mapping[str, Tolerance], desk: Desk
+    ) -> None:
         self._wake.clear()
-        todo = await self._plan(store, tolerances)
+        todo = await self._plan(store, tolerances, desk)
         report = RunReport(self.account.name)
         if todo.plan.slices:
             await self._work(session, todo, report, tolerances)
         if self._stopping or self._wake.is_set():
             return
         if report.slices.done or report.slices.failed:  # what failed rests now, and days may have gone by
-            todo = await self._plan(store, tolerances)
+            todo = await self._plan(store, tolerances, desk)
             if todo.plan.slices:
                 return
         self.fate.enter(Phase.IDLE)
@@ -163,13 +175,35 @@ class Keeper:
         finally:
             self._drain = None
             self.fate.ended(report)
-            self._tell("round", slices=report.slices, rows=report.rows, requests=report.requests)
+            counts = {"slices": report.slices, "rows": report.rows, "requests": report.requests}
+            self._tell("round", **counts, window=session.throttle.snapshot().resets_at)
 
-    async def _plan(self, store: AccountStore, tolerances: Mapping[str, Tolerance]) -> Round:
+    async def _begin_order(
+        self,
+        store: AccountStore,
+        session: Session,
+        tolerances: Mapping[str, Tolerance],
+        order: BackfillOrder,
+        report: RunReport,
+    ) -> Drain | None:
+        """What a backfill beside us wants; None where nothing of it is missing."""
+        failed = [(one.series, one.first, one.last) for one in await store.failed(order.series)]
+        stored = Stored(await store.coverage(order.series), stored_spans(failed))
+        rules = replace(self._rules(), refetch=order.refetch)
+        desires = [Desire(series, order.first, order.last) for series in order.series]
+        known = tolerances_of(self.account, await store.widths(), {series.resource for series in order.series})
+        known |= tolerances
+        now = self._process.clock.time()
+        widths = {resource: tolerance.allowed(now) for resource, tolerance in known.items()}
+        plan = plan_slices(desires, stored, rules, widths)
+        judge = session.judge(plan, report, known)
+        return session.drain(judge) if plan.slices else None
+
+    async def _plan(self, store: AccountStore, tolerances: Mapping[str, Tolerance], desk: Desk) -> Round:
         series = series_of(self.account)
         kept = Kept(coverage=await store.coverage(series), failed=await store.failed(series))
         now = self._process.clock.time()
-        todo = plan_round(self.account, self._rules(), kept, tolerances, tail=self._tail, others={}, now=now)
+        todo = plan_round(self.account, self._rules(), kept, tolerances, tail=self._tail, others=desk.days(), now=now)
         self.fate.planned(todo)
         return todo
 

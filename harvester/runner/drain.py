@@ -73,6 +73,11 @@ class Drain:
         """What was done so far."""
         return self._judge.report
 
+    @property
+    def superseded(self) -> bool:
+        """Whether it was recalled before it was done."""
+        return isinstance(self._judge.end, Superseded)
+
     def interrupt(self) -> None:
         """Take no more work; `run` raises Interrupted when what is in flight has ended."""
         self._end(Interrupted())
@@ -102,7 +107,7 @@ class Drain:
             for task in everything:
                 task.cancel()
             await asyncio.gather(*everything, return_exceptions=True)
-        if self._judge.end is not None and not isinstance(self._judge.end, Superseded):
+        if self._judge.end is not None and not self.superseded:
             raise self._judge.end
         return self.report
 
@@ -223,7 +228,9 @@ class Drain:
 
     def _may_send(self) -> bool:
         """Whether this worker still may, which it had to ask before it waited for the quota."""
-        return not self._judge.end and (not self._judge.breaker.is_open or self._prober is asyncio.current_task())
+        if self._judge.end or self._committer.over:
+            return False
+        return not self._judge.breaker.is_open or self._prober is asyncio.current_task()
 
     async def _ask(self, entry: Entry, order: int, permit: Permit) -> bool:
         """Fetch one slice. Returns whether an answer is on its way to the store."""

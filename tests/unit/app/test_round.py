@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from harvester.app.account import series_of, tolerances_of
+from harvester.app.round import Kept, Tail, plan_round
+from harvester.config import Account, Phone
+from harvester.core.agenda import Rank
+from harvester.core.coverage import Span, stretch_of
+from harvester.core.model import Batch, Slice
+from harvester.core.period import Period
+from harvester.core.planning import Rules
+from harvester.store.records import FailedRange
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harvester.app.round import Round
+    from harvester.core.model import Series
+
+TODAY = date(2024, 6, 20)
+NOW = 1_718_900_000
+ACCOUNT = Account(
+    name="main", login="me", phones=(Phone("ALL"), Phone("8005551234")), start=date(2024, 1, 1), periods=(Period.DAY,)
+)
+RULES = Rules(ACCOUNT.calendar, TODAY, settle_days=3)
+ALL, ONE = series_of(ACCOUNT)
+
+
+def asked(series: Series, first: date, last: date, on: date = TODAY) -> Kept:
+    return Kept(coverage={series: [stretch_of(Slice(series, first, last), on, ACCOUNT.calendar)]}, failed=[])
+
+
+def planned(kept: Kept, tail: Tail | None = None, others: Mapping[Series, Sequence[Span]] | None = None) -> Round:
+    tolerances = tolerances_of(ACCOUNT, {})
+    return plan_round(ACCOUNT, RULES, kept, tolerances, tail=tail or Tail(), others=others or {}, now=NOW)
+
+
+def test_everything_from_the_start_to_today_is_wanted() -> None:
+    todo = planned(Kept(coverage={}, failed=[]))
+    assert [(piece.series, piece.first, piece.last) for piece in todo.plan.slices] == [
+        (ALL, date(2024, 1, 1), TODAY),
+        (ONE, date(2024, 1, 1), TODAY),
+    ]
+    assert {todo.rank(piece) for piece in todo.plan.slices} == {Rank.FRESH}
+    assert todo.complete_through == {("performance", Period.DAY): None}
+
+
+def test_the_tail_is_one_request_a_series_and_tick() -> None:
+    kept = asked(ALL, date(2024, 1, 1), TODAY)
+    tail = Tail()
+    (piece,) = [piece for piece in planned(kept, tail).plan.slices if piece.series == ALL]
+    assert (piece.first, piece.last) == (TODAY - timedelta(days=3), TODAY)
+    tail.stored(Batch(piece, NOW, {}, {}), RULES)
+    assert not [piece for piece in planned(kept, tail).plan.slices if piece.series == ALL]
+    tail.tick()
+    assert [piece for piece in planned(kept, tail).plan.slices if piece.series == ALL] == [piece]
+
+
+def test_an_old_answer_is_no_tail() -> None:
+    tail = Tail()
+    tail.stored(Batch(Slice(ALL, date(2024, 1, 1), date(2024, 3, 1)), NOW, {}, {}), RULES)
+    assert tail.spans == {}
+
+
+def test_a_failed_slice_rests_and_says_when_it_is_due() -> None:
+    failure = FailedRange(ALL, date(2024, 2, 1), date(2024, 2, 29), "no", NOW - 600, 1)
+    kept = Kept(coverage=asked(ALL, date(2024, 3, 1), TODAY).coverage, failed=[failure])
+    todo = planned(kept)
+    assert todo.due_in == 300
+    wanted = [(piece.first, piece.last) for piece in todo.plan.slices if piece.series == ALL]
+    assert wanted == [(TODAY - timedelta(days=3), TODAY), (date(2024, 1, 1), date(2024, 1, 31))]
+    rested = FailedRange(ALL, date(2024, 2, 1), date(2024, 2, 29), "no", NOW - 900, 1)
+    todo = planned(Kept(coverage=kept.coverage, failed=[rested]))
+    assert todo.due_in is None
+    assert (date(2024, 2, 1), date(2024, 2, 29)) in {(piece.first, piece.last) for piece in todo.plan.slices}
+
+
+def test_what_an_order_is_worked_on_for_is_left_to_it() -> None:
+    everything = {series: [Span(date(2024, 1, 1), TODAY)] for series in (ALL, ONE)}
+    assert not planned(Kept(coverage={}, failed=[]), others=everything).plan.slices
+
+
+def test_complete_is_what_every_phone_has() -> None:
+    first, last = date(2024, 1, 1), date(2024, 6, 10)
+    kept = asked(ALL, first, TODAY)
+    both = Kept(coverage={**kept.coverage, **asked(ONE, first, last).coverage}, failed=[])
+    assert planned(both).complete_through == {("performance", Period.DAY): last}
