@@ -1,0 +1,115 @@
+"""A configuration is all that the daemon needs to be told: what is missing comes, and stays fresh."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from harvester.core.period import Period
+from harvester.simulator.api import SimulatedApi
+from harvester.simulator.options import Account, Options
+from harvester.simulator.world import World
+from tests.support.daemon import (
+    A_TICK,
+    EVERY_MINUTE,
+    SETTLE_DAYS,
+    account_of,
+    assert_kept,
+    calendar_at_noon,
+    daemon,
+    past_of,
+    prepared,
+    today,
+)
+from tests.support.databases import query
+from tests.support.truth import Wanted
+
+if TYPE_CHECKING:
+    from tests.acceptance.conftest import Install
+
+WORLD = World(calendar=calendar_at_noon())
+PHONES = ("ALL", *(f"80055501{number:02}" for number in range(5)))
+DAYS = 200
+HOUR = 3600.0
+
+
+def sent(api: SimulatedApi, account: str = "main") -> int:
+    return sum(api.requests_per_window(account).values())
+
+
+def asked(api: SimulatedApi) -> list[tuple[str, str, str]]:
+    """First day, last day and phone of every data request, in the order in which they came."""
+    pieces = [visit.path.split("/")[2:] for visit in api.journal if visit.path.startswith("/performance/")]
+    return [(first, last, phone) for first, last, _, phone in pieces]
+
+
+def todays_calls(url: str) -> dict[str, float]:
+    day = today(WORLD.calendar).isoformat()
+    found = query(url, f"SELECT phone, calls FROM performance WHERE local_date = '{day}'")  # noqa: S608 - our own date
+    return dict(tuple(row) for row in found)
+
+
+def test_what_is_missing_comes_and_nothing_is_asked_for_after_that(postgres_url: str, install: Install) -> None:
+    api = SimulatedApi([Account(world=WORLD)])
+    harvester = prepared(install(api, postgres_url, **account_of(WORLD.calendar, DAYS, phones=list(PHONES))))
+    with daemon(harvester) as run:
+        run.until_idle()
+        assert_kept(postgres_url, Wanted(*past_of(WORLD.calendar, DAYS), (Period.DAY,), PHONES, world=WORLD))
+        time.sleep(0.5)
+        assert sent(api) == len(PHONES)
+
+
+def test_a_tick_asks_for_the_tail_of_each_series_once(sqlite_url: str, install: Install) -> None:
+    morning = Options(clock_offset=-6 * HOUR)
+    api = SimulatedApi([Account(world=WORLD)], morning)
+    harvester = prepared(
+        install(api, sqlite_url, **account_of(WORLD.calendar, DAYS, phones=list(PHONES))), refresh=EVERY_MINUTE
+    )
+    with daemon(harvester) as run:
+        run.until_idle()
+        if time.time() % 60 > 50:  # the next tick must not come between the looks below
+            run.until(lambda: len(run.events("round")) >= 2, A_TICK)
+        before = len(asked(api))
+        early = todays_calls(sqlite_url)
+        api.options = replace(morning, clock_offset=0.0)
+
+        run.until(lambda: len(asked(api)) > before, A_TICK)
+        run.until(lambda: len(run.events("round")) >= 1 + before // len(PHONES))
+        run.until_idle()
+        time.sleep(1.0)
+        tail = asked(api)[before:]
+        assert sorted(phone for *_, phone in tail) == sorted(PHONES)
+        # Nothing final is asked for again, and the rest all at once.
+        settled = past_of(WORLD.calendar, SETTLE_DAYS)[0].strftime("%Y%m%d")
+        assert {(first, last) for first, last, _ in tail} == {(settled, today(WORLD.calendar).strftime("%Y%m%d"))}
+        late = todays_calls(sqlite_url)
+        grown = [phone for phone in PHONES if late[phone] > early[phone]]
+        assert len(grown) >= 4  # not every phone rings before noon
+        assert all(late[phone] >= early[phone] for phone in PHONES)
+        assert_kept(sqlite_url, Wanted(*past_of(WORLD.calendar, DAYS), (Period.DAY,), PHONES, world=WORLD))
+        assert query(sqlite_url, "SELECT count(*) FROM revisions") == [(0,)]  # today was never complete
+        assert not any(api.refused_per_window().values())
+
+
+# Priorities
+
+
+def test_yesterday_of_all_phones_is_there_within_two_windows(sqlite_url: str, install: Install) -> None:
+    limit = 150
+    phones = [str(8005550000 + number) for number in range(200)]
+    api = SimulatedApi([Account(world=WORLD)], Options(limit=limit, window=5))
+    settings = account_of(WORLD.calendar, 3650, phones=phones)
+    harvester = prepared(install(api, sqlite_url, api={"max_days_per_request": 120}, **settings))
+    with daemon(harvester) as run:
+        run.until(lambda: len(asked(api)) >= 2 * limit)
+        yesterday = past_of(WORLD.calendar, 1)[0].isoformat()
+        there = f"SELECT count(*) FROM performance WHERE local_date = '{yesterday}' AND calls IS NOT NULL"  # noqa: S608
+        run.until(lambda: query(sqlite_url, there) == [(len(phones),)], within=2.0)
+
+    present = today(WORLD.calendar).strftime("%Y%m%d")
+    order = [last == present for _, last, _ in asked(api)]
+    assert sum(order[: 2 * limit]) == len(phones)
+    assert order[:limit].count(False) >= 10  # the past is not starved meanwhile
+    assert max(api.requests_per_window().values()) <= limit
+    assert not any(api.refused_per_window().values())

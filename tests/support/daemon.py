@@ -1,0 +1,224 @@
+"""The daemon as systemd, Prometheus and an administrator meet it: datagrams, endpoints, signals, log lines."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import secrets
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from harvester.core.period import Calendar, Period
+from tests.support.truth import stored_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import date
+
+    from tests.support.process import Installation, Running
+    from tests.support.truth import Wanted
+
+SETTLE_DAYS = 3  # the default
+NEVER = "0 0 29 2 *"  # a refresh that no test lives to see, but for one night in four years
+EVERY_MINUTE = "* * * * *"
+PATIENCE = 60.0  # seconds that a test waits for anything before it fails
+A_TICK = 75.0  # seconds within which every minute's tick has come and been worked off
+_LOOK_EVERY = 0.02
+_SOON = 5.0  # seconds within which an endpoint answers
+_LABELS = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_HALF_A_DAY = 12
+
+
+def calendar_at_noon() -> Calendar:
+    """A zone without daylight saving in which it is about noon: no test of today's figures meets a midnight."""
+    hours = datetime.now(UTC).hour - _HALF_A_DAY  # POSIX's sign: what is to be added to get UTC
+    return Calendar(ZoneInfo(f"Etc/GMT{hours:+d}" if hours else "Etc/GMT"))
+
+
+def today(calendar: Calendar) -> date:
+    """The present local day."""
+    return calendar.local_date(time.time())
+
+
+class Manager:
+    """The service manager's end of NOTIFY_SOCKET: hears every message, and when it came.
+
+    Args:
+        name: a path, or @name for an abstract socket; by default a fresh abstract one.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or f"@harvester-{secrets.token_hex(8)}"
+        self.messages: list[tuple[float, dict[str, str]]] = []  # monotonic seconds, fields
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind("\0" + self.name[1:] if self.name.startswith("@") else self.name)
+        self._socket.settimeout(0.05)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="manager", daemon=True)
+        self._thread.start()
+
+    def moments(self, field: str) -> list[float]:
+        """When messages came that hold this line, for instance "READY=1", or this name."""
+        name, _, value = field.partition("=")
+        return [at for at, fields in self.messages if name in fields and (not value or fields[name] == value)]
+
+    def last(self, name: str) -> str:
+        """The newest value of a field."""
+        return next((fields[name] for _, fields in reversed(self.messages) if name in fields), "")
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join(_SOON)
+        self._socket.close()
+
+    def _listen(self) -> None:
+        while not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                text = self._socket.recv(65536).decode()
+                fields = dict(line.partition("=")[::2] for line in text.splitlines())
+                self.messages.append((time.monotonic(), fields))
+
+
+class Daemon:
+    """A `harvester run` under way."""
+
+    def __init__(self, running: Running, manager: Manager) -> None:
+        self.running = running
+        self.manager = manager
+
+    @property
+    def pid(self) -> int:
+        return self.running.pid
+
+    def events(self, name: str | None = None) -> list[dict[str, Any]]:
+        """Its log's lines, all or those of one event."""
+        lines = self.running.err.splitlines(keepends=True)
+        # The last line may still be under way; a warning about the configuration is no JSON.
+        found = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
+        return [event for event in found if name is None or event["event"] == name]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where its endpoints listen."""
+        self.until(lambda: bool(self.events("ready")))
+        host, _, port = self.events("ready")[0]["listen"].rpartition(":")
+        return host, int(port)
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
+        """Status and body of an endpoint's answer."""
+        connection = http.client.HTTPConnection(*self.address, timeout=_SOON)
+        with contextlib.closing(connection):
+            connection.request(method, path, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    def readiness(self) -> tuple[int, dict[str, Any]]:
+        """Status and body of /readyz."""
+        status, body = self.ask("/readyz")
+        return status, json.loads(body)
+
+    def states(self) -> dict[str, str]:
+        """State by account, as /readyz has them."""
+        return {account["name"]: account["state"] for account in self.readiness()[1]["accounts"]}
+
+    def reason(self, account: str = "main") -> str:
+        """Why an account is in its state, as /readyz has it."""
+        found = {each["name"]: each["reason"] for each in self.readiness()[1]["accounts"]}
+        return found[account] or ""
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """One sample of /metrics; None if it is not there."""
+        for line in self.ask("/metrics")[1].splitlines():
+            shown, _, value = line.rpartition(" ")
+            title, _, rest = shown.partition("{")
+            if title == name and dict(_LABELS.findall(rest)) == labels:
+                return float(value)
+        return None
+
+    def until(self, condition: Callable[[], bool], within: float = PATIENCE) -> None:
+        """Wait for something that the daemon brings about; it must not end before."""
+        deadline = time.monotonic() + within
+        while not condition():
+            assert not self.running.has_ended, self.running.err
+            assert time.monotonic() < deadline, f"waited in vain: {self.running.err}"
+            time.sleep(_LOOK_EVERY)
+
+    def until_idle(self) -> None:
+        """Wait until every account is complete and fresh."""
+        self.until(lambda: set(self.states().values()) == {"idle"})
+
+    def until_state(self, state: str, account: str = "main") -> None:
+        self.until(lambda: self.states().get(account) == state)
+
+
+@contextmanager
+def daemon(
+    harvester: Installation, *arguments: str, manager: Manager | None = None, wait: bool = True, **environ: str
+) -> Iterator[Daemon]:
+    """Start `harvester run`; by default it is ready on return. Whatever is left of it at the end is killed.
+
+    Args:
+        harvester: where its configuration is.
+        arguments: more of them.
+        manager: whom it notifies.
+        wait: until it says READY=1.
+        environ: more of it.
+    """
+    own = manager or Manager()
+    try:
+        with harvester.started("run", *arguments, NOTIFY_SOCKET=own.name, **environ) as running:
+            found = Daemon(running, own)
+            if wait:
+                found.until(lambda: bool(own.moments("READY=1")))
+            yield found
+    finally:
+        own.close()
+
+
+def prepared(harvester: Installation, **settings: Any) -> Installation:
+    """The installation with a daemon's settings: any free port, and no tick unless asked for."""
+    harvester.configure("daemon", **{"listen": "127.0.0.1:0", "refresh": NEVER, **settings})
+    return harvester
+
+
+def account_of(calendar: Calendar, days: int, **settings: Any) -> dict[str, Any]:
+    """An account's table: its days begin as the calendar says, and it starts so many days before today."""
+    start = today(calendar) - timedelta(days=days)
+    return {"timezone": calendar.zone.key, "start": start.isoformat(), **settings}
+
+
+def past_of(calendar: Calendar, days: int) -> tuple[date, date]:
+    """The range from so many days ago to yesterday."""
+    now = today(calendar)
+    return now - timedelta(days=days), now - timedelta(days=1)
+
+
+def assert_kept(url: str, *wanted: Wanted) -> None:
+    """Every past day equals the truth and is complete, final once it is settled; today is there and is not complete.
+
+    Args:
+        url: of the database.
+        wanted: series of days, from the start to yesterday.
+    """
+    stored = stored_rows(url)
+    for one in wanted:
+        assert one.periods == (Period.DAY,), "weeks and months have other ends"
+        calendar = one.world.calendar
+        settled = (today(calendar) - timedelta(days=SETTLE_DAYS)).isoformat()
+        expected = {(*row[:-1], row[6] < settled) for row in one.rows()}
+        ours = {row for row in stored if row[0] == one.account}
+        present = today(calendar).isoformat()
+        past = {row for row in ours if row[6] != present}
+        assert not expected - past, f"{len(expected - past)} rows are missing, such as {min(expected - past)}"
+        assert not past - expected, f"{len(past - expected)} rows too many, such as {min(past - expected)}"
+        now = {row for row in ours if row[6] == present}
+        assert {row[2] for row in now} == set(one.phones), "a phone lacks today"
+        assert not any(row[9] or row[10] for row in now), "today is taken for complete"
+    assert max(stored.values()) == 1
