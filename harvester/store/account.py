@@ -128,9 +128,14 @@ class AccountStore:
         """
         name = self.identity.name
         wanted, some_are_stale = await self._read(lambda connection: orders.find(connection, self._id, name))
-        if some_are_stale:
-            await self._run(lambda connection: orders.drop_stale(connection, self._id))
-        return wanted
+        if not some_are_stale:
+            return wanted
+
+        def work(connection: Connection) -> list[BackfillOrder]:
+            orders.drop_stale(connection, self._id)
+            return orders.find(connection, self._id, name)[0]  # what was found before may have ended meanwhile
+
+        return await self._run(work)
 
     async def report_order(self, number: int, report: str) -> bool:
         """Tell an order's owner how far it is, as JSON.

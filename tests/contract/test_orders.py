@@ -172,6 +172,18 @@ async def test_what_a_dead_backfill_leaves_is_deleted(
     assert await beside.beat_order(number) is None
 
 
+async def test_an_order_that_ends_during_a_look_is_not_found_by_it(
+    holder: AccountStore, beside: Database, store_url: str
+) -> None:
+    await placed(beside)
+    age(store_url, STALE_AFTER + 5)
+    number = await placed(beside)
+    looking = asyncio.create_task(holder.orders())
+    await asyncio.sleep(0)  # its first step is in the writer's hands
+    await holder.finish_order(number, "{}")  # behind that, before the dead one is deleted
+    assert await looking == []
+
+
 async def test_a_heartbeat_keeps_an_order(holder: AccountStore, beside: Database, store_url: str) -> None:
     number = await placed(beside)
     for _ in range(2):
