@@ -1,0 +1,98 @@
+"""The house's own measure: small files, small functions, and nothing used that is not declared."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+FILE_LINES = 400
+FUNCTION_LINES = 50
+PRODUCT = sorted(path for top in ("harvester", "migrations") for path in (ROOT / top).rglob("*.py"))
+UNNAMED = {"tzdata"}  # read by zoneinfo
+PART_OF = {"yarl": "aiohttp", "pydantic-core": "pydantic"}  # their types are in the other one's interface
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The top-level names of all imports, the late ones included."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def declared() -> Iterator[str]:
+    """The names of the package's dependencies."""
+    for requirement in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]:
+        yield re.split(r"[^a-z0-9-]", requirement)[0]
+
+
+def test_files_are_short() -> None:
+    paths = [*PRODUCT, *(ROOT / "tests").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]
+    lines = {str(path.relative_to(ROOT)): len(path.read_bytes().splitlines()) for path in paths}
+    assert len(lines) > 100
+    assert {name: count for name, count in lines.items() if count > FILE_LINES} == {}
+
+
+def test_functions_are_short() -> None:
+    long = {
+        f"{path.relative_to(ROOT)}:{function.lineno} {function.name}"
+        for path in PRODUCT
+        for function in functions(path)
+        if (function.end_lineno or 0) - function.lineno + 1 > FUNCTION_LINES
+    }
+    assert long == set()
+
+
+def test_what_is_imported_is_what_is_declared() -> None:
+    distributions = packages_distributions()
+    used = {
+        PART_OF.get(name := re.sub(r"[-_.]+", "-", distribution).lower(), name)
+        for path in PRODUCT
+        for module in imported(path)
+        if module not in sys.stdlib_module_names and module != "harvester"
+        for distribution in distributions[module]
+    }
+    assert used | UNNAMED == set(declared())
+
+
+def test_what_is_pinned_is_what_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = (ROOT / "requirements" / "runtime.in").read_text().splitlines()
+    required = [line for line in wanted if line and not line.startswith("#")]
+    builders = {"editables", "hatchling"}
+    assert sorted(line for line in required if line not in builders) == sorted(project["project"]["dependencies"])
+    assert [re.split(r"[^a-z]", tool)[0] for tool in project["build-system"]["requires"]] == ["hatchling"]
+
+
+@pytest.mark.parametrize("name", ["runtime", "dev"])
+def test_requirements_are_pinned_hashed_and_name_no_place(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    assert len(lines) > 20
+    for line in lines:
+        assert re.match(r"[a-z0-9_.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", line), line
+    assert "://" not in text
