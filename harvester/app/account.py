@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING
 
 from harvester.core.coverage import Span
 from harvester.core.model import Series, Widths
-from harvester.core.planning import Desire, Rules, plan_slices
+from harvester.core.planning import Desire, Rules, Stored, plan_slices
 from harvester.core.refusal import Tolerance
+from harvester.errors import SliceRejected
 from harvester.store.records import AccountIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import date
 
     from harvester.config import Account, Settings
-    from harvester.core.planning import Plan, Stored
+    from harvester.core.model import Stretch
+    from harvester.core.planning import Plan
+    from harvester.store.records import FailedRange
 
 Range = tuple["date", "date"]
+REFUSED = str(SliceRejected("")).rstrip(".")  # how the error of a refused slice begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +57,16 @@ def identity_of(account: Account, settings: Settings) -> AccountIdentity:
     )
 
 
-def stored_spans(failed: Iterable[tuple[Series, date, date]]) -> dict[Series, list[Span]]:
-    """Failed slices by series, as planning wants them."""
-    spans: dict[Series, list[Span]] = {}
-    for series, first, last in failed:
-        spans.setdefault(series, []).append(Span(first, last))
-    return spans
+def stored_of(coverage: Mapping[Series, Sequence[Stretch]], failed: Iterable[FailedRange]) -> Stored:
+    """What the store holds, as planning wants it: failed slices are to be asked for again."""
+    again: dict[Series, list[Span]] = {}
+    refused: dict[Series, list[Span]] = {}
+    for failure in failed:
+        span = Span(failure.first, failure.last)
+        again.setdefault(failure.series, []).append(span)
+        if failure.error.startswith(REFUSED):
+            refused.setdefault(failure.series, []).append(span)
+    return Stored(coverage, again, refused)
 
 
 def tolerances_of(

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harvester.app.account import identity_of, plan_account, series_of, stored_spans, tolerances_of
+from harvester.app.account import identity_of, plan_account, series_of, stored_of, tolerances_of
 from harvester.app.orders import Handover
 from harvester.app.session import Session
 from harvester.core.model import RunReport
-from harvester.core.planning import Stored
 from harvester.errors import (
     Busy,
     CalendarMismatch,
@@ -149,8 +148,7 @@ class Harvest:
     async def _work(self, store: AccountStore) -> None:
         process, account = self._process, self.account
         series = series_of(account)
-        failed = [(one.series, one.first, one.last) for one in await store.failed(series)]
-        stored = Stored(await store.coverage(series), stored_spans(failed))
+        stored = stored_of(await store.coverage(series), await store.failed(series))
         tolerances = tolerances_of(account, await store.widths())
         settle_days = process.settings.daemon.settle_days
         plan = plan_account(account, self._order, stored, tolerances, settle_days, process.clock.time())

@@ -17,14 +17,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from harvester.app.account import identity_of, series_of, stored_spans, tolerances_of
+from harvester.app.account import identity_of, series_of, stored_of, tolerances_of
 from harvester.app.fate import Fate, Phase
 from harvester.app.harvest import note_success, note_trouble
 from harvester.app.orders import Desk
 from harvester.app.round import Kept, Tail, plan_round
 from harvester.app.session import Session
 from harvester.core.model import RunReport
-from harvester.core.planning import Desire, Rules, Stored, plan_slices
+from harvester.core.planning import Desire, Rules, plan_slices
 from harvester.errors import CalendarMismatch, ConfigError, HarvesterError, SchemaUnknown, StoreError
 from harvester.store.records import AccountState, Held
 
@@ -187,8 +187,7 @@ class Keeper:
         report: RunReport,
     ) -> Drain | None:
         """What a backfill beside us wants; None where nothing of it is missing."""
-        failed = [(one.series, one.first, one.last) for one in await store.failed(order.series)]
-        stored = Stored(await store.coverage(order.series), stored_spans(failed))
+        stored = stored_of(await store.coverage(order.series), await store.failed(order.series))
         rules = replace(self._rules(), refetch=order.refetch)
         desires = [Desire(series, order.first, order.last) for series in order.series]
         known = tolerances_of(self.account, await store.widths(), {series.resource for series in order.series})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harvester import config
-from harvester.app.account import plan_account, stored_spans, tolerances_of
+from harvester.app.account import plan_account, stored_of, tolerances_of
 from harvester.app.outcome import describe_error
 from harvester.core.forecast import Supply, forecast
 from harvester.core.planning import Stored
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from harvester.app.account import Order
     from harvester.config import Account, Settings
-    from harvester.core.coverage import Span
-    from harvester.core.model import QuotaRecord, Series, Stretch, Widths
+    from harvester.core.model import QuotaRecord, Widths
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -61,8 +60,7 @@ class Estimate:
 class _Known:
     """What the database holds of an account."""
 
-    coverage: Mapping[Series, Sequence[Stretch]]
-    failed: Mapping[Series, Sequence[Span]]
+    stored: Stored
     widths: Mapping[str, Widths]
     quota: QuotaRecord | None
 
@@ -94,9 +92,9 @@ def _known(settings: Settings, environ: Mapping[str, str]) -> dict[str, _Known]:
     with Reader(database.url, database.schema, password) as reader:
         return {
             status.identity.name: _Known(
-                {one.series: one.coverage for one in status.series},
-                stored_spans(
-                    (failed.series, failed.first, failed.last) for one in status.series for failed in one.failed
+                stored_of(
+                    {one.series: one.coverage for one in status.series},
+                    [failed for one in status.series for failed in one.failed],
                 ),
                 status.widths,
                 status.quota,
@@ -109,10 +107,9 @@ def _known(settings: Settings, environ: Mapping[str, str]) -> dict[str, _Known]:
 def _estimate_account(
     account: Account, settings: Settings, order: Order, known: _Known | None, now: float
 ) -> AccountEstimate:
-    known = known or _Known({}, {}, {}, None)
+    known = known or _Known(Stored({}, {}), {}, None)
     tolerances = tolerances_of(account, known.widths)
-    stored = Stored(known.coverage, known.failed)
-    plan = plan_account(account, order, stored, tolerances, settings.daemon.settle_days, now)
+    plan = plan_account(account, order, known.stored, tolerances, settings.daemon.settle_days, now)
     supply = _supply(account, known.quota, now)
     windows, seconds = forecast(len(plan.slices), supply)
     return AccountEstimate(

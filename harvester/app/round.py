@@ -5,12 +5,12 @@ Two things rest: failed slices, for growing times, and the unsettled tail that w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from harvester.app.account import series_of
+from harvester.app.account import series_of, stored_of
 from harvester.core.coverage import Span, settled
-from harvester.core.planning import Desire, Stored, plan_slices
+from harvester.core.planning import Desire, plan_slices
 from harvester.core.ranking import rank_by, rest_left, unsettled_since
 
 if TYPE_CHECKING:
@@ -85,20 +85,19 @@ def plan_round(
         now: epoch seconds.
     """
     resting: Spans = {}
-    again: Spans = {}
+    again = []
     waits = []
     for failure in kept.failed:
         left = rest_left(failure.attempts, failure.failed_at, now)
-        span = Span(failure.first, failure.last)
         if left > 0:
-            resting.setdefault(failure.series, []).append(span)
+            resting.setdefault(failure.series, []).append(Span(failure.first, failure.last))
             waits.append(left)
         else:
-            again.setdefault(failure.series, []).append(span)
+            again.append(failure)
     for spans in (tail.spans, others):
         for series, more in spans.items():
             resting.setdefault(series, []).extend(more)
-    stored = Stored(kept.coverage, again, resting)
+    stored = replace(stored_of(kept.coverage, again), resting=resting)
     widths = {resource: tolerance.allowed(now) for resource, tolerance in tolerances.items()}
     start = account.start or rules.today
     desires = [Desire(series, start, rules.today) for series in series_of(account)]

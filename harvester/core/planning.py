@@ -51,6 +51,7 @@ class Plan:
 
     slices: Sequence[Slice]
     already_covered: int
+    refused_before: frozenset[Slice] = frozenset()  # of the slices, those that hold nothing but what was refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Stored:
 
     coverage: Mapping[Series, Sequence[Stretch]]
     failed: Mapping[Series, Sequence[Span]]  # to be asked for again
+    refused: Mapping[Series, Sequence[Span]] = field(default_factory=dict)  # of these, what the server did not take
     resting: Mapping[Series, Sequence[Span]] = field(default_factory=dict)  # failed not long ago, or somebody else's
 
 
@@ -98,7 +100,7 @@ def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, widths:
         for part in _apart(missing, whole, series, stored, rules.calendar):
             slices += [Slice(series, first, last) for first, last in cut(part, series.period, rules.calendar, width)]
     slices.sort(key=lambda piece: piece.last, reverse=True)
-    return Plan(slices, already_covered)
+    return Plan(slices, already_covered, frozenset(piece for piece in slices if _refused(piece, stored)))
 
 
 def cut(missing: Sequence[Span], period: Period, calendar: Calendar, width: int) -> list[Span]:
@@ -184,6 +186,10 @@ def _whole_periods(desire: Desire, rules: Rules) -> Span | None:
     first = calendar.floor(period, desire.first)
     last = min(calendar.last(period, desire.last), rules.today)
     return Span(first, last) if first <= last else None
+
+
+def _refused(piece: Slice, stored: Stored) -> bool:
+    return any(span.first <= piece.first and piece.last <= span.last for span in stored.refused.get(piece.series, ()))
 
 
 def _apart(

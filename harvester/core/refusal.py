@@ -20,6 +20,7 @@ Decided here, in this order (each a scenario in tests/unit/core/test_refusal.py)
 4. Anything else, and any refusal that names `start`, is a start too far back: its boundary is found by bisection, and
    what is older fails as one slice. The period at the boundary is asked for alone before: if it passes, width was
    to blame after all.
+What an earlier run gave up after such a search is asked for once, and not searched again.
 A wider range than was refused is tried again after a day.
 
 A server, or a proxy that waits for it, may also break (5xx) on a range that is too wide. Nothing tells that from an
@@ -64,6 +65,7 @@ class Task:
     refused_width: int = 0  # days of the narrowest range refused on the way here
     passed_width: int = 0  # days of the widest range answered on the way here
     held_back: date | None = None  # last day of the current period, left out to see whether it is to blame
+    refused_before: bool = False  # in an earlier run, which searched it for what is to blame
     is_test: bool = False  # the slice is one period of a whole that broke, to see whether a narrow range passes
 
     @property
@@ -171,7 +173,7 @@ def fit(task: Task, tolerance: Tolerance, calendar: Calendar, today: date, now: 
     if piece.days <= allowed or task.rest is not None:
         return (task,)
     newest, *older = cut([Span(piece.first, piece.last)], period, calendar, allowed)
-    return tuple(Task(Slice(piece.series, *span)) for span in (newest, *older))
+    return tuple(Task(Slice(piece.series, *span), refused_before=task.refused_before) for span in (newest, *older))
 
 
 def narrowed(task: Task, calendar: Calendar) -> tuple[Task, ...]:
@@ -229,7 +231,7 @@ def after_refusal(task: Task, named: frozenset[str], tolerance: Tolerance, calen
         task = replace(task, slice=piece, held_back=None)
     elif piece.last >= current > piece.first and tolerance.takes_today is None and "start" not in named:
         return Verdict((replace(task, slice=replace(piece, last=current - ONE_DAY), held_back=piece.last),))
-    if calendar.last(period, piece.first) >= piece.last:  # a single period
+    if task.refused_before or calendar.last(period, piece.first) >= piece.last:  # searched already, or a single period
         tolerance.acquit()
         return Verdict(failed=task.whole)
     first = task.rest.first if task.rest else piece.first

@@ -91,7 +91,9 @@ class Judge:
     _held: list[_Held] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.agenda = Agenda((Task(piece) for piece in self.plan.slices), self.terms.rank)
+        known = self.plan.refused_before
+        tasks = (Task(piece, refused_before=piece in known) for piece in self.plan.slices)
+        self.agenda = Agenda(tasks, self.terms.rank)
         phones = {piece.series.phone for piece in self.plan.slices}
         self.trust = Trust(len(phones), renewable=self.terms.renewable)
         slices = self.report.slices  # of a second plan after a lost database, what the first did is covered

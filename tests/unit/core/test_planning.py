@@ -167,12 +167,14 @@ def test_what_failed_is_asked_for_by_itself_lest_it_fails_its_neighbours() -> No
     line = series()
     rules = Rules(CALENDAR, today=date(2024, 12, 1), settle_days=3)
     failed = {line: [Span(date(2024, 2, 1), date(2024, 2, 29))]}
-    plan = plan_slices([Desire(line, date(2024, 1, 1), date(2024, 4, 30))], Stored({}, failed), rules, WIDE)
+    desire = Desire(line, date(2024, 1, 1), date(2024, 4, 30))
+    plan = plan_slices([desire], Stored({}, failed, refused=failed), rules, WIDE)
     assert [(piece.first, piece.last) for piece in plan.slices] == [
         (date(2024, 3, 1), date(2024, 4, 30)),
         (date(2024, 2, 1), date(2024, 2, 29)),
         (date(2024, 1, 1), date(2024, 1, 31)),
     ]
+    assert plan.refused_before == {plan.slices[1]}
 
 
 def test_what_rests_is_not_asked_for_and_not_bridged() -> None:
@@ -180,7 +182,7 @@ def test_what_rests_is_not_asked_for_and_not_bridged() -> None:
     rules = Rules(CALENDAR, today=date(2024, 12, 1), settle_days=3)
     resting = {line: [Span(date(2024, 2, 1), date(2024, 2, 29)), Span(date(2024, 3, 1), date(2024, 3, 31))]}
     desire = Desire(line, date(2024, 1, 1), date(2024, 4, 30))
-    plan = plan_slices([desire], Stored({}, {}, resting), rules, WIDE)  # wide enough to bridge it
+    plan = plan_slices([desire], Stored({}, {}, resting=resting), rules, WIDE)  # wide enough to bridge it
     assert [(piece.first, piece.last) for piece in plan.slices] == [
         (date(2024, 4, 1), date(2024, 4, 30)),
         (date(2024, 1, 1), date(2024, 1, 31)),
@@ -191,7 +193,9 @@ def test_a_week_of_which_a_part_rests_rests_whole() -> None:
     line = series(Period.WEEK)
     rules = Rules(CALENDAR, today=date(2024, 5, 16), settle_days=3)  # a Thursday
     resting = {line: [Span(date(2024, 5, 12), date(2024, 5, 15))]}
-    plan = plan_slices([Desire(line, date(2024, 4, 28), date(2024, 5, 16))], Stored({}, {}, resting), rules, WIDE)
+    plan = plan_slices(
+        [Desire(line, date(2024, 4, 28), date(2024, 5, 16))], Stored({}, {}, resting=resting), rules, WIDE
+    )
     assert [(piece.first, piece.last) for piece in plan.slices] == [(date(2024, 4, 28), date(2024, 5, 11))]
 
 

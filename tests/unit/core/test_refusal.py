@@ -134,6 +134,14 @@ def test_a_start_before_the_first_data_is_found_by_bisection_and_fails_as_one_sl
         assert tolerance.widths.refused is None
 
 
+def test_what_an_earlier_run_searched_in_vain_is_asked_for_once() -> None:
+    server, tolerance = Server(first_day=date(2024, 9, 17)), Tolerance(Widths(accepted=366), 366)
+    (failed,) = drain(server, [year("1")], tolerance)
+    again = after_refusal(Task(failed, refused_before=True), frozenset(), tolerance, CALENDAR, TODAY)
+    assert again.failed == failed
+    assert not again.tasks
+
+
 def test_a_server_that_refuses_today_gives_the_rest_and_fails_nothing() -> None:
     server, tolerance = Server(takes_today=False), Tolerance(Widths(), 366)
     assert drain(server, [year("1"), year("2")], tolerance) == []
