@@ -167,8 +167,8 @@ class Quota:
             window.remaining = facts.remaining
         if self._recorded is not None and reset is not None:
             if reset != self._recorded and facts.remaining is not None:
-                # Whatever the server has counted in this window, an earlier process may have sent.
-                window.spent = max(window.spent, self.limit - facts.remaining)
+                # Whatever the server had counted in this window, an earlier process may have sent.
+                window.spent = max(window.spent, self.limit - facts.remaining + len(self._flight))
             self._recorded = None
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             self._emptied(token, now, facts.retry_after)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harvester.core.model import QuotaRecord
 from harvester.core.quota import BLOCK, Block, Denied, Granted, Unstored
 from tests.support.window_server import EPOCH
 
 if TYPE_CHECKING:
-    from harvester.core.model import QuotaRecord
     from tests.support.quota_world import World
 
 from tests.support.quota_steps import R, begun, facts, quota, take, until, world
@@ -103,7 +103,8 @@ def test_the_allowance_is_written_before_it_is_spent() -> None:
 
 def test_a_changed_limit_is_written_down_before_more_is_spent() -> None:
     made = quota(limit=40, reserve=3)
-    made.observe(take(made, 0), 0, 200, facts(0, 11, limit=12))
+    for now in (0, 1):
+        made.observe(take(made, now), now, 200, facts(now, 11, limit=40 - 28 * now))
     answer = made.acquire(1)
     assert isinstance(answer, Unstored)
     assert made.record(answer.block, 1.0, EPOCH + 1).limit == 12
@@ -167,3 +168,18 @@ def test_a_wrong_host_clock_and_no_date_cost_one_request() -> None:
     made.crash(40)
     made.work(150)
     assert len(made.server.refused) <= 1
+
+
+def test_a_guessed_record_is_written_anew_once_the_window_is_named() -> None:
+    made = begun()
+    assert isinstance(made.acquire(1), Unstored)
+
+
+def test_what_may_have_been_ours_is_added_to_what_is_in_flight() -> None:
+    made = quota(limit=12, window=8)
+    made.restore(QuotaRecord(12, 6, None, int(EPOCH) - 100, 0.0, EPOCH - 101), 0.0, EPOCH)
+    take(made, 1)
+    second = take(made, 10)  # the guessed window was over
+    made.observe(second, 10, 200, facts(10, 10, limit=12))
+    made.reserve = 6
+    assert made.snapshot(10).remaining == 12 - 6 - 3

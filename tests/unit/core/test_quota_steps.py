@@ -156,7 +156,7 @@ def test_machines_that_disagree_stop_us_until_all_have_rolled() -> None:
     assert roll + 1 <= pause <= roll + 5
     made.observe(early, roll, 200, facts(roll, 147, R + 900))
     assert until(made, roll) == pause
-    assert take(made, pause)
+    take(made, pause)
 
 
 def test_a_window_left_too_early_goes_on_where_it_was() -> None:
@@ -239,7 +239,28 @@ def test_an_answer_of_a_window_shorter_than_assumed_stays_spent() -> None:
     slow = take(made, 59.9)
     roll = 62.0
     probe = take(made, roll)  # assumed to last 900 s
-    made.observe(slow, roll, 200, facts(roll, 4, int(EPOCH) + 120, limit=5))
-    made.observe(probe, roll, 200, facts(roll, 3, int(EPOCH) + 120, limit=5))
+    made.observe(slow, roll, 200, facts(roll, None, int(EPOCH) + 120, limit=5))
+    made.observe(probe, roll, 200, facts(roll, None, int(EPOCH) + 120, limit=5))
     assert made.snapshot(roll).resets_at == int(EPOCH) + 120
     assert made.snapshot(roll).remaining == 3
+
+
+def test_a_nameless_answer_around_the_end_is_spent_in_both_windows() -> None:
+    made = quota(limit=5)
+    for now in (10.0, 20.0, 899.9):
+        made.observe(take(made, now), now + 0.3, 200, facts(now + 0.3, None, None, limit=None))
+    assert made.snapshot(902).resets_at == R + 900
+    assert made.snapshot(902).remaining == 4
+
+
+def test_the_first_date_moves_the_guessed_windows() -> None:
+    made = quota(limit=5)
+    made.observe(take(made, 0), 0.1, 200, facts(5000, None, None, limit=None))
+    assert made.snapshot(1).resets_at == int(EPOCH) + 5400
+    assert made.snapshot(1).remaining == 4
+
+
+def test_of_two_windows_that_it_may_be_the_later_one_is_guessed() -> None:
+    made = quota()
+    made.observe(take(made, 0.5), 0.6, 200, facts(0.55, None, None))
+    assert made.snapshot(2699.7).resets_at == int(EPOCH) + 3600
