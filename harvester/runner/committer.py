@@ -37,12 +37,12 @@ class Committer:
         self._widths: dict[str, Widths] = {}
         self._changed = asyncio.Event()
         self._closing = False
-        self._over = False
+        self.over = False  # nothing more will be stored
 
     def put(self, batch: Batch) -> None:
         """Have an answer stored; its place in `room` is given back when it is, or when it is known that it won't be."""
         self._batches.append(batch)
-        if self._over:
+        if self.over:
             self._give_up_waiting()
         self._changed.set()
 
@@ -73,7 +73,7 @@ class Committer:
             self._tell("store_failed", error=str(error))
             raise
         finally:
-            self._over = True
+            self.over = True  # before a place becomes free: who waits for one must know
             self._give_up_waiting()
 
     async def _store_until_closed(self) -> None:
@@ -101,9 +101,11 @@ class Committer:
     async def _commit(self, batches: list[Batch], failures: list[FailedSlice]) -> None:
         try:
             counts = await self._store.commit(batches, failures)
-        finally:
-            for _ in batches:
-                self._room.release()
+        except BaseException:
+            self._batches += batches  # their places are given back with the others'
+            raise
+        for _ in batches:
+            self._room.release()
         slices = self._report.slices
         slices.done += len(batches)
         slices.failed += len(failures)
