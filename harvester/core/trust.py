@@ -6,6 +6,8 @@ nothing, so its slice is held until another request tells more:
 - a second phone gets 401 and none passed in between: the pair is believed dead;
 - nobody else is left to ask: a pair that can be renewed is renewed once for that phone; then, or where it cannot be
   renewed, the number is not ours if the credentials ever passed for anybody, else the credentials are refused.
+  `proven` says that they did in an earlier run: else a harvest of which only a stranger's slice is left would be
+  taken for one with bad credentials.
 While a slice is held, only one request is in flight (`cautious`), so a dead pair costs few.
 
 Invariants (tests/unit/core/test_trust.py): a late 401 for a pair already replaced accuses nobody; a pass that was
@@ -32,14 +34,15 @@ class Trust:
     Args:
         phones: how many phones there are to ask for.
         renewable: whether a new pair can be had.
+        proven: whether others were answered before, and what they were answered with can be had anew.
     """
 
-    def __init__(self, phones: int, *, renewable: bool) -> None:
-        self._enough = min(2, phones)
+    def __init__(self, phones: int, *, renewable: bool, proven: bool = False) -> None:
+        self._enough = 2 if proven else min(2, phones)
         self._renewable = renewable
         self._suspects: dict[str, int] = {}
         self._renewed_for: set[str] = set()
-        self._ever_passed = False
+        self._ever_passed = proven
         self._order = 0
         self._replaced = -1
 
@@ -58,12 +61,13 @@ class Trust:
         self._order += 1
         return self._order
 
-    def passed(self, order: int) -> frozenset[str]:
-        """The request of that order was not answered 401: the held phones that are not ours."""
+    def passed(self, order: int, phone: str) -> frozenset[str]:
+        """The request of that order, for this phone, was not answered 401: the held phones that are not ours."""
         self._ever_passed = True
-        guilty = frozenset(phone for phone, since in self._suspects.items() if since < order)
-        for phone in guilty:
-            del self._suspects[phone]
+        self._renewed_for.discard(phone)  # renewing helped, so it may again
+        guilty = frozenset(suspect for suspect, since in self._suspects.items() if since < order)
+        for suspect in guilty:
+            del self._suspects[suspect]
         return guilty
 
     def refused(self, phone: str, generation: int) -> Judgement:

@@ -95,7 +95,8 @@ class Judge:
         tasks = (Task(piece, refused_before=piece in known) for piece in self.plan.slices)
         self.agenda = Agenda(tasks, self.terms.rank)
         phones = {piece.series.phone for piece in self.plan.slices}
-        self.trust = Trust(len(phones), renewable=self.terms.renewable)
+        proven = self.terms.renewable and self.plan.already_covered > 0
+        self.trust = Trust(len(phones), renewable=self.terms.renewable, proven=proven)
         slices = self.report.slices  # of a second plan after a lost database, what the first did is covered
         over = slices.done + slices.failed
         slices.planned = over + len(self.plan.slices)
@@ -151,7 +152,7 @@ class Judge:
     def answered(self, entry: Entry, order: int) -> bool:
         """The entry's slice was answered and taken. Returns whether the widths worth remembering have changed."""
         self._somebody_there()
-        for phone in self.trust.passed(order):
+        for phone in self.trust.passed(order, entry.phone):
             self._reject_held(phone)
         tolerance = self._tolerance(entry.task.slice)
         before = tolerance.widths

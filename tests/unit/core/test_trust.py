@@ -8,8 +8,8 @@ def test_a_phone_is_rejected_once_another_passes_that_was_asked_later() -> None:
     early = trust.asked()
     assert trust.refused("1", 0) is Judgement.HOLD
     assert trust.cautious
-    assert trust.passed(early) == frozenset(), "asked before the refusal came"
-    assert trust.passed(trust.asked()) == {"1"}
+    assert trust.passed(early, "2") == frozenset(), "asked before the refusal came"
+    assert trust.passed(trust.asked(), "2") == {"1"}
     assert not trust.cautious
 
 
@@ -36,7 +36,7 @@ def test_a_late_refusal_of_a_replaced_pair_accuses_nobody() -> None:
 
 def test_with_nobody_else_to_ask_a_pair_is_renewed_once_before_the_phone_is_blamed() -> None:
     trust = Trust(2, renewable=True)
-    trust.passed(trust.asked())
+    trust.passed(trust.asked(), "2")
     assert trust.refused("1", 0) is Judgement.HOLD
     assert trust.nobody_else("1") is Judgement.DEAD
     trust.replaced(0)
@@ -49,5 +49,24 @@ def test_with_nobody_else_to_ask_credentials_that_never_passed_are_to_blame() ->
     trust = Trust(2, renewable=False)
     trust.refused("1", 0)
     assert trust.nobody_else("1") is Judgement.DEAD
-    trust.passed(0)
+    trust.passed(0, "2")
     assert trust.nobody_else("1") is Judgement.NOT_OURS
+
+
+def test_a_stranger_left_alone_is_known_where_others_passed_before() -> None:
+    trust = Trust(1, renewable=True, proven=True)
+    assert trust.refused("1", 1) is Judgement.HOLD
+    assert trust.nobody_else("1") is Judgement.DEAD
+    trust.replaced(1)
+    assert trust.refused("1", 2) is Judgement.HOLD
+    assert trust.nobody_else("1") is Judgement.NOT_OURS
+
+
+def test_a_renewal_that_helped_a_phone_may_help_it_again() -> None:
+    trust = Trust(2, renewable=True)
+    for generation in range(3):
+        trust.passed(trust.asked(), "1")
+        assert trust.refused("1", generation) is Judgement.HOLD
+        assert trust.nobody_else("1") is Judgement.DEAD
+        assert trust.replaced(generation)
+        assert not trust.replaced(generation), "told a second time"
