@@ -179,10 +179,9 @@ class Quota:
         """Set the clock by an answer; returns its Reset if it makes sense beside the clock."""
         reset = facts.reset
         if facts.date is not None:
-            heard = self.clock.heard
             self.clock = self.clock.dated(facts.date, token.sent, now)
             latest = self.clock.bounds(now)[1]
-            if self._window.standing is Standing.GUESSED and (not heard or self._window.end > latest + self.length):
+            if self._window.standing is Standing.GUESSED and self._window.end > latest + self.length:
                 self._window.end = self._end_after(latest)
                 self._stored, self._on_record = 0, None
             # The request was counted while it was under way. A Reset before that is no end of its window.

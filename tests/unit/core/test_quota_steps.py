@@ -253,10 +253,11 @@ def test_a_nameless_answer_around_the_end_is_spent_in_both_windows() -> None:
     assert made.snapshot(902).remaining == 4
 
 
-def test_the_first_date_moves_the_guessed_windows() -> None:
+@pytest.mark.parametrize("ahead", [5000, -5000])
+def test_the_first_date_moves_the_guessed_windows(ahead: int) -> None:
     made = quota(limit=5)
-    made.observe(take(made, 0), 0.1, 200, facts(5000, None, None, limit=None))
-    assert made.snapshot(1).resets_at == int(EPOCH) + 5400
+    made.observe(take(made, 0), 0.1, 200, facts(ahead, None, None, limit=None))
+    assert made.snapshot(1).resets_at == int(EPOCH) + ahead + 400 + (100 if ahead < 0 else 0)
     assert made.snapshot(1).remaining == 4
 
 
