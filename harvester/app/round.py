@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harvester.app.account import series_of, stored_of
-from harvester.core.coverage import Span, settled
+from harvester.core.coverage import Span, gaps, joined, settled
 from harvester.core.planning import Desire, plan_slices
 from harvester.core.ranking import rank_by, rest_left, unsettled_since
 
@@ -43,6 +43,14 @@ class Tail:
     def tick(self) -> None:
         """Everything unsettled is wanted again."""
         self.spans.clear()
+
+    def kept_in(self, coverage: Mapping[Series, Sequence[Stretch]]) -> Spans:
+        """Those days of them that are stored still: a database that crashes may forget what it said it had."""
+        found: Spans = {}
+        for series, spans in self.spans.items():
+            stored = joined(Span(stretch.first, stretch.last) for stretch in coverage.get(series, ()))
+            found[series] = [part for span in spans for part in gaps(span, gaps(span, stored))]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,7 @@ def plan_round(
             waits.append(left)
         else:
             again.append(failure)
-    for spans in (tail.spans, others):
+    for spans in (tail.kept_in(kept.coverage), others):
         for series, more in spans.items():
             resting.setdefault(series, []).extend(more)
     stored = replace(stored_of(kept.coverage, again), resting=resting)

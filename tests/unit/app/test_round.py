@@ -58,6 +58,18 @@ def test_the_tail_is_one_request_a_series_and_tick() -> None:
     assert [piece for piece in planned(kept, tail).plan.slices if piece.series == ALL] == [piece]
 
 
+def test_what_a_database_forgot_is_asked_for_again() -> None:
+    whole = Slice(ALL, date(2024, 1, 1), TODAY)
+    tail = Tail()
+    tail.stored(Batch(whole, NOW, {}, {}), RULES)
+    assert [piece for piece in planned(Kept(coverage={}, failed=[]), tail).plan.slices if piece.series == ALL] == [
+        whole
+    ]
+    kept = asked(ALL, date(2024, 1, 1), TODAY - timedelta(days=10))  # an earlier answer outlived it
+    (piece,) = [piece for piece in planned(kept, tail).plan.slices if piece.series == ALL]
+    assert (piece.first, piece.last) == (TODAY - timedelta(days=9), TODAY)
+
+
 def test_an_old_answer_is_no_tail() -> None:
     tail = Tail()
     tail.stored(Batch(Slice(ALL, date(2024, 1, 1), date(2024, 3, 1)), NOW, {}, {}), RULES)
