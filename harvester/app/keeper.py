@@ -25,7 +25,7 @@ from harvester.app.round import Kept, Tail, plan_round
 from harvester.app.session import Session
 from harvester.core.model import RunReport
 from harvester.core.planning import Desire, Rules, plan_slices
-from harvester.errors import CalendarMismatch, ConfigError, HarvesterError, SchemaUnknown, StoreError
+from harvester.errors import CalendarMismatch, ConfigError, HarvesterError, Interrupted, SchemaUnknown, StoreError
 from harvester.store.records import AccountState, Held
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Keeper:
         self._wake = asyncio.Event()
         self._stopping = False
         self._drain: Drain | None = None
+        self._desk: Desk | None = None
         self._store: AccountStore | None = None
         self._pause = FIRST_PAUSE
 
@@ -74,9 +75,13 @@ class Keeper:
             self._drain.recall()
 
     def stop(self) -> None:
-        """Let what is in flight land, give the account back, and end."""
+        """Let what is in flight land, as far as it comes soon, give the account back, and end."""
         self._stopping = True
-        self.wake()
+        if self._drain is not None:
+            self._drain.interrupt()
+        if self._desk is not None:
+            self._desk.hurry()
+        self._wake.set()
 
     async def run(self) -> None:
         """Keep the account until stopped.
@@ -107,13 +112,14 @@ class Keeper:
 
     async def _claim_and_hold(self) -> None:
         claimed = await self._process.database.claim(identity_of(self.account, self._process.settings))
-        self._pause = FIRST_PAUSE
         if isinstance(claimed, Held):
+            self._pause = FIRST_PAUSE
             if self.fate.enter(Phase.STANDBY, f"held by {claimed.holder}"):
                 self._tell("standby", holder=claimed.holder)
             await self._doze(STANDBY)
             return
-        self._tell("claimed")
+        if self._pause == FIRST_PAUSE:  # else the trouble may go on: on a full disk, too, an account can be claimed
+            self._tell("claimed")
         self._store = claimed
         try:
             await self._hold(claimed)
@@ -127,13 +133,14 @@ class Keeper:
         try:
             async with Session(self._process, self.account, store, stored=self._stored) as session:
                 self.fate.throttle = session.throttle
-                desk = Desk(store, partial(self._begin_order, store, session, tolerances), self.wake)
+                self._desk = desk = Desk(store, partial(self._begin_order, store, session, tolerances), self.wake)
                 desk.open()
                 try:
                     while not self._stopping:
                         desk.check()
                         await self._round(store, session, tolerances, desk)
                 finally:
+                    self._desk = None
                     await desk.close()
         except StoreError:
             raise
@@ -158,6 +165,7 @@ class Keeper:
             if todo.plan.slices:
                 return
         self.fate.enter(Phase.IDLE)
+        self._trust_database()
         await note_success(store, self.account, report, self._process.clock.time())
         if not report.slices.failed:
             self._refreshed()
@@ -171,12 +179,14 @@ class Keeper:
         self.fate.judge = judge
         self._drain = session.drain(judge)
         try:
-            await self._drain.run()
+            with suppress(Interrupted):
+                await self._drain.run()
         finally:
             self._drain = None
             self.fate.ended(report)
-            counts = {"slices": report.slices, "rows": report.rows, "requests": report.requests}
-            self._tell("round", **counts, window=session.throttle.snapshot().resets_at)
+            if report.slices.done or report.slices.failed:  # whatever ended it without any is told where it is caught
+                counts = {"slices": report.slices, "rows": report.rows, "requests": report.requests}
+                self._tell("round", **counts, window=session.throttle.snapshot().resets_at)
 
     async def _begin_order(
         self,
@@ -213,6 +223,7 @@ class Keeper:
 
     def _stored(self, batches: Sequence[Batch]) -> None:
         rules, now = self._rules(), self._process.clock.time()
+        self._trust_database()
         for batch in batches:
             self._tail.stored(batch, rules)
             self.fate.last_success[batch.slice.series.resource] = now
@@ -234,6 +245,12 @@ class Keeper:
             self._tell("no_database", error=str(error))
         pause, self._pause = self._pause, min(LONGEST_PAUSE, 2 * self._pause)
         await self._doze(pause)
+
+    def _trust_database(self) -> None:
+        """It has taken all that it was given: only then is a trouble over, for a full one still takes little things."""
+        if self._pause != FIRST_PAUSE:
+            self._pause = FIRST_PAUSE
+            self._tell("database_back")
 
     async def _doze(self, seconds: float | None) -> None:
         """Until woken from now on, or for so long."""

@@ -25,6 +25,7 @@ from harvester.errors import (
     ConfigError,
     CredentialsRefused,
     HarvesterError,
+    Interrupted,
     SourceError,
     StoreError,
     Superseded,
@@ -49,7 +50,7 @@ _KNOWN: Mapping[str, type[HarvesterError]] = {
     error.code: error for error in (Unreachable, CredentialsRefused, ConfigError, StoreError)
 }
 
-_WITHDRAWN = Superseded()
+_WITHDRAWN = Superseded()  # not ended: withdrawn, or left to whoever holds the account next
 
 
 def encode(report: RunReport) -> str:
@@ -179,6 +180,11 @@ class Desk:
         if self._watching is not None and self._watching.done():
             self._watching.result()
 
+    def hurry(self) -> None:
+        """Give what is in flight a few seconds only."""
+        for drain in self._drains.values():
+            drain.interrupt()
+
     async def close(self) -> None:
         """Let what is in flight land. An order that is not finished is taken up again by whoever holds the account."""
         if self._watching is not None:
@@ -223,6 +229,8 @@ class Desk:
             self._drains[order.id] = drain
             reporting = asyncio.create_task(self._report(order.id, report, drain))
             await drain.run()
+        except Interrupted:
+            return _WITHDRAWN
         except StoreError:
             raise
         except HarvesterError as error:

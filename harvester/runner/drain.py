@@ -2,9 +2,10 @@
 
 Ways to end: the plan is done; the Judge ends it (credentials, calendar, API unreachable), the store fails, or somebody
 interrupts. Then nothing more is sent, what is in flight is given `DRAIN` seconds to come and be stored, and the reason
-is raised. Cancelling `run` ends it at once.
+is raised. For a newer plan all of it is waited for. Cancelling `run` ends it at once.
 
-A worker takes its permit first and its slice after, so that what is sent is the most urgent at that moment.
+A worker takes its permit first and its slice after, so that what is sent is the most urgent at that moment. No more of
+them wait for a permit than there are slices to take: the quota goes by how many want to send.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class Drain:
         self._committer = Committer(world.store, world.room, judge.report, judge.terms.tell)
         self._changed = asyncio.Event()
         self._over = asyncio.Event()  # nothing more will be sent
+        self._hurry = asyncio.Event()  # what is in flight has `DRAIN` seconds
         self._flying: set[asyncio.Task[None]] = set()
+        self._asking = 0  # workers that wait for a permit
         self._prober: asyncio.Task[None] | None = None
         self._no_auth_since: float | None = None
         self._told: Transient | None = None
@@ -130,11 +133,22 @@ class Drain:
         for worker in workers:
             if worker not in self._flying:
                 worker.cancel()
-        flying = [worker for worker in workers if worker in self._flying]
+        flying = {worker for worker in workers if worker in self._flying}
+        while flying and not self._hurry.is_set():  # a newer plan can wait for what was paid for
+            hurry = asyncio.ensure_future(self._hurry.wait())
+            await asyncio.wait({*flying, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            hurry.cancel()
+            flying -= self._landed(flying)
         if flying:
-            done, _ = await asyncio.wait(flying, timeout=DRAIN if self._judge.end else None)
-            for worker in done:
-                worker.result()
+            await asyncio.wait(flying, timeout=DRAIN)
+            self._landed(flying)
+
+    @staticmethod
+    def _landed(workers: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+        done = {worker for worker in workers if worker.done()}
+        for worker in done:
+            worker.result()  # a bug is raised here
+        return done
 
     def _note_store_failure(self, committing: asyncio.Task[None]) -> None:
         error = committing.exception() if committing.done() else None
@@ -146,10 +160,14 @@ class Drain:
 
     def _end(self, error: HarvesterError) -> None:
         self._judge.give_up(error)
+        if not isinstance(error, Superseded):  # also when a newer plan has ended it already
+            self._hurry.set()
         self._notify()
 
     def _notify(self) -> None:
         """Something happened that others may be waiting for."""
+        if self._judge.end is not None and not self.superseded:
+            self._hurry.set()
         if self._judge.end is not None or self._judge.finished:
             self._over.set()
         self._changed.set()
@@ -185,7 +203,7 @@ class Drain:
             if judge.end or judge.finished:
                 self._notify()
                 return False
-            if judge.may_send():
+            if judge.may_send(self._asking):
                 if not judge.breaker.is_open:
                     return True
                 if self._prober is None:
@@ -212,13 +230,18 @@ class Drain:
         room = self._world.room
         async with room:
             pass  # the quota may have to be waited for, so no place is held yet: other accounts need them, too
-        permit = await self._world.gate.acquire()
+        self._asking += 1
+        try:
+            permit = await self._world.gate.acquire()
+        finally:
+            self._asking -= 1
         taken = None if room.locked() or not self._may_send() else self._judge.take()
         if taken is None:
             with permit:
                 permit.unused()
             return
         await room.acquire()  # at once: it is not locked
+        self._notify()  # it may have been cut, and there is more to take now
         stored_later = False
         try:
             stored_later = await self._ask(*taken, permit)
