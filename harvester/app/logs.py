@@ -32,7 +32,6 @@ _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 _LOUD = {
     "bug": "error",
     "failed": "warning",
-    "store_failed": "warning",
     "database_lost": "warning",
     "unreachable": "warning",
     "no_credentials": "warning",
@@ -43,6 +42,7 @@ _LOUD = {
     "restart_needed": "warning",
     "clock_jumped": "warning",
     "claimed": "info",
+    "database_back": "info",
     "standby": "info",
     "round": "info",
     "ready": "info",
