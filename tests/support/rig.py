@@ -133,9 +133,9 @@ class Process:
         self.cancelled = False
         self.elapsed = 0.0  # virtual seconds
         self.leftover: set[str] = set()  # tasks that outlived the drain
-        self.database = Database(
-            rig.url, executor=self.disk, now=self.clock.time
-        )  # each SQL call is one step: none is cut by a death
+        self.database = Database(rig.url, executor=self.disk, now=self.clock.time)
+        self.complaints: list[str] = []  # what the loop would log: exceptions that nobody took
+        self.loop.set_exception_handler(lambda _, context: self.complaints.append(repr(context)))
         self._main: asyncio.Task[None] | None = None
 
     # For scripts
@@ -343,6 +343,7 @@ class Rig:
         self.processes.append(process)
         self.wire.settle()
         assert process.elapsed < TOO_LONG, "it never ends"
+        assert process.complaints == []
         return process
 
     def wait(self, seconds: float) -> None:

@@ -1,0 +1,205 @@
+"""Every other way to end, in virtual time: interrupted, a wrong calendar, a failing store. Nothing is left behind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from harvester.core.period import Calendar, Period, WeekStart
+from harvester.errors import CalendarMismatch, Interrupted, StoreError, StoreLost
+from harvester.simulator.options import Options
+from harvester.simulator.world import World
+from tests.support.in_process import Weather
+from tests.support.rig import START, Desired, Rig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harvester.errors import HarvesterError
+    from tests.support.rig import Process
+
+NEAR = Options(latency=0.02)
+SLOW = Options(latency=2.0)
+PHONES = tuple(f"800555{number:04}" for number in range(20))
+MONTHS = Desired(phones=PHONES, max_days=31)  # 240 slices: two windows
+FEW = replace(MONTHS, phones=PHONES[:4])  # 48 slices
+TOKYO = Calendar(ZoneInfo("Asia/Tokyo"))
+
+
+def assert_nothing_is_left(process: Process, concurrency: int = 8) -> None:
+    assert process.leftover == set()
+    assert process.free() == (concurrency, 2 * concurrency)
+    assert process.rig.wire.in_flight == 0
+
+
+def approx(seconds: float) -> object:
+    return pytest.approx(seconds, abs=0.001)  # each turn of the loop takes a nanosecond or so
+
+
+def interrupt(process: Process) -> None:
+    process.interrupt()
+
+
+def cancel(process: Process) -> None:
+    process.cancel()
+
+
+@pytest.mark.parametrize("moment", [0.001, 1.0, 2.5, 3.0, 7.7])
+def test_an_interrupt_lets_land_what_is_in_flight(tmp_path: Path, moment: float) -> None:
+    rig = Rig(tmp_path / "store.db", MONTHS, SLOW)
+    process = rig.run({moment: interrupt})
+    assert isinstance(process.error, Interrupted)
+    assert process.elapsed <= moment + 2.1
+    assert process.report.requests == process.report.slices.done == len(rig.visits)
+    assert_nothing_is_left(process)
+    assert rig.run().error is None
+    assert len(rig.visits) == 240, "nothing was asked for twice"
+    assert rig.rows() == rig.truth()
+
+
+def test_an_interrupt_ends_a_wait_for_the_quota_at_once(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "store.db", MONTHS, NEAR)
+    process = rig.run({60.0: interrupt})
+    assert isinstance(process.error, Interrupted)
+    assert process.elapsed == approx(60.0)
+    assert process.report.slices.done == 150
+    assert_nothing_is_left(process)
+
+
+def test_an_interrupt_ends_the_pause_before_a_probe_and_an_exchange_at_once(tmp_path: Path) -> None:
+    for kind in (Weather.REFUSED, Weather.DEAF):
+        rig = Rig(tmp_path / f"{kind.name}.db", MONTHS, NEAR)
+        rig.wire.forecast.append((START, START + 1000, kind))
+        process = rig.run({15.0: interrupt})
+        assert isinstance(process.error, Interrupted)
+        assert process.elapsed == approx(15.0)
+        assert_nothing_is_left(process)
+
+
+def test_a_request_that_never_answers_is_cut_after_ten_seconds(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "store.db", MONTHS, NEAR)
+    rig.wire.forecast.append((START + 2, START + 1000, Weather.MUTE))
+    process = rig.run({3.0: interrupt})
+    assert isinstance(process.error, Interrupted)
+    assert process.elapsed == approx(13.0)
+    assert process.report.requests == len(rig.visits)
+    assert process.report.slices.done == process.report.requests - 8
+    assert_nothing_is_left(process)
+
+
+@pytest.mark.parametrize("weather", [Weather.MUTE, Weather.FAIR])
+def test_a_second_interrupt_ends_at_once(tmp_path: Path, weather: Weather) -> None:
+    rig = Rig(tmp_path / "store.db", MONTHS, SLOW)
+    rig.wire.forecast.append((START + 2, START + 1000, weather))
+    process = rig.run({4.5: interrupt, 5.0: cancel})
+    assert process.cancelled
+    assert process.elapsed == approx(5.0)
+    assert process.leftover == set()
+    assert process.slots._value == 8  # noqa: SLF001 - there is no public way to ask
+    rig.wire.forecast.clear()
+    assert rig.run().error is None
+    assert rig.rows() == rig.truth()
+
+
+@pytest.mark.parametrize("concurrency", [1, 8, 32])
+def test_a_wrong_zone_costs_one_request_and_stores_nothing(tmp_path: Path, concurrency: int) -> None:
+    rig = Rig(tmp_path / "store.db", replace(MONTHS, concurrency=concurrency), NEAR, calendar=TOKYO)
+    process = rig.run()
+    assert isinstance(process.error, CalendarMismatch)
+    assert (process.error.setting, process.error.fits) == ("timezone", "America/New_York")
+    assert len(rig.visits) == process.report.requests == 1, "the quota is unknown, so one goes first"
+    assert rig.rows() == {}
+    assert_nothing_is_left(process, concurrency)
+
+
+def test_a_wrong_week_start_is_found_as_soon(tmp_path: Path) -> None:
+    monday = Calendar(ZoneInfo("America/New_York"), WeekStart.MONDAY)
+    rig = Rig(tmp_path / "store.db", replace(MONTHS, period=Period.WEEK), NEAR, calendar=monday)
+    process = rig.run()
+    assert isinstance(process.error, CalendarMismatch)
+    assert (process.error.setting, process.error.fits) == ("week_start", "sunday")
+    assert len(rig.visits) == 1
+
+
+def test_a_server_that_moves_to_another_zone_costs_what_is_in_flight(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "store.db", MONTHS, SLOW)
+
+    def move(_: Process) -> None:
+        account = replace(rig.account, world=World(calendar=TOKYO))
+        rig.api.accounts[account.name] = account
+
+    process = rig.run({7.0: move})
+    assert isinstance(process.error, CalendarMismatch)
+    assert process.report.requests - process.report.slices.done <= 8
+    assert rig.rows().items() <= rig.truth().items()
+    assert_nothing_is_left(process)
+
+
+@pytest.mark.parametrize("error", [StoreError("full"), StoreLost("gone")])
+@pytest.mark.parametrize(("failing", "for_ever"), [(1, True), (2, False), (4, True), (1, False)])
+@pytest.mark.parametrize("options", [NEAR, SLOW], ids=["near", "slow"])
+@pytest.mark.parametrize("delay", [0.0, 3.0])
+def test_after_a_failed_commit_nothing_more_is_sent(
+    tmp_path: Path,
+    error: HarvesterError,
+    failing: int,
+    for_ever: bool,  # noqa: FBT001 - a case
+    options: Options,
+    delay: float,
+) -> None:
+    rig = Rig(tmp_path / "store.db", FEW, options)
+    sent_at_failure: list[int] = []
+
+    def fails(commit: int) -> HarvesterError | None:
+        if commit == failing or (for_ever and commit > failing):
+            sent_at_failure.append(rig.wire.sent)
+            return error
+        return None
+
+    rig.store_fails, rig.store_delay = fails, delay
+    process = rig.run()
+    assert process.error is error
+    assert rig.wire.sent == sent_at_failure[0]
+    assert [facts["error"] for facts in process.told("store_failed")] == [str(error)]
+    assert len(rig.rows()) == process.report.rows.new, "only what was told is stored"
+    assert_nothing_is_left(process)
+    rig.store_fails, rig.store_delay = lambda _: None, 0.0
+    assert rig.run().error is None
+    assert rig.rows() == rig.truth()
+
+
+@pytest.mark.parametrize("pages", [5, 30])
+def test_a_full_disk_ends_it_and_leaves_whole_slices(tmp_path: Path, pages: int) -> None:
+    rig = Rig(tmp_path / "store.db", FEW, NEAR)
+
+    def fill(process: Process) -> None:
+        session = process.database._session  # noqa: SLF001 - no other way to a full disk without a disk
+        assert session is not None
+        with session.transaction() as connection:
+            count = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {count + pages}")
+
+    process = rig.run({1.0: fill})
+    assert isinstance(process.error, StoreError)
+    assert "full" in str(process.error)
+    assert len(rig.rows()) == process.report.rows.new
+    assert_nothing_is_left(process)
+    sent = len(rig.visits)
+    assert sent - process.report.slices.done <= 2 * 8
+    assert rig.run().error is None
+    assert rig.rows() == rig.truth()
+
+
+def test_a_quota_that_cannot_be_written_down_is_not_spent(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "store.db", MONTHS, NEAR)
+
+    def fill(process: Process) -> None:
+        process.disk.dead = True
+
+    process = rig.run({0.001: fill})
+    assert isinstance(process.error, StoreLost)
+    assert rig.wire.sent == 0
+    assert_nothing_is_left(process)
