@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -87,10 +87,11 @@ class Agenda:
                 return entry
         return None
 
-    def has_ready(self, now: float, *, avoid: frozenset[str] = frozenset()) -> bool:
-        """Whether `take` would find an entry."""
+    def has_ready(self, now: float, *, avoid: frozenset[str] = frozenset(), beside: int = 0) -> bool:
+        """Whether `take` would find an entry after it was called `beside` times."""
         self._ripen(now)
-        return any(entry.phone not in avoid for ready in self._ready.values() for *_, entry in ready)
+        found = (entry for ready in self._ready.values() for *_, entry in ready if entry.phone not in avoid)
+        return next(islice(found, beside, None), None) is not None
 
     def next_moment(self) -> float | None:
         """When the next waiting entry is due; None if none waits."""

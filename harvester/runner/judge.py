@@ -112,9 +112,9 @@ class Judge:
         """Slices that are neither done nor failed."""
         return self.in_flight + len(self.agenda) + len(self._held)
 
-    def may_send(self) -> bool:
-        """Whether an entry could be taken now."""
-        return not self._gated and self.agenda.has_ready(self.terms.now(), avoid=self.trust.suspects)
+    def may_send(self, beside: int = 0) -> bool:
+        """Whether an entry could be taken now, beside those that so many others are going to take."""
+        return not self._gated and self.agenda.has_ready(self.terms.now(), avoid=self.trust.suspects, beside=beside)
 
     def next_moment(self) -> float | None:
         """When waiting alone will allow to send (monotonic); None if something has to happen first."""

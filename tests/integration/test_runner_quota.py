@@ -63,6 +63,18 @@ def test_all_is_done_at_the_earliest_moment_without_a_429(
     assert rig.rows() == rig.truth()
 
 
+@pytest.mark.parametrize("offset", [-2.4, 0.0, 2.4])
+def test_nobody_waits_for_a_roll_when_the_rest_fits_into_the_window(tmp_path: Path, offset: float) -> None:
+    # In short windows the last requests of a window are kept to set the clock by, as long as more are wanted.
+    desired = replace(SIX_HUNDRED, window=8, rate=1000)
+    options = replace(QUARTER, window=8, clock_offset=offset)
+    rig = Rig(tmp_path / "store.db", desired, options)
+    process = rig.run()
+    earliest = Ideal(options, desired, START).seconds(REQUESTS)
+    assert rig.statuses() == {200: REQUESTS}
+    assert earliest <= process.elapsed <= 1.03 * earliest
+
+
 def test_a_neighbour_without_reserve_costs_at_most_one_429_a_window(tmp_path: Path) -> None:
     # 600 requests and 300 or so a window of somebody else's: what is left is used, and no slice pays for it.
     rig = Rig(tmp_path / "store.db", SIX_HUNDRED, replace(QUARTER, neighbour=300))

@@ -51,6 +51,16 @@ def test_a_phone_can_be_avoided_without_losing_its_place() -> None:
     assert len(agenda) == 1
 
 
+def test_what_others_are_going_to_take_is_spoken_for() -> None:
+    agenda = Agenda([task(3, "1"), task(2, "2")])
+    assert agenda.has_ready(0, beside=1)
+    assert not agenda.has_ready(0, beside=2)
+    assert not agenda.has_ready(0, avoid=frozenset("1"), beside=1)
+    agenda.add_later(Entry(task(1)), 10)
+    assert not agenda.has_ready(9.9, beside=2)
+    assert agenda.has_ready(10, beside=2)
+
+
 def test_waking_ends_waits_and_forgives_no_tries() -> None:
     agenda = Agenda()
     agenda.add_later(Entry(task(1), attempts=4), 1000)
