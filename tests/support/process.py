@@ -24,7 +24,7 @@ Tables = dict[str, dict[str, Any]]
 OUR_OWN = (sys.executable, "-m", "harvester")
 PATIENCE = 60.0  # seconds that a test waits for anything before it fails
 _LOOK_EVERY = 0.005
-_CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +135,9 @@ class Installation:
             running.kill()
 
     def _environment(self) -> dict[str, str]:
-        # The checkout that holds this file is the one to be tested, whatever the environment has installed.
-        return {
-            "PATH": os.environ.get("PATH", ""),
-            "HOME": str(self.home),
-            "LANG": "C.UTF-8",
-            "PYTHONPATH": str(_CHECKOUT),
-        }
+        environ = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.home), "LANG": "C.UTF-8"}
+        # The checkout that holds this file is the one to be tested, whichever one the environment was made for.
+        return environ | ({"PYTHONPATH": str(CHECKOUT)} if self._command == OUR_OWN else {})
 
 
 def configuration(
