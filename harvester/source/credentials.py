@@ -126,7 +126,21 @@ class DirectCredentials:
 
 
 class ToolCredentials:
-    """Temporary pairs from POST /auth."""
+    """Temporary pairs from POST /auth.
+
+    Args:
+        transport: sends the exchange.
+        clock: for ages and waits.
+        ledger: of this login's attempts.
+        base_url: of the API; the exchange is at `base_url` + "/auth".
+        tool: dev, insight or fuseplus.
+        login: the tool's.
+        password: gives the tool's password; called by `run` for each exchange.
+        accept: json or xml.
+        limit: of /auth; 15 in 900 s if not given.
+        run: calls a function that may block.
+        on_wait: is told the seconds of a wait that /auth's limit makes necessary.
+    """
 
     def __init__(
         self,
@@ -143,21 +157,6 @@ class ToolCredentials:
         run: Run = asyncio.to_thread,
         on_wait: Callable[[float], None] | None = None,
     ) -> None:
-        """Exchange at `base_url` + "/auth".
-
-        Args:
-            transport: sends the exchange.
-            clock: for ages and waits.
-            ledger: of this login's attempts.
-            base_url: of the API.
-            tool: dev, insight or fuseplus.
-            login: the tool's.
-            password: gives the tool's password; called by `run` for each exchange.
-            accept: json or xml.
-            limit: of /auth; 15 in 900 s if not given.
-            run: calls a function that may block.
-            on_wait: is told the seconds of a wait that /auth's limit makes necessary.
-        """
         self._transport = transport
         self._clock = clock
         self._ledger = ledger
