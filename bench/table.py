@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 HEADINGS = ("", "took", "beside", "ratio", "remarks")
-_WIDTHS = (44, 9, 9, 6, 0)
+_WIDTHS = (48, 9, 9, 6, 0)
 
 
 @dataclass(frozen=True, slots=True)
