@@ -1,0 +1,172 @@
+"""A whole harvester behind a network that spoils what it carries: the table is the truth, or says what is lacking.
+
+After each: the table equals the world's, value by value; no window of the server counted more than the limit; what
+the harvester counted as sent is never less than what the server counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harvester.core.period import Period
+from harvester.simulator.api import SimulatedApi
+from harvester.simulator.options import Account, Options
+from harvester.simulator.world import World
+from tests.support.fault_proxy import (
+    Bandwidth,
+    Latency,
+    LimitData,
+    ResetPeer,
+    Slicer,
+    SlowClose,
+    Timeout,
+    proxied,
+)
+from tests.support.process import Installation, configuration
+from tests.support.simulation import serving_in_thread
+from tests.support.truth import Wanted, assert_harvested, stored_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.fault_proxy import Proxied, Toxic
+    from tests.support.process import Ended, Running
+
+WORLD = World()
+PHONES = tuple(f"80055501{number:02}" for number in range(6))
+DAYS = (date(2024, 1, 1), date(2024, 12, 31))
+BACKFILL = ("backfill", "--start", "2024-01-01", "--end", "2024-12-31", "--json")
+WANTED = Wanted(*DAYS, (Period.DAY,), PHONES, world=WORLD)
+SLICES = len(PHONES) * 4
+LIMIT = 20
+PATIENT = 1.0  # seconds for one request
+METRICS = 6
+NARROW = LimitData(count=2_500)
+SEED = 2
+
+NETWORKS: dict[str, tuple[Toxic, ...]] = {
+    "slow": (
+        Latency(seconds=0.1, jitter=0.1),
+        Bandwidth(rate=200_000),
+        Slicer(average_size=500, size_variation=400, delay=0.001),
+        Latency(seconds=0.05, upstream=True),
+        Bandwidth(rate=20_000, upstream=True),
+        Slicer(average_size=7, upstream=True),
+    ),
+    "slow_close": (SlowClose(seconds=0.3), LimitData(count=40_000)),
+    "timeout": (Timeout(seconds=0.3, toxicity=0.5), Timeout(toxicity=0.2, upstream=True)),
+    "reset_peer": (ResetPeer(toxicity=0.3), ResetPeer(seconds=0.05, toxicity=0.2, upstream=True)),
+    "limit_data": (
+        LimitData(count=700, toxicity=0.2),
+        LimitData(count=9_000, toxicity=0.4),
+        LimitData(count=700, toxicity=0.4, upstream=True),
+    ),
+    "mixed": (
+        Latency(seconds=0.02, jitter=0.02),
+        Bandwidth(rate=400_000, toxicity=0.5),
+        Slicer(average_size=1500, size_variation=1000, toxicity=0.5),
+        LimitData(count=12_000, toxicity=0.3),
+        ResetPeer(toxicity=0.1),
+        Timeout(seconds=0.2, toxicity=0.1, upstream=True),
+    ),
+}
+
+
+class Network:
+    """A simulator, a proxy before it, and a harvester that knows the proxy only."""
+
+    def __init__(self, home: Path, proxy: Proxied, api: SimulatedApi) -> None:
+        self.proxy = proxy
+        self.api = api
+        self.database = f"sqlite:///{home}/store.db"
+        self.harvester = Installation(
+            home,
+            configuration(
+                proxy.url,
+                self.database,
+                limit=LIMIT,
+                window=2,
+                phones=list(PHONES),
+                api={"max_days_per_request": 100, "timeout": PATIENT},
+            ),
+        )
+
+    def assert_whole_or_told(self, ended: Ended) -> None:
+        """The truth is there; where slices failed, they were told, and the same command heals them."""
+        result = ended.result
+        assert ended.code == (3 if result["failed"] else 0), ended.err
+        assert result["slices"]["done"] + result["slices"]["failed"] >= SLICES
+        if result["failed"]:
+            self.proxy.heal()
+            healed = self.harvester.run(*BACKFILL)
+            assert healed.code == 0, healed.err
+        assert_harvested(self.database, WANTED)
+        assert max(self.api.requests_per_window().values()) <= LIMIT
+
+
+@contextmanager
+def networked(home: Path) -> Iterator[Network]:
+    api = SimulatedApi([Account(world=WORLD)], Options(limit=LIMIT, window=2))
+    with serving_in_thread(api) as url, proxied(url, seed=SEED) as proxy:
+        yield Network(home, proxy, api)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Network, Running]]]:
+    """A backfill through each network: they wait more than they work, so they run side by side."""
+    with ExitStack() as stack:
+        found = {}
+        for name, toxics in {**NETWORKS, "narrow": (NARROW,)}.items():
+            network = stack.enter_context(networked(tmp_path_factory.mktemp(name)))
+            network.proxy.add(*toxics)
+            found[name] = network, stack.enter_context(network.harvester.started(*BACKFILL))
+        yield found
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_backfill_through_a_bad_network(name: str, begun: dict[str, tuple[Network, Running]]) -> None:
+    network, running = begun[name]
+    ended = running.ended()
+    assert ended.result["requests"] >= sum(network.api.requests_per_window().values())
+    network.assert_whole_or_told(ended)
+    struck = network.proxy.proxy.struck & set(NETWORKS[name])
+    assert len(struck) >= max(1, len(NETWORKS[name]) // 2)  # else this shows nothing
+
+
+def test_a_network_that_comes_and_goes(tmp_path: Path) -> None:
+    """The way is closed twice in the middle of a run, silently and with resets, and opened again."""
+    with networked(tmp_path) as network, network.harvester.started(*BACKFILL) as running:
+        for trouble in (Timeout(), ResetPeer()):
+            before = network.api.total
+            running.until(lambda before=before: network.api.total > before + 2)  # type: ignore[misc]
+            network.proxy.add(trouble)
+            running.until(lambda trouble=trouble: trouble in network.proxy.proxy.struck)  # type: ignore[misc]
+            network.proxy.remove(trouble)
+        network.assert_whole_or_told(running.ended())
+
+
+def test_what_never_gets_through_whole_is_told(
+    begun: dict[str, tuple[Network, Running]],
+) -> None:
+    """Every answer of more than a few days is cut: no piece of one is taken for the whole."""
+    network, running = begun["narrow"]
+    ended = running.ended()
+    assert ended.code in {3, 69}, ended.err
+    told = ended.result["failed"]
+    assert len(told) == ended.result["slices"]["failed"]
+    assert (ended.result["error"] is None) == (ended.code == 3)
+    assert stored_rows(network.database) <= WANTED.rows()  # nothing but the truth
+    assert all(whole_days(network.database).values())
+    network.assert_whole_or_told(ended)
+
+
+def whole_days(database: str) -> dict[tuple[str, int], bool]:
+    """Which phone's days have all their metrics."""
+    found = Counter((row[2], row[4]) for row in stored_rows(database))
+    return {day: count == METRICS for day, count in found.items()}
