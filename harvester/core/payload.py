@@ -231,6 +231,8 @@ def _storable(number: float) -> Raw:
 
 def _xml(body: bytes) -> Element:
     _check_size(body)
+    if body.count(b"=") > _MOST_MARKS:  # attributes, for which no other mark stands
+        raise PayloadError("the body has too many attributes for an answer")
     try:
         root: Element = defusedxml.ElementTree.fromstring(body, forbid_dtd=True)
     except ParseError as error:
