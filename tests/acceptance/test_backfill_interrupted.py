@@ -67,13 +67,12 @@ def test_slow_answers_in_flight_are_waited_for_and_kept(sqlite_url: str, install
     api = served(Options(latency=0.7))
     harvester = install(api, sqlite_url, phones=list(PHONES))
     with harvester.started(*BACKFILL) as running:
-        running.until(lambda: sent(api) == CONCURRENCY)
+        running.until(lambda: sent(api) >= CONCURRENCY)
         running.signal(signal.SIGINT)
         interrupted = running.ended(within=10.0)
 
     assert interrupted.code == 130
-    assert interrupted.result["slices"]["done"] >= 1
-    assert interrupted.result["slices"]["done"] == sent(api)
+    assert CONCURRENCY <= interrupted.result["slices"]["done"] == sent(api) < PLANNED
 
 
 def test_a_second_signal_leaves_at_once(store_url: str, install: Install) -> None:
@@ -114,7 +113,7 @@ def test_a_signal_while_another_process_holds_the_account_ends_the_wait(sqlite_u
     with harvester.started(*BACKFILL) as holder:
         holder.until(lambda: sent(api) == 5)
         with harvester.started(*BACKFILL) as waiting:
-            waiting.until(lambda: "waiting_for_account" in waiting.err)
+            waiting.until(lambda: str(holder.pid) in waiting.err)
             waiting.signal(signal.SIGINT)
             ended = waiting.ended(within=5.0)
 
