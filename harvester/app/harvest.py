@@ -6,12 +6,15 @@ again and the difference computed anew, for as long as `PATIENCE` allows.
 
 from __future__ import annotations
 
+import asyncio
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harvester.app.account import identity_of, plan_account, series_of, stored_of, tolerances_of
 from harvester.app.orders import Handover
 from harvester.app.session import Session
+from harvester.app.wiring import build_transport
 from harvester.core.model import RunReport
 from harvester.errors import (
     Busy,
@@ -26,8 +29,8 @@ from harvester.errors import (
 from harvester.store.records import AccountState, Held
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from datetime import date
 
     from harvester.app.account import Order
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from harvester.runner.drain import Drain
     from harvester.runner.judge import Judge
     from harvester.runner.ports import Observer
+    from harvester.source.transport import Transport
     from harvester.store.account import AccountStore
     from harvester.store.database import Database
     from harvester.throttle import Throttle
@@ -46,7 +50,7 @@ ASK_AGAIN = 0.5  # seconds between two looks at a lock or a database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """What all accounts of this process share."""
+    """What all accounts of this process share. The last four are the world outside, for a simulation to replace."""
 
     settings: Settings
     environ: Mapping[str, str]
@@ -57,6 +61,10 @@ class Process:
     tell: Observer
     measure: Callable[[str, str, str, float], None] | None = None  # account, resource, outcome, seconds
     waiting: Callable[[str, float | None], None] | None = None  # account, monotonic moment
+    transport: Callable[[Account], AbstractAsyncContextManager[Transport]] = build_transport
+    jitter: Callable[[], float] = random.random
+    run_blocking: Callable[[Callable[[], str]], Awaitable[str]] = asyncio.to_thread  # a password's command may be slow
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep  # between looks at what other processes leave us
 
 
 class Harvest:

@@ -116,7 +116,7 @@ class Keeper:
             self._pause = FIRST_PAUSE
             if self.fate.enter(Phase.STANDBY, f"held by {claimed.holder}"):
                 self._tell("standby", holder=claimed.holder)
-            await self._doze(STANDBY)
+            await self._stand_by()
             return
         if self._pause == FIRST_PAUSE:  # else the trouble may go on: on a full disk, too, an account can be claimed
             self._tell("claimed")
@@ -133,7 +133,8 @@ class Keeper:
         try:
             async with Session(self._process, self.account, store, stored=self._stored) as session:
                 self.fate.throttle = session.throttle
-                self._desk = desk = Desk(store, partial(self._begin_order, store, session, tolerances), self.wake)
+                begin = partial(self._begin_order, store, session, tolerances)
+                self._desk = desk = Desk(store, begin, self.wake, self._process.pause)
                 desk.open()
                 try:
                     while not self._stopping:
@@ -251,6 +252,17 @@ class Keeper:
         if self._pause != FIRST_PAUSE:
             self._pause = FIRST_PAUSE
             self._tell("database_back")
+
+    async def _stand_by(self) -> None:
+        looking = asyncio.ensure_future(self._process.pause(STANDBY))
+        woken = asyncio.ensure_future(self._wake.wait())
+        try:
+            self._wake.clear()
+            if not self._stopping:
+                await asyncio.wait((looking, woken), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            looking.cancel()
+            woken.cancel()
 
     async def _doze(self, seconds: float | None) -> None:
         """Until woken from now on, or for so long."""

@@ -146,6 +146,7 @@ class Desk:
         store: the account's.
         begin: makes a drain of an order, given the report to fill; None where nothing is missing.
         changed: called when another order's days are taken or left.
+        pause: waits between two looks, seconds.
     """
 
     def __init__(
@@ -153,10 +154,12 @@ class Desk:
         store: AccountStore,
         begin: Callable[[BackfillOrder, RunReport], Awaitable[Drain | None]],
         changed: Callable[[], None],
+        pause: Callable[[float], Awaitable[None]],
     ) -> None:
         self._store = store
         self._begin = begin
         self._changed = changed
+        self._pause = pause
         self._orders: dict[int, BackfillOrder] = {}
         self._working: dict[int, asyncio.Task[None]] = {}
         self._drains: dict[int, Drain] = {}
@@ -205,7 +208,7 @@ class Desk:
                     self._orders[order.id] = order
                     self._working[order.id] = asyncio.create_task(self._work(order))
                     self._changed()
-            await asyncio.sleep(LOOK)
+            await self._pause(LOOK)
 
     async def _work(self, order: BackfillOrder) -> None:
         report = RunReport(self._store.identity.name)
@@ -245,7 +248,7 @@ class Desk:
     async def _report(self, number: int, report: RunReport, drain: Drain) -> None:
         wanted = True
         while wanted:
-            await asyncio.sleep(REPORT)
+            await self._pause(REPORT)
             wanted = await self._store.report_order(number, encode(report))
         drain.recall()  # withdrawn
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from harvester import config
-from harvester.app.wiring import build_source, build_throttle, build_transport
+from harvester.app.wiring import build_source, build_throttle
 from harvester.core.agenda import Rank
 from harvester.core.breaker import PATIENCE
 from harvester.errors import StoreLost
@@ -60,13 +59,14 @@ class Session:
         async with AsyncExitStack() as stack:
             await self.throttle.open()
             stack.push_async_callback(self._give_back)
-            transport = self._measured(await stack.enter_async_context(build_transport(account)))
+            transport = self._measured(await stack.enter_async_context(process.transport(account)))
             source = build_source(
                 account,
                 transport=transport,
                 clock=process.clock,
                 store=store,
                 password=lambda: config.password(account.name, process.settings, process.environ),
+                run_blocking=process.run_blocking,
                 on_auth_wait=lambda seconds: self._tell("waiting_for_auth", seconds=round(seconds)),
             )
             self._world = World(
@@ -99,7 +99,7 @@ class Session:
             calendar=self._account.calendar,
             now=clock.monotonic,
             today_is=clock.time,
-            jitter=random.random,
+            jitter=self._process.jitter,
             tolerances=tolerances,
             renewable=self._account.tool is not None,
             tell=self._tell,

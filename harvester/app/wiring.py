@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from harvester import config
@@ -13,8 +14,7 @@ from harvester.store.database import Database
 from harvester.throttle import Throttle
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from harvester.clock import Clock
     from harvester.config import Account, Settings
@@ -71,12 +71,23 @@ def build_source(
     store: AccountStore,
     password: Callable[[], str],
     on_auth_wait: Callable[[float], None],
+    run_blocking: Callable[[Callable[[], str]], Awaitable[str]] = asyncio.to_thread,
 ) -> HttpSource:
-    """The API as the account sees it; `on_auth_wait` is told the seconds of a wait for /auth's own limit."""
+    """The API as the account sees it.
+
+    Args:
+        account: whose.
+        transport: its way to the API.
+        clock: what time it is.
+        store: remembers the authentications.
+        password: gives the account's; called by `run_blocking`.
+        on_auth_wait: is told the seconds of a wait for /auth's own limit.
+        run_blocking: calls a function that may take long.
+    """
     api = account.api
     credentials: DirectCredentials | ToolCredentials
     if account.tool is None:
-        credentials = DirectCredentials(account.login, password)
+        credentials = DirectCredentials(account.login, password, run=run_blocking)
     else:
         credentials = ToolCredentials(
             transport,
@@ -88,6 +99,7 @@ def build_source(
             password=password,
             accept=api.format,
             limit=AuthLimit(window=account.quota.window),
+            run=run_blocking,
             on_wait=on_auth_wait,
         )
     return HttpSource(transport, credentials, base_url=api.base_url, accept=api.format, method=api.method)
