@@ -70,6 +70,13 @@ def test_empty_documents(body: bytes) -> None:
     assert parse_metrics(body) == {}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "utf-16", "cp037", "no-such"])
+def test_what_xml_declares_of_its_encoding_is_not_believed(encoding: str) -> None:
+    item = '<result><calls><item timestamp="1">5</item></calls></result>'
+    body = f'<?xml version="1.0" encoding="{encoding}"?>{item}'.encode()
+    assert {name: list(found) for name, found in parse_metrics(body).items()} == {"calls": [("1", 5)]}
+
+
 @pytest.mark.parametrize("body", [b'{"calls":[]}', b'{"calls":{}}', b"<result><calls/></result>"])
 def test_an_empty_map_is_a_metric_without_entries(body: bytes) -> None:
     assert {name: list(found) for name, found in parse_metrics(body).items()} == {"calls": []}
@@ -203,8 +210,10 @@ def test_foreign_names_are_kept_as_they_are() -> None:
         b"<other/>",
         b"<result>&nbsp;</result>",
         b"<result>\xff</result>",
-        b'<?xml version="1.0" encoding="no-such"?><result/>',
-        b'<?xml version="1.0" encoding="shift_jis"?><result/>',
+        b'<result xmlns="urn:x"/>',
+        b'<result xmlns:a="%s"><calls>%s</calls></result>' % (b"u" * 400_000, b"<a:item/>" * 2000),
+        b"<result %s/>" % b" ".join(b'a%d=""' % number for number in range(100_001)),
+        b'{"calls":"%s\xc3\xa9"}' % (b"x" * 1024 * 1024),
         b"<!DOCTYPE result><result/>",
         b'<!DOCTYPE r [<!ENTITY a "b">]><result><calls>&a;</calls></result>',
         b'<!DOCTYPE r SYSTEM "file:///etc/passwd"><result/>',
@@ -292,6 +301,10 @@ def test_a_pair() -> None:
         b'{"login":"a","password":""}',
         b'{"login":"a:b","password":"canary"}',
         b'{"login":1,"password":"canary"}',
+        b'{"login":"a","password":"canary\\ud800"}',
+        b'{"login":"a\\r\\n","password":"canary"}',
+        b'{"login":"a","password":"canary\\u0000"}',
+        b'{"login":"a","password":"%s"}' % (b"canary" * 1000),
         b'{"login":"a","password":null}',
         b'{"login":"a","password":"canary"',
         b"<result><login>canary</login></result>",
