@@ -29,6 +29,11 @@ _KEEPALIVE: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,  # milliseconds
 }
+_KEEPALIVE_OF_SERVER: Final = (
+    # The same for the other end: it is the server that frees a dead host's locks, and it would wait two hours, too.
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;"
+    " SET tcp_user_timeout = 60000"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ class PostgresTarget:
         path = sql.SQL("SET search_path TO {}").format(sql.Identifier(self.schema))
         try:
             connection.execute(path)
+            connection.execute(_KEEPALIVE_OF_SERVER)
             connection.autocommit = False
             if read_only:
                 connection.read_only = True
