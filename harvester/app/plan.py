@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harvester import config
-from harvester.app.account import plan_account, stored_of, tolerances_of
+from harvester.app.account import identity_of, plan_account, stored_of, tolerances_of
 from harvester.app.outcome import describe_error
 from harvester.core.forecast import Supply, forecast
 from harvester.core.planning import Stored
+from harvester.errors import ConfigError
 from harvester.store.migrate import schema_state
 from harvester.store.reader import Reader
-from harvester.store.records import SchemaFit
+from harvester.store.records import SchemaFit, other_days
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from harvester.app.account import Order
     from harvester.config import Account, Settings
     from harvester.core.model import QuotaRecord, Widths
+    from harvester.store.records import AccountStatus
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -90,6 +92,8 @@ def _known(settings: Settings, environ: Mapping[str, str]) -> dict[str, _Known]:
     if schema_state(database.url, database.schema, password).fit is SchemaFit.EMPTY:
         return {}
     with Reader(database.url, database.schema, password) as reader:
+        found = reader.accounts()
+        _refuse_other_days(settings, found)
         return {
             status.identity.name: _Known(
                 stored_of(
@@ -99,9 +103,21 @@ def _known(settings: Settings, environ: Mapping[str, str]) -> dict[str, _Known]:
                 status.widths,
                 status.quota,
             )
-            for status in reader.accounts()
+            for status in found
             if status.identity.name in settings.accounts
         }
+
+
+def _refuse_other_days(settings: Settings, found: Sequence[AccountStatus]) -> None:
+    """What is stored could not be subtracted from days of another zone."""
+    problems: list[str] = []
+    for status in found:
+        account = settings.accounts.get(status.identity.name)
+        if account is not None:
+            periods = {one.series.period for one in status.series if one.coverage}
+            problems += other_days(status.identity, identity_of(account, settings), periods).values()
+    if problems:
+        raise ConfigError(*problems)
 
 
 def _estimate_account(

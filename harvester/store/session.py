@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, event
 from sqlalchemy.pool import NullPool
 
-from harvester.errors import StoreLost
+from harvester.errors import StoreError, StoreLost
 from harvester.store.target import SqliteTarget
 from harvester.store.trouble import translated
 
@@ -43,6 +43,7 @@ class Session:
             except BaseException:
                 self._engine.dispose()
                 raise
+        self._file = _identity(target)
 
     @property
     def is_sqlite(self) -> bool:
@@ -66,12 +67,19 @@ class Session:
             self._connection.execution_options(reading=reading)
             with translated(self.target, self.secret), self._connection.begin():
                 yield self._connection
+            self._refuse_another_file()
         except StoreLost:
             self.lost = True
             raise
         finally:
             if self._connection.invalidated:
                 self.lost = True
+
+    def _refuse_another_file(self) -> None:
+        """SQLite writes on into a file that was removed, as if all were well."""
+        if _identity(self.target) != self._file:
+            self.lost = True
+            raise StoreError(f"{self.target} was removed or replaced while it was in use; nothing in it is safe")
 
     def close(self) -> None:
         """End the connection, and with it the locks that it holds."""
@@ -92,6 +100,17 @@ def run_many(connection: Connection, statement: str, rows: Sequence[tuple[Any, .
     """Execute once per row, past SQLAlchemy's compiler: for many rows that is most of the cost."""
     if rows:
         connection.exec_driver_sql(placeholders(connection, statement), list(rows))
+
+
+def _identity(target: Target) -> tuple[int, int] | None:
+    """Which file SQLite's path names at this moment."""
+    if not isinstance(target, SqliteTarget):
+        return None
+    try:
+        status = target.path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _engine(target: Target, *, read_only: bool) -> Engine:

@@ -130,6 +130,12 @@ def test_a_week_that_begins_on_monday_is_noticed(sqlite_url: str, install: Insta
     assert harvester.run(*BACKFILL).code == 0
     assert_harvested(sqlite_url, Wanted(*DAYS, (Period.WEEK,), PHONES, world=monday))
 
+    harvester.configure("accounts.main", week_start="sunday")
+    for command in (BACKFILL, ("plan", *BACKFILL[1:])):
+        ended = harvester.run(*command)
+        assert ended.code == 78
+        assert "set it back" in ended.result["error"]["message"]
+
 
 # Credentials
 

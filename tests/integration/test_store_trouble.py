@@ -62,6 +62,15 @@ async def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:
     assert path.read_bytes() == damaged
 
 
+async def test_a_file_that_was_removed_under_us_is_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    async with claimed(f"sqlite:///{path}", identity()) as store:
+        await store.commit([answer(JANUARY, {"calls": [1.0]})], [])
+        path.unlink()
+        with pytest.raises(StoreError, match="removed or replaced"):
+            await store.commit([answer(JANUARY, {"calls": [2.0]})], [])
+
+
 async def test_a_file_locked_by_somebody_else_stops_nothing_but_us(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
