@@ -108,7 +108,8 @@ class Keeper:
         """Leave in the database that nobody answers, for `status`. Called now and then."""
         outage = self.fate.outage
         if self._store is not None and outage is not None:
-            await self._store.set_state(AccountState.WAITING, outage)
+            with suppress(StoreError):  # the keeper will meet it, and say so
+                await self._store.set_state(AccountState.WAITING, outage)
 
     async def _claim_and_hold(self) -> None:
         claimed = await self._process.database.claim(identity_of(self.account, self._process.settings))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -110,7 +111,9 @@ class Service:
             waiting=self._metrics.waiting,
         )
         self._pinged = False
-        for account in self._settings.accounts.values():
+        accounts = list(self._settings.accounts.values())
+        random.shuffle(accounts)  # hosts that start together divide them
+        for account in accounts:
             keeper = Keeper(process, account, refreshed=self._refreshed)
             self._keepers[account.name] = keeper
             task = asyncio.create_task(keeper.run())
@@ -240,6 +243,8 @@ class Service:
         self._start_ticks()
         self._metrics.reloaded(successful=True)
         self._tell("reloaded", accounts=len(self._keepers))
+        if "CREDENTIALS_DIRECTORY" in self._environ:  # systemd copies them when the service starts, and only then
+            self._tell("restart_needed", keys="passwords from LoadCredential, if they changed")
 
     # What others see
 
