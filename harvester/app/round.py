@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harvester.app.account import series_of, stored_of
-from harvester.core.coverage import Span, gaps, joined, settled
+from harvester.core.coverage import Span, gaps, joined, settled, settled_through, stretch_of
 from harvester.core.planning import Desire, plan_slices
-from harvester.core.ranking import rank_by, rest_left, unsettled_since
+from harvester.core.ranking import rank_by, rest_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,9 +35,14 @@ class Tail:
     spans: Spans = field(default_factory=dict)
 
     def stored(self, batch: Batch, rules: Rules) -> None:
-        """An answer was stored."""
-        piece = batch.slice
-        if piece.last >= unsettled_since(rules, piece):
+        """An answer was stored.
+
+        Whether all of it is settled is judged as the store does, by the server's clock: where ours is ahead, a day
+        that looks settled to us is not, and would be asked for again and again.
+        """
+        piece, calendar = batch.slice, rules.calendar
+        stretch = stretch_of(piece, calendar.local_date(batch.sent_at), calendar)
+        if settled_through(stretch, piece.series.period, calendar, rules.settle_days) < piece.last:
             self.spans.setdefault(piece.series, []).append(Span(piece.first, piece.last))
 
     def tick(self) -> None:

@@ -70,6 +70,18 @@ def test_what_a_database_forgot_is_asked_for_again() -> None:
     assert (piece.first, piece.last) == (TODAY - timedelta(days=9), TODAY)
 
 
+def test_what_is_not_settled_by_the_servers_clock_is_not_asked_for_again_before_the_tick() -> None:
+    piece = Slice(ALL, TODAY - timedelta(days=20), TODAY - timedelta(days=14))
+    behind = NOW - 15 * 86_400
+    kept = asked(ALL, piece.first, piece.last, on=ACCOUNT.calendar.local_date(behind))
+    tail = Tail()
+    tail.stored(Batch(piece, behind, {}, {}), RULES)
+    asked_again = [
+        one for one in planned(kept, tail).plan.slices if one.first <= piece.last and piece.first <= one.last
+    ]
+    assert {one.series for one in asked_again} == {ONE}
+
+
 def test_an_old_answer_is_no_tail() -> None:
     tail = Tail()
     tail.stored(Batch(Slice(ALL, date(2024, 1, 1), date(2024, 3, 1)), NOW, {}, {}), RULES)
