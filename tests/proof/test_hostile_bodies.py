@@ -153,6 +153,8 @@ WORTHLESS = {
     "surrogate-by-reference": XML.replace(b"<result>", b"<result>&#xD800;", 1),
     "ebcdic": XML[XML.index(b"<result") :].decode().encode("cp037"),
     "another-root": b"<html><result>%s</result></html>" % XML[XML.index(b"<result") :],
+    "namespaces": b'<result xmlns:a="%s"><calls>%s</calls></result>' % (b"u" * 400_000, b"<a:item/>" * 2000),
+    "namespaces-hidden": b'<?xml version="1.0" encoding="cp037"?>' + '<result xmlns:a="u"/>'.encode("cp037"),
     "many-attributes": b"<result %s/>" % b" ".join(b'a%x=""' % number for number in range(600_000)),
     "nested-xml": b"<result>" + b"<a>" * DEEP + b"</a>" * DEEP + b"</result>",
 }
