@@ -57,6 +57,7 @@ _LOUD = {
 
 
 SELDOM = 60.0  # seconds between two lines about the same trouble
+_ANSWERS = ("reload_failed", "restart_needed")  # to a signal, so somebody waits for each
 
 
 class _Stderr(io.TextIOBase):
@@ -162,7 +163,7 @@ class Seldom:
 
     def __call__(self, event: str, /, **facts: object) -> None:
         """See runner.ports.Observer."""
-        if _LOUD.get(event) not in ("warning", "error"):
+        if event in _ANSWERS or _LOUD.get(event) not in ("warning", "error"):
             self._tell(event, **facts)
             return
         key, now = (event, facts.get("account")), self._now()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 from harvester.core.period import Period
@@ -26,6 +30,8 @@ from tests.support.databases import query
 from tests.support.truth import Wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.acceptance.conftest import Install
 
 WORLD = World(calendar=calendar_at_noon())
@@ -90,6 +96,48 @@ def test_a_tick_asks_for_the_tail_of_each_series_once(sqlite_url: str, install: 
         assert_kept(sqlite_url, Wanted(*past_of(WORLD.calendar, DAYS), (Period.DAY,), PHONES, world=WORLD))
         assert query(sqlite_url, "SELECT count(*) FROM revisions") == [(0,)]  # today was never complete
         assert not any(api.refused_per_window().values())
+
+
+def test_a_good_refresh_is_pinged(sqlite_url: str, install: Install) -> None:
+    api = SimulatedApi([Account(world=WORLD, password="new")])
+    settings = account_of(WORLD.calendar, DAYS, phones=list(PHONES), password="new")
+    with pinged() as (url, pings):
+        harvester = prepared(install(api, sqlite_url, **settings), ping_url=url)
+        with daemon(harvester) as run:
+            run.until(lambda: pings == ["/alive"])
+            run.until_idle()
+            run.running.signal(signal.SIGHUP)
+            run.until(lambda: len(pings) == 2)
+            # A refresh that failed is no good one, and silence is what raises the alarm.
+            harvester.configure("accounts.main", password="old")
+            run.running.signal(signal.SIGHUP)
+            run.until_state("paused")
+            time.sleep(0.3)
+            assert len(pings) == 2
+
+
+@contextmanager
+def pinged() -> Iterator[tuple[str, list[str]]]:
+    """A dead-man's switch: its URL, and the paths that were asked for."""
+    paths: list[str] = []
+
+    class Switch(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Switch) as server:
+        thread = threading.Thread(target=server.serve_forever, name="switch", daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/alive", paths
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 # Priorities

@@ -165,11 +165,15 @@ def test_a_configuration_that_is_wrong_leaves_the_old_one_at_work(sqlite_url: st
     good = config.read_text()
     with daemon(harvester) as run:
         run.until(lambda: sent(api) >= 1)
-        for broken in BROKEN.values():
+        for what, broken in BROKEN.items():
             config.write_text(broken)
             reload(run)
             assert run.metric("harvester_config_last_reload_successful") == 0
             assert run.states().keys() == {"main"}
+            told = run.events("reload_failed")[-1]
+            assert told["level"] == "error"
+            assert what in told["error"]
+        assert len(run.events("reload_failed")) == len(BROKEN)
         run.until_idle()
         assert sent(api) == len(PHONES)  # nobody began anew
         assert_kept(sqlite_url, wanted())
@@ -181,15 +185,20 @@ def test_a_configuration_that_is_wrong_leaves_the_old_one_at_work(sqlite_url: st
         run.until_idle()
 
 
-@pytest.mark.parametrize("what", BROKEN)
-def test_what_is_wrong_with_a_configuration_is_told(what: str, sqlite_url: str, install: Install) -> None:
+def test_a_reload_says_what_it_cannot_change(sqlite_url: str, install: Install) -> None:
     harvester = prepared(install(served(), sqlite_url, **account(FEW)))
     with daemon(harvester) as run:
-        (harvester.home / "config.toml").write_text(BROKEN[what])
+        address = run.address
+        harvester.configure("database", url=f"{sqlite_url}.other")
+        harvester.configure("daemon", listen="127.0.0.1:1", allowed_hosts=["proxy.example.com"])
         reload(run)
-        (told,) = run.events("reload_failed")
-        assert told["level"] == "error"
-        assert what in told["error"]
+        (told,) = run.events("restart_needed")
+        assert told["keys"].split(", ") == ["database", "daemon.listen", "daemon.allowed_hosts"]
+        assert run.address == address
+        run.until_idle()
+        assert len(run.events("reloaded")) == 1
+    assert_kept(sqlite_url, wanted(FEW))
+    assert not (harvester.home / "store.db.other").exists()
 
 
 def test_a_reload_adds_changes_and_removes_accounts(postgres_url: str, install: Install) -> None:

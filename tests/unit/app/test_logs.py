@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
+import pytest
+
 from harvester.app import logs
 from harvester.config import Log
 from harvester.core.model import RowCounts, Series, Slice
@@ -14,8 +16,6 @@ from harvester.core.period import Period
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 PIECE = Slice(Series("main", "performance", "ALL", Period.DAY), date(2024, 1, 1), date(2024, 1, 31))
 
@@ -96,9 +96,10 @@ def test_the_same_trouble_is_told_once_a_minute() -> None:
     assert mine[1]["like_it_before"] == 59
 
 
-def test_what_is_no_trouble_is_always_told() -> None:
+@pytest.mark.parametrize("event", ["round", "reload_failed", "restart_needed"])
+def test_what_is_no_trouble_or_answers_somebody_is_always_told(event: str) -> None:
     heard = Heard()
     seldom = logs.Seldom(heard, now=lambda: 0.0)
     for _ in range(3):
-        seldom("round", account="main")
+        seldom(event, account="main")
     assert len(heard.events) == 3
