@@ -127,7 +127,7 @@ class Harvest:
                 if await handover.step():
                     return None
                 self.held_by = None if handover.taken_up else claimed.holder
-                await self._process.clock.sleep(ASK_AGAIN)
+                await self._process.pause(ASK_AGAIN)
         finally:
             await handover.withdraw()
 
