@@ -94,7 +94,7 @@ def test_no_password_shows() -> None:
 
 
 def test_no_password_shows_in_mistakes() -> None:
-    secret = "hunter2"  # noqa: S105 - a canary
+    secret = "hunter2"
     told = problems(
         {
             "HARVESTER_ACCOUNTS__MAIN__PASSWORD": secret,
