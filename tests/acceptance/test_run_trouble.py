@@ -213,7 +213,7 @@ def test_a_full_disk_is_told_of_and_waited_for(tmp_path: Path, install: Install)
 
 
 def test_a_kill_in_the_middle_costs_little_and_loses_nothing(store_url: str, install: Install) -> None:
-    api = served(limit=10, window=2, latency=0.02, jitter=0.05)
+    api = served(limit=25, window=2, latency=0.02, jitter=0.05)
     harvester = prepared(install(api, store_url, **account()))
     for enough in (3, 11):
         with daemon(harvester) as run:
