@@ -12,6 +12,7 @@ from harvester.app.outcome import AccountOutcome
 from harvester.app.wiring import build_database
 from harvester.clock import SystemClock
 from harvester.errors import HarvesterError
+from harvester.runner.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +75,7 @@ class Backfill:
             database=database,
             clock=self._clock,
             slots=asyncio.Semaphore(concurrency),
-            room=asyncio.Semaphore(2 * concurrency),
+            room=Room(2 * concurrency),
             tell=self._tell,
         )
         self._harvests = [Harvest(process, account, self._order_of(account)) for account in settings.accounts.values()]

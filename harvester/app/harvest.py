@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from harvester.runner.drain import Drain
     from harvester.runner.judge import Judge
     from harvester.runner.ports import Observer
+    from harvester.runner.room import Room
     from harvester.source.transport import Transport
     from harvester.store.account import AccountStore
     from harvester.store.database import Database
@@ -57,7 +58,7 @@ class Process:
     database: Database
     clock: Clock
     slots: asyncio.Semaphore  # requests in flight
-    room: asyncio.Semaphore  # requests sent and not stored
+    room: Room  # requests sent and not stored
     tell: Observer
     measure: Callable[[str, str, str, float], None] | None = None  # account, resource, outcome, seconds
     waiting: Callable[[str, float | None], None] | None = None  # account, monotonic moment

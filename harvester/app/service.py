@@ -26,6 +26,7 @@ from harvester.config import Address, cron_fields
 from harvester.daemon.notify import Notifier, watchdog_interval
 from harvester.daemon.ticks import Ticks
 from harvester.errors import ConfigError, HarvesterError
+from harvester.runner.room import Room
 from harvester.web.endpoints import Endpoints, Readiness
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Service:
             database=database,
             clock=self._clock,
             slots=asyncio.Semaphore(concurrency),
-            room=asyncio.Semaphore(2 * concurrency),
+            room=Room(2 * concurrency),
             tell=self._tell,
             measure=self._metrics.request,
             waiting=self._metrics.waiting,

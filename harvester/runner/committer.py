@@ -15,6 +15,7 @@ from harvester.errors import StoreError
 if TYPE_CHECKING:
     from harvester.core.model import Batch, FailedSlice, RunReport, Widths
     from harvester.runner.ports import Observer, Store
+    from harvester.runner.room import Room
 
 
 class Committer:
@@ -27,7 +28,7 @@ class Committer:
         tell: is told of each.
     """
 
-    def __init__(self, store: Store, room: asyncio.Semaphore, report: RunReport, tell: Observer) -> None:
+    def __init__(self, store: Store, room: Room, report: RunReport, tell: Observer) -> None:
         self._store = store
         self._room = room
         self._report = report

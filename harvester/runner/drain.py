@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from harvester.core.model import RunReport
     from harvester.runner.judge import Judge
     from harvester.runner.ports import Gate, Permit, Source, Store
+    from harvester.runner.room import Room
 
 DRAIN = 10.0  # seconds that requests in flight are waited for
 
@@ -51,7 +52,7 @@ class World:
     store: Store
     clock: Clock
     workers: int
-    room: asyncio.Semaphore  # requests sent and not stored, over the process
+    room: Room  # requests sent and not stored, over the process
 
 
 class Drain:
@@ -228,19 +229,20 @@ class Drain:
 
     async def _send_one(self) -> None:
         room = self._world.room
-        async with room:
-            pass  # the quota may have to be waited for, so no place is held yet: other accounts need them, too
+        await (
+            room.wait()
+        )  # the quota may have to be waited for, so no place is taken yet: other accounts need them, too
         self._asking += 1
         try:
             permit = await self._world.gate.acquire()
         finally:
             self._asking -= 1
-        taken = None if room.locked() or not self._may_send() else self._judge.take()
+        taken = self._judge.take() if room.free and self._may_send() else None
         if taken is None:
             with permit:
                 permit.unused()
             return
-        await room.acquire()  # at once: it is not locked
+        room.take()
         self._notify()  # it may have been cut, and there is more to take now
         stored_later = False
         try:

@@ -85,6 +85,15 @@ def test_no_more_waits_to_be_stored_than_there_is_room(tmp_path: Path, concurren
     assert rig.rows() == rig.truth()
 
 
+def test_workers_that_wait_for_room_do_not_keep_each_other_from_sending(tmp_path: Path) -> None:
+    desired = replace(SMALL, max_days=1, limit=10_000, rate=1e9)  # nothing but the store makes anybody wait
+    rig = Rig(tmp_path / "store.db", desired, Options(limit=10_000))
+    rig.store_delay = 0.01
+    process = rig.run({0.5: lambda process: process.kill()})
+    assert not process.died
+    assert rig.rows() == rig.truth()
+
+
 @pytest.mark.parametrize("store_delay", [0.5, 4.0])
 def test_a_kill_while_the_store_is_slow_costs_at_most_the_room(tmp_path: Path, store_delay: float) -> None:
     rig = Rig(tmp_path / "store.db", replace(SMALL, max_days=1), Options(latency=0.3))

@@ -24,6 +24,7 @@ from harvester.core.refusal import Tolerance
 from harvester.errors import HarvesterError
 from harvester.runner.drain import Drain, World
 from harvester.runner.judge import Judge, Terms
+from harvester.runner.room import Room
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import AUTH, Account
 from harvester.source.credentials import AuthLimit, DirectCredentials, ToolCredentials
@@ -118,7 +119,7 @@ class Process:
         self.disk = Disk()
         self.transport = InProcessTransport(rig.wire, timeout=desired.timeout)
         self.slots = asyncio.Semaphore(desired.concurrency)
-        self.room = asyncio.Semaphore(2 * desired.concurrency)
+        self.room = Room(2 * desired.concurrency)
         self.report = RunReport(rig.account.name)
         self.events: list[tuple[float, str, Mapping[str, object]]] = []
         self.unstored = 0  # answers that the runner has and the store has not
@@ -165,7 +166,7 @@ class Process:
 
     def free(self) -> tuple[int, int]:
         """Places left in flight and in `room`."""
-        return self.slots._value, self.room._value  # noqa: SLF001 - there is no public way to ask
+        return self.slots._value, self.room.free  # noqa: SLF001 - there is no public way to ask
 
     # Its life
 
