@@ -15,7 +15,9 @@ The slice's grid, the first instants of the periods it asked for, is the measure
    cannot be told, and the value stored earlier is the better one.
 
 A metric's name must be a plain word: it becomes a name in two databases and in Prometheus. A map under any other name
-is one reject. A period is absent when no metric, known or not, has an entry for it; an entry that is rejected is one.
+is one reject. So is what a metric adds once an answer has MOST_REJECTS of them: a server that answers junk by the
+hundred thousand shall fill neither memory nor table. A period is absent when no metric, known or not, has an entry for
+it; an entry that is rejected is one.
 
 Zones are tried in the order of their plausibility for a company in the US; the search runs only on the way to the
 error, and is the one place in the core that may make the interpreter read zone files.
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from harvester.core.model import Page, Raw, Slice
 
 MOST_METRICS = 200  # more names than that in one answer are junk, and would stay in the tables for ever
+MOST_REJECTS = 1000  # of one answer, told one by one
 
 ZONES = (
     *("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "UTC", "Etc/GMT+5"),
@@ -117,13 +120,19 @@ def _judge(
     if len(dict(entries)) < len(entries):
         twice = {text for text, count in Counter(text for text, _ in entries).items() if count > 1} - {NO_TIMESTAMP}
     taken: list[tuple[int, float | None]] = []
+    untold = 0
     for text, raw in entries:
         epoch = epochs.get(text)
         if epoch is None or isinstance(raw, Junk) or text in twice:
-            rejects.append(_reject(metric, text, raw, doubled=text in twice))
+            if len(rejects) < MOST_REJECTS:
+                rejects.append(_reject(metric, text, raw, doubled=text in twice))
+            else:
+                untold += 1
         else:
             # Adding 0.0 makes an integer a double, and of -0.0 the zero that both databases agree on.
             taken.append((epoch, None if raw is None else raw + 0.0))
+    if untold:
+        rejects.append(Reject(metric, NO_TIMESTAMP, f"{untold} entries", "too many to be told one by one"))
     return taken
 
 

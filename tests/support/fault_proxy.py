@@ -1,8 +1,7 @@
 """A TCP proxy that spoils what it carries, by toxiproxy's names and meanings.
 
-    with proxied("http://127.0.0.1:8080/api") as proxy:
+    with proxied("http://127.0.0.1:8080/api") as (proxy, url):
         proxy.add(Latency(seconds=0.05), LimitData(count=300, toxicity=0.2))
-        ... proxy.url ...
         proxy.heal()
 
 A toxic works on one direction: downstream (from the server to the client, the usual case) or upstream. `toxicity` is
@@ -16,18 +15,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import threading
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
+
+from tests.support.in_thread import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
 _CHUNK = 64 * 1024
-_STARTS_WITHIN = 20.0  # seconds
 _LOOK_EVERY = 0.01
 _LINGER_NOT = struct.pack("ii", 1, 0)  # with a linger of zero seconds, closing sends RST
 
@@ -49,6 +48,7 @@ class Link:
     random: Random
     meets: Callable[[Toxic], bool]  # whether a toxic is still there
     carried: int = 0  # bytes
+    spoken: bool = False
 
     async def write(self, data: bytes) -> None:
         self.carried += len(data)
@@ -180,6 +180,7 @@ class FaultProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
         self.struck: set[Toxic] = set()  # those that met some chunk or end
+        self.openings: list[bytes] = []  # how each connection's first words to the server begin
         self.port = 0
 
     def add(self, *toxics: Toxic) -> None:
@@ -252,6 +253,9 @@ class FaultProxy:
                 came_at, data = await chunks.get()
                 if not data:
                     break
+                if link.upstream and not link.spoken:
+                    self.openings.append(data[:8])
+                    link.spoken = True
                 toxics = [toxic for toxic in self._toxics if self._strikes(toxic, link)]
                 await self._through(toxics, link, data, came_at)
             for toxic in [toxic for toxic in self._toxics if self._strikes(toxic, link)]:
@@ -284,47 +288,11 @@ async def _read(reader: asyncio.StreamReader, chunks: asyncio.Queue[tuple[float,
         await chunks.put((asyncio.get_running_loop().time(), data))
 
 
-@dataclass
-class Proxied:
-    """A proxy that runs in a thread of its own."""
-
-    proxy: FaultProxy
-    url: str = field(default="")
-
-    def add(self, *toxics: Toxic) -> None:
-        self.proxy.add(*toxics)
-
-    def remove(self, *toxics: Toxic) -> None:
-        self.proxy.remove(*toxics)
-
-    def heal(self) -> None:
-        self.proxy.heal()
-
-
 @contextmanager
-def proxied(url: str, *, seed: int = 0) -> Iterator[Proxied]:
-    """Put a proxy before a server on loopback, for as long as the block; its `url` stands for the server's."""
+def proxied(url: str, *, seed: int = 0) -> Iterator[tuple[FaultProxy, str]]:
+    """A proxy in a thread before a server on loopback, and the URL that stands for the server's."""
     parts = urlsplit(url)
     assert parts.hostname
     assert parts.port
-    proxy = FaultProxy((parts.hostname, parts.port), seed=seed)
-    started = threading.Event()
-    stoppers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        async with proxy:
-            stoppers.append((asyncio.get_running_loop(), stop))
-            started.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="fault proxy", daemon=True)
-    thread.start()
-    assert started.wait(_STARTS_WITHIN), "the proxy did not start"
-    try:
-        yield Proxied(proxy, parts._replace(netloc=f"127.0.0.1:{proxy.port}").geturl())
-    finally:
-        loop, stop = stoppers[0]
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(_STARTS_WITHIN)
-    assert not thread.is_alive()
+    with in_thread(FaultProxy((parts.hostname, parts.port), seed=seed)) as proxy:
+        yield proxy, parts._replace(netloc=f"127.0.0.1:{proxy.port}").geturl()
