@@ -139,7 +139,9 @@ def _text(body: bytes) -> str:
     if not body:
         raise PayloadError("the body is empty")
     if sum(map(body.count, (b",", b"[", b"{", b"<"))) > _MOST_MARKS:
-        raise PayloadError("the body has too many entries for an answer")
+        raise PayloadError(
+            "the body has too many entries for an answer; fewer days a request (max_days_per_request) help"
+        )
     if len(body) > _LONGEST_FOREIGN and not body.isascii():
         raise PayloadError("the body is too long for one that is not ASCII")
     try:

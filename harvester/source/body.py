@@ -48,7 +48,9 @@ async def read_body(response: Response) -> bytes:
             pieces.append(piece)
             size += len(piece)
             if size > LARGEST_BODY:
-                raise PayloadError(f"the body is larger than {LARGEST_BODY} bytes")
+                raise PayloadError(
+                    f"the body is larger than {LARGEST_BODY} bytes; fewer days a request (max_days_per_request) help"
+                )
     if inflater and not inflater.whole:
         raise SourceUnavailable("the compressed body was cut", outage=Outage.CLOSED)
     return b"".join(pieces)
