@@ -55,9 +55,10 @@ class Fate:
     def outage(self) -> str | None:
         """Why the API is taken to be unreachable, if it is."""
         judge = self.judge
-        if self.phase is not Phase.WORKING or judge is None or not judge.breaker.is_open:
+        if self.phase is not Phase.WORKING or judge is None:
             return None
-        return f"The API cannot be reached: {judge.last_outage}"
+        reason = judge.without_credentials or (judge.last_outage if judge.breaker.is_open else "")
+        return f"The API cannot be reached: {reason}" if reason else None
 
     @property
     def outstanding(self) -> int:

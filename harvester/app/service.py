@@ -67,7 +67,7 @@ class Service:
         self._pinged = True
         self._over = asyncio.Event()
         self._reloading = asyncio.Lock()
-        self._fatal: HarvesterError | None = None
+        self._fatal: BaseException | None = None
 
     async def run(self) -> int:
         """Serve until told to end; returns the exit code.
@@ -124,11 +124,8 @@ class Service:
     def _keeper_ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, HarvesterError):
+        if error is not None:  # a database of another program's, or a bug
             self._fatal = self._fatal or error
-            self._over.set()
-        elif error is not None:
-            self._tell("bug", error=error)
             self._over.set()
 
     async def _stop_keepers(self) -> None:
@@ -227,6 +224,7 @@ class Service:
             name
             for name, old, new in (
                 ("database", self._settings.database, settings.database),
+                ("log", self._settings.log, settings.log),
                 ("daemon.listen", self._settings.daemon.listen, settings.daemon.listen),
                 ("daemon.allowed_hosts", self._settings.daemon.allowed_hosts, settings.daemon.allowed_hosts),
             )

@@ -309,10 +309,12 @@ class Drain:
                 self._no_auth_since = now
             elif now - self._no_auth_since >= self._terms.patience:
                 raise Unreachable(error.detail) from None
+            self._judge.without_credentials = error.detail
             if error is not self._told:  # all workers wait for one exchange, and hear of its failure
                 self._told = error
                 self._terms.tell("no_credentials", error=str(error))
             await self._world.clock.sleep(pause(1, self._terms.jitter()))
             return False
         self._no_auth_since = None
+        self._judge.without_credentials = ""
         return True

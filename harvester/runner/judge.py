@@ -88,6 +88,7 @@ class Judge:
     in_flight: int = 0
     renewing: bool = False  # credentials are believed dead: sending on with them would be a waste
     last_outage: str = ""
+    without_credentials: str = ""  # why none can be had at present
     _held: list[_Held] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -120,7 +120,8 @@ def test_an_api_that_is_not_there_at_the_start_is_waited_for(sqlite_url: str, tm
     harvester = prepared(Installation(tmp_path, configuration(url, sqlite_url, **account())))
     with daemon(harvester) as run:
         run.until(lambda: bool(run.events("no_credentials")))
-        time.sleep(2.0)
+        run.until(lambda: "cannot be reached" in (run.reason("main") or ""))
+        assert run.metric("harvester_account_up", account="main") == 0
         assert run.ask("/healthz")[0] == 200
         with serving_in_thread(api, urlsplit(url).port or 0):
             run.until_idle()
