@@ -11,229 +11,35 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
 import math
 import sys
 import time
 import zlib
-from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from aiohttp import encode_basic_auth
 
 from harvester.core.headers import read_facts
-from harvester.core.model import Page, Series, Slice
+from harvester.core.model import Page
 from harvester.core.normalize import normalize
 from harvester.core.payload import is_document, is_html, parse_error, parse_metrics, parse_pair
-from harvester.core.period import Calendar, Period, WeekStart
 from harvester.core.quota import Denied, Granted, Quota, Unstored
 from harvester.errors import HarvesterError, SourceError
 from harvester.source.answers import named, refusal
 from harvester.source.body import read_body
 from harvester.source.transport import Response
+from tests.proof.fuzz_inputs import BLIND, PHONE, STATUSES, make_headers, make_input
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from harvester.core.model import Batch
+    from tests.proof.fuzz_inputs import Input
 
-WIRE = Path(__file__).parents[1] / "wire"
-CORPUS = tuple(path.read_bytes() for path in sorted(WIRE.iterdir()))
-PUBLISHED = {
-    resource: [path.read_bytes() for path in sorted(WIRE.glob(f"{resource}.*"))]
-    for resource in ("performance", "events", "profile")
-}
-CALENDARS = (
-    Calendar(ZoneInfo("America/New_York")),
-    Calendar(ZoneInfo("Europe/Berlin"), WeekStart.MONDAY),
-    Calendar(ZoneInfo("Etc/GMT+5")),
-)
-PHONE = "8005551234"
-NUMBERS = (
-    *(b"0", b"-0", b"-0.0", b"1e999", b"-1e999", b"1e-999", b"5e-324", b"1.7976931348623157e308", b"NaN", b"Infinity"),
-    *(b"9007199254740992", b"9007199254740993", b"-9007199254740993", b"18446744073709551616", b"9" * 400, b"9" * 5000),
-    *(b"true", b"null", b'"12"', b'"1e5"', b'"\\u0661"', b'""', b"[]", b"{}", b"[[]]", b'{"a":1}', b"01", b"1.", b".5"),
-    *(b"0.1e-5", b"1E+5", b"0x10", b"1_0", b"--1", b'"NaN"', b'" 7 "', b'"\\ud800"', b'"\\u0000"'),
-)
-TOKENS = (
-    *(b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\0", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xc0\x80"),
-    *(b"<", b">", b"/>", b"<result>", b"</result>", b"<calls>", b"</calls>", b"<item>", b"</item>", b"<!--", b"-->"),
-    *(b'<item timestamp="1517461200">', b"&amp;", b"&#0;", b"&#xD800;", b"&lt;", b"<![CDATA[", b"]]>", b"<?x?>"),
-    *(
-        b'<!DOCTYPE r [<!ENTITY a "b">]>',
-        b"&a;",
-        b' xmlns="u"',
-        b"\\ud83d",
-        b"\\u0000",
-        b"\\/",
-        b"\r\n",
-        b"\xf0\x9f\x98\x80",
-    ),
-    *(b'"error":"phone"', b'"calls":', b'"1517461200":', b'"login":"a","password":"b"', b"<error>", b"</error>"),
-)
-HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "date", "retry-after")
-HEADER_PARTS = (
-    *(
-        "0",
-        "1",
-        "-1",
-        "149",
-        "150",
-        "1e3",
-        "9" * 9,
-        "9" * 10,
-        "9" * 70,
-        " 7 ",
-        "٣",
-        "²",
-        "1.5",
-        "",
-        ",",
-        ";",
-        "\x00",
-        "\ud800",
-    ),
-    *("Thu, 01 Feb 2018 05:00:00 GMT", "Thu, 01 Feb 2018 05:00:00 +9999", "Thursday, 01-Feb-18 05:00:00 GMT"),
-    *("Thu Feb  1 05:00:00 2018", "01 Feb 0000 00:00:00 GMT", "31 Dec 9999 23:59:60 -9900", "1 Feb 18 5:0 EST"),
-    *("Feb", "GMT", "-0000", "+24000000000", ":", "99:99:99", "29 Feb 2100", "1 Jan 1970 00:00:00"),
-)
-_STATUSES = (200, 200, 200, 204, 301, 302, 400, 401, 403, 404, 405, 408, 418, 429, 500, 502, 503, 599)
 _BIGINT = 2**63
 _INT = 2**31
 _A_DAY = 86_400
-
-
-@dataclass(frozen=True)
-class Input:
-    """What one seed stands for."""
-
-    body: bytes
-    piece: Slice
-    calendar: Calendar
-    status: int
-
-
-def make_input(seed: int) -> Input:
-    """Every other one nearly an answer, the others anything."""
-    luck = Random(seed)  # noqa: S311 - no secret
-    if luck.random() < 0.5:
-        return _nearly_right(luck)
-    body = luck.choice(CORPUS) if luck.random() < 0.8 else made_up(luck)
-    for _ in range(luck.choice((1, 1, 2, 3, 6))):
-        body = luck.choice(MUTATIONS)(luck, body)
-    resource = luck.choice(("performance", "performance", "events", "profile"))
-    period = luck.choice((Period.DAY, Period.DAY, Period.WEEK, Period.MONTH))
-    last = luck.choice((date(2018, 2, 8), date(2018, 2, 28), date(2018, 3, 31)))
-    piece = Slice(Series("main", resource, PHONE, period), date(2018, 2, 1), last)
-    return Input(body, piece, luck.choice(CALENDARS), luck.choice(_STATUSES))
-
-
-def _nearly_right(luck: Random) -> Input:
-    resource = luck.choice(("performance", "performance", "events", "profile"))
-    body = luck.choice(PUBLISHED[resource])
-    for _ in range(luck.choice((1, 2, 5))):
-        body = luck.choice((_renumber, _renumber, _renumber, _rekey, _add_metric, _repeat_entry))(luck, body)
-    piece = Slice(Series("main", resource, PHONE, Period.DAY), date(2018, 2, 1), date(2018, 2, 8))
-    return Input(body, piece, CALENDARS[0], 200)
-
-
-def made_up(luck: Random) -> bytes:
-    """JSON of the right shape with any values, or bytes of no shape."""
-    if luck.random() < 0.3:
-        return luck.randbytes(luck.randrange(60))
-    names = luck.choices(("calls", "js_errors", "callers", "x", "", "a b", "x" * 70, "\0", "é"), k=luck.randrange(1, 5))
-    stamps = luck.choices(range(1517461200, 1517461200 + 40 * 86_400, 3600), k=luck.randrange(6))
-    maps = [
-        b"%s:{%s}" % (json.dumps(name).encode(), b",".join(b'"%d":%s' % (at, luck.choice(NUMBERS)) for at in stamps))
-        for name in names
-    ]
-    return b"{%s}" % b",".join(maps)
-
-
-def _flip(luck: Random, body: bytes) -> bytes:
-    if not body:
-        return body
-    changed = bytearray(body)
-    for _ in range(luck.choice((1, 1, 4))):
-        changed[luck.randrange(len(changed))] ^= 1 << luck.randrange(8)
-    return bytes(changed)
-
-
-def _range(luck: Random, body: bytes) -> tuple[int, int]:
-    begin = luck.randrange(len(body) + 1)
-    return begin, min(len(body), begin + luck.choice((1, 3, 10, 50, 300)))
-
-
-def _drop(luck: Random, body: bytes) -> bytes:
-    begin, end = _range(luck, body)
-    return body[:begin] + body[end:]
-
-
-def _repeat(luck: Random, body: bytes) -> bytes:
-    begin, end = _range(luck, body)
-    return body[:begin] + body[begin:end] * luck.choice((2, 2, 3, 40)) + body[end:]
-
-
-def _cut(luck: Random, body: bytes) -> bytes:
-    return body[: luck.randrange(len(body) + 1)]
-
-
-def _insert(luck: Random, body: bytes) -> bytes:
-    at = luck.randrange(len(body) + 1)
-    return body[:at] + luck.choice(TOKENS) * luck.choice((1, 1, 1, 2, 2000)) + body[at:]
-
-
-def _splice(luck: Random, body: bytes) -> bytes:
-    other = luck.choice(CORPUS)
-    return body[: luck.randrange(len(body) + 1)] + other[luck.randrange(len(other)) :]
-
-
-def _renumber(luck: Random, body: bytes) -> bytes:
-    """Another value for one entry: after a colon, or between tags."""
-    places = [at for at, byte in enumerate(body) if byte in b":>"]
-    if not places:
-        return body
-    begin = luck.choice(places) + 1
-    end = begin
-    while end < len(body) and body[end] in b"0123456789.-":
-        end += 1
-    return body[:begin] + luck.choice(NUMBERS) + body[end:]
-
-
-def _rekey(luck: Random, body: bytes) -> bytes:
-    """Another timestamp for one entry, or for all of that timestamp."""
-    old, new = b"1517%d" % luck.randrange(461200, 461201), b"%d" % luck.choice((1517461199, 1517547600, 0, -1, 10**12))
-    return body.replace(old, new, luck.choice((1, -1)))
-
-
-def _rename(luck: Random, body: bytes) -> bytes:
-    old = luck.choice((b"calls", b"js_errors", b"result", b"item", b"timestamp", b"callers"))
-    return body.replace(old, luck.choice((b"calls", b"error", b"x", b"", b"\\u0000", b"login")), luck.choice((1, -1)))
-
-
-def _add_metric(luck: Random, body: bytes) -> bytes:
-    """One more map, some under a name that is none."""
-    name = luck.choice(("extra", "calls", "Calls", "select", "x" * 64, "x" * 65, "a b", "\\u0000", "\\ud83d", "-", "é"))
-    value = luck.choice(NUMBERS)
-    return body.replace(b"{", b'{"%s":{"1517461200":%s},' % (name.encode(), value), 1)
-
-
-def _repeat_entry(luck: Random, body: bytes) -> bytes:
-    """A timestamp that comes twice in one map."""
-    return body.replace(b'"1517547600":', b'"1517547600":%s,"1517547600":' % luck.choice(NUMBERS), luck.choice((1, -1)))
-
-
-def _recode(luck: Random, body: bytes) -> bytes:
-    return body.decode("latin-1").encode(luck.choice(("utf-8", "utf-16", "utf-16-le", "utf-8-sig", "utf-32")))
-
-
-MUTATIONS: tuple[Callable[[Random, bytes], bytes], ...] = (
-    *(_flip, _drop, _repeat, _cut, _insert, _splice, _renumber, _renumber, _renumber, _rekey, _rename, _recode),
-)
 
 
 def judge(given: Input) -> Batch | HarvesterError:
@@ -285,7 +91,7 @@ def judge_coding(seed: int, body: bytes) -> None:
     packed = gzip.compress(body, 1) if luck.random() < 0.8 else zlib.compress(body, 1)
     spoiled = luck.random() < 0.7
     if spoiled:
-        packed = luck.choice((_flip, _drop, _repeat, _cut, _insert))(luck, packed)
+        packed = luck.choice(BLIND)(luck, packed)
     size = luck.choice((1 + len(packed), 7, 100))
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -307,28 +113,6 @@ def _finished(work: Coroutine[None, None, bytes]) -> bytes:
         result: bytes = ended.value
         return result
     raise AssertionError("it waited")
-
-
-def make_headers(luck: Random) -> dict[str, str]:
-    """Any headers about the quota, most of them nearly right."""
-    right = {
-        "x-ratelimit-limit": str(luck.choice((150, 0, 1, 10**9 - 1))),
-        "x-ratelimit-remaining": str(luck.choice((149, 0, 1, 10**9 - 1))),
-        "x-ratelimit-reset": str(luck.choice((1517461200, 1517461200 + 900 * luck.randrange(-9, 9), 900, 4102444799))),
-        "date": luck.choice(
-            ("Thu, 01 Feb 2018 04:59:59 GMT", "Thu, 31 Dec 2099 23:59:59 GMT", "Sat, 01 Jan 2000 00:00:00 GMT")
-        ),
-        "retry-after": str(luck.choice((0, 1, 900, 86400, 86401))),
-    }
-    for name in HEADERS:
-        chance = luck.random()
-        if chance < 0.2:
-            del right[name]
-        elif chance < 0.4:
-            right[name] = "".join(luck.choices(HEADER_PARTS, k=luck.randrange(4)))
-        elif chance < 0.5:
-            right[name] = "".join(map(chr, luck.choices(range(0x3FF), k=luck.randrange(40))))
-    return right
 
 
 def judge_headers(seed: int, answers: int = 12) -> None:
@@ -364,7 +148,7 @@ def judge_headers(seed: int, answers: int = 12) -> None:
         elif fate < 0.2:
             quota.unused(answer.token)
         else:
-            quota.observe(answer.token, now, luck.choice(_STATUSES), facts)
+            quota.observe(answer.token, now, luck.choice(STATUSES), facts)
         assert abs(quota.earliest_sent(answer.token)) < _BIGINT
         quota.snapshot(now)
 

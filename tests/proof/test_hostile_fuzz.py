@@ -13,7 +13,8 @@ import pytest
 from harvester.core.model import Batch, FailedSlice, Series, Slice
 from harvester.core.period import Period
 from harvester.errors import HarvesterError
-from tests.proof.fuzz_answers import CALENDARS, PHONE, TOKENS, Input, judge, make_input, run_seed
+from tests.proof.fuzz_answers import judge, run_seed
+from tests.proof.fuzz_inputs import CALENDARS, PHONE, TOKENS, Input, make_input
 from tests.support.answers import identity
 from tests.support.databases import claimed, query
 from tests.support.truth import stored_rows
