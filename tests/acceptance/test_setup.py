@@ -57,7 +57,7 @@ def test_make_lists_what_there_is() -> None:
     assert set(listed) >= {"demo", "test", "unit", "check", "format", "bench", "clean"}
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony
-    assert sorted(listed) == sorted(phony[1].split())
+    assert set(listed) <= set(phony[1].split())
 
 
 def test_make_refuses_an_old_python_before_it_makes_anything(tmp_path: Path) -> None:
