@@ -1,6 +1,7 @@
 """A response's body, decoded while it streams and never larger than is sensible.
 
-A gzip stream can hold a thousand times its size, so it is decoded in bounded steps and the sum is checked at each.
+A gzip stream can hold a thousand times its size, so it is decoded in bounded steps and the sum is checked at each. One
+that is far denser than figures can be is a bomb, and given up early: eight of them at once must not matter either.
 Unlike the common decoders this one knows the end of the stream: a gzip body that was cut is an error, not a shorter
 body. Members may follow one another, as the format allows.
 """
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
     from harvester.source.transport import Response
 
-LARGEST_BODY = 3 * 1024 * 1024  # bytes, decoded; ten years of days of twelve metrics, in XML, have two thirds of it
+LARGEST_BODY = 16 * 1024 * 1024  # bytes, decoded; ten years of days of twelve metrics, in XML, have 2 MiB
+LARGEST_DENSE = 2 * 1024 * 1024  # the same of a body that was compressed more than figures can be
+MOST_DENSE = 100  # bytes decoded for each that came; figures, even all nought, have 5
 
 _OK = 200
 _STEP = 64 * 1024  # bytes decoded at once
@@ -47,10 +50,9 @@ async def read_body(response: Response) -> bytes:
         for piece in inflater.feed(chunk) if inflater else (chunk,):
             pieces.append(piece)
             size += len(piece)
-            if size > LARGEST_BODY:
-                raise PayloadError(
-                    f"the body is larger than {LARGEST_BODY} bytes; fewer days a request (max_days_per_request) help"
-                )
+            dense = inflater is not None and size > MOST_DENSE * inflater.taken
+            if size > (LARGEST_DENSE if dense else LARGEST_BODY):
+                raise PayloadError("the body is too large; fewer days a request (max_days_per_request) help")
     if inflater and not inflater.whole:
         raise SourceUnavailable("the compressed body was cut", outage=Outage.CLOSED)
     return b"".join(pieces)
@@ -77,6 +79,7 @@ class _Inflater:
         self._wbits = wbits
         self._stream = zlib.decompressobj(wbits)
         self._fed = False
+        self.taken = 0  # bytes decompressed until now
 
     @property
     def whole(self) -> bool:
@@ -90,7 +93,10 @@ class _Inflater:
                 self._stream = zlib.decompressobj(self._wbits)
             self._fed = True
             try:
-                yield self._stream.decompress(data, _STEP)
+                piece = self._stream.decompress(data, _STEP)
             except zlib.error:
                 raise PayloadError("the body is not in the encoding that it claims") from None
-            data = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
+            rest = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
+            self.taken += len(data) - len(rest)
+            data = rest
+            yield piece

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from harvester.source.body import LARGEST_BODY
+from harvester.source.body import LARGEST_DENSE
 from harvester.source.transport import AiohttpTransport, Request
 from tests.support.fault_proxy import proxied
 from tests.support.in_thread import in_thread
@@ -207,7 +207,7 @@ def bombs() -> list[Script]:
         packed = gzip.compress(raw) if coding == "gzip" else zlib.compress(raw)
         return reply(packed, headers={"Content-Encoding": coding})
 
-    nearly = LARGEST_BODY - 100
+    nearly = LARGEST_DENSE - 100
     return [
         inflated(bytes(64 * MIB)),
         inflated(b" " * 64 * MIB, "deflate"),

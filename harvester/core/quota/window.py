@@ -181,13 +181,17 @@ class Quota:
         if facts.date is not None:
             self.clock = self.clock.dated(facts.date, token.sent, now)
             latest = self.clock.bounds(now)[1]
-            if self._window.standing is Standing.GUESSED and self._window.end > latest + self.length:
-                self._window.end = self._end_after(latest)
+            longest = self.length if self._window.standing is Standing.GUESSED else self._longest()
+            if self._window.end > latest + longest:  # guessed on another clock, or the server's was stepped back
+                self._window.end, self._window.standing = self._end_after(latest), Standing.GUESSED
+                self._window.not_before = -math.inf
                 self._stored, self._on_record = 0, None
             # The request was counted while it was under way. A Reset before that is no end of its window.
             counted = facts.date - (now - token.sent)
             if reset is not None and not counted - self.margin.most < reset <= facts.date + self._longest():
                 reset = None
+        elif reset is not None and self.clock.heard and reset > self.clock.bounds(now)[1] + self._longest():
+            reset = None
         elif reset is not None:
             begun = max((w.end for w in self._told() if w.end < reset), default=None)
             if begun is None and not self.clock.heard:
