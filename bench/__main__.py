@@ -1,22 +1,39 @@
-"""`python -m bench [NAME...]`: a table of ratios, no verdict."""
+"""`python -m bench [NAME...]`: a table of ratios, no verdict. With no name all of it, written to docs/benchmarks.md."""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from bench import quota, startup
+from bench import contest, end_to_end, growth, memory, quota, report, stages, startup
 from bench.table import HEADINGS, line
 
-MEASUREMENTS = {"startup": startup.measure, "quota": quota.measure}
+if TYPE_CHECKING:
+    from types import ModuleType
+
+MEASUREMENTS: dict[str, ModuleType] = {
+    "startup": startup,
+    "quota": quota,
+    "end_to_end": end_to_end,
+    "stages": stages,
+    "memory": memory,
+    "growth": growth,
+    "peers": contest,
+}
 
 
 def main(names: list[str]) -> None:
     if unknown := set(names) - MEASUREMENTS.keys():
         sys.exit(f"bench: no measurement {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}")
     print(line(HEADINGS))
+    chapters = []
     for name in names or MEASUREMENTS:
-        for row in MEASUREMENTS[name]():
+        rows = []
+        for row in MEASUREMENTS[name].measure():
             print(line(row.cells()), flush=True)
+            rows.append(row)
+        chapters.append((name, MEASUREMENTS[name], rows))
+    report.write(chapters, whole=not names)
 
 
 if __name__ == "__main__":

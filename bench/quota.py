@@ -1,9 +1,15 @@
-"""How soon 600 requests end at 150 per window of 8 s, beside the earliest moment possible.
+"""How soon the quota lets work end, beside the earliest moment possible.
+
+In real time: 600 requests at 150 per window of 8 s.
 
 A real `backfill` against the simulator over HTTP: 20 ms latency, 8 requests in flight, the server's clock right and
 2.4 s off either way. The command is started at the beginning of a window, and its time is that of the whole process,
 from start to exit. The earliest moment is told by the server's books: four windows are needed, so it is the boundary
 at which the fourth begins, and from there on what 150 requests need at this latency if nothing else took any time.
+Where somebody else spends 30 of each window, five windows are needed. At other concurrencies the server's clock is right.
+
+In virtual time: 36,000 requests at 150 per window of 900 s. It is the state machine alone against a server that counts,
+with clocks apart and drifting; and, in 3,600 requests, all of the harvester but its sockets.
 """
 
 from __future__ import annotations
@@ -11,6 +17,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +25,10 @@ from bench.table import Row
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from tests.support.process import Installation, configuration
+from tests.support.quota_world import World
+from tests.support.rig import START, Desired, Ideal, Rig
 from tests.support.simulation import serving_in_thread
+from tests.support.window_server import WindowServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,20 +46,60 @@ _START = 0.1  # of the first window
 _WITHIN = 120.0  # seconds
 
 
+NEIGHBOUR = 30  # requests per window
+CONCURRENCIES = (1, 32)
+MANY, FEWER = 36_000, 3_600
+DRIFTS = (-50e-6, 0.0, 50e-6)
+AHEAD = 300.0  # seconds
+
+
 def measure() -> Iterator[Row]:
     for offset in OFFSETS:
         yield _harvest(offset)
+    yield _harvest(0.0, neighbour=NEIGHBOUR)
+    for concurrency in CONCURRENCIES:
+        yield _harvest(0.0, concurrency=concurrency)
+    for drift in DRIFTS:
+        yield _virtual(drift)
+    yield _virtual_process()
 
 
-def _harvest(offset: float) -> Row:
-    api = SimulatedApi([Account()], Options(limit=LIMIT, window=WINDOW, latency=LATENCY, clock_offset=offset))
+def _virtual(drift: float) -> Row:
+    server = WindowServer(ahead=AHEAD, drift=drift)
+    world = World(server)
+    last = server.index(0.0) + math.ceil(MANY / server.limit) - 1
+    world.work(MANY)
+    # The first window is entered in its middle, which costs nothing: all of its requests fit into what is left.
+    earliest = server.moment(last * server.window) + 0.03 * server.limit / world.concurrency
+    what = f"36,000 requests in virtual time, drift {drift * 1e6:+.0f} ppm / earliest"
+    return Row(what, world.now, earliest, f"{len(server.refused)} refused", at_most=1.005)
+
+
+def _virtual_process() -> Row:
+    phones = [f"80055{number:05}" for number in range(100)]
+    desired = Desired(phones=phones, first=date(2023, 1, 1), last=date(2023, 12, 26), max_days=10, rate=20.0)
+    options = Options(latency=0.1, clock_offset=2.4)
+    with tempfile.TemporaryDirectory() as name:
+        rig = Rig(Path(name) / "bench.db", desired, options)
+        process = rig.run()
+    earliest = Ideal(options, desired, START).seconds(FEWER)
+    refused = process.report.rate_limited
+    if process.report.requests != FEWER:
+        raise SystemExit(f"bench: {process.report.requests} requests, not {FEWER}")
+    what = "3,600 requests in virtual time, whole process / earliest"
+    return Row(what, process.elapsed, earliest, f"{refused} refused", at_most=1.005)
+
+
+def _harvest(offset: float, *, neighbour: int = 0, concurrency: int = CONCURRENCY) -> Row:
+    options = Options(limit=LIMIT, window=WINDOW, latency=LATENCY, clock_offset=offset, neighbour=neighbour)
+    api = SimulatedApi([Account()], options)
     with tempfile.TemporaryDirectory() as name, serving_in_thread(api) as url:
         tables = configuration(
             url,
             f"sqlite:///{name}/bench.db",
             limit=LIMIT,
             window=WINDOW,
-            api={"max_days_per_request": DAYS_EACH, "concurrency": CONCURRENCY},
+            api={"max_days_per_request": DAYS_EACH, "concurrency": concurrency},
             phones=list(PHONES),
         )
         harvester = Installation(Path(name), tables)
@@ -59,10 +109,12 @@ def _harvest(offset: float) -> Row:
         took = api.server_time(time.time()) - begun
     if ended.code or sum(api.requests_per_window().values()) != REQUESTS:
         raise SystemExit(f"bench: not the {REQUESTS} requests that were expected\n{ended.out}{ended.err}")
-    windows = math.ceil(REQUESTS / LIMIT)
+    limit = LIMIT - neighbour
+    windows = math.ceil(REQUESTS / limit)
     last = min(api.requests_per_window()) + (windows - 1) * WINDOW
-    earliest = last + math.ceil((REQUESTS - (windows - 1) * LIMIT) / CONCURRENCY) * LATENCY - begun
+    earliest = last + math.ceil((REQUESTS - (windows - 1) * limit) / concurrency) * LATENCY - begun
     refused = sum(api.refused_per_window().values())
     used = "+".join(str(count) for count in api.requests_per_window().values())
-    what = f"600 requests, server's clock {offset:+.1f} s / earliest"
-    return Row(what, took, earliest, f"{refused} refused; per window {used}")
+    beside = f", {neighbour} a window are somebody else's" if neighbour else ""
+    what = f"600 requests, clock {offset:+.1f} s, {concurrency} at once{beside}"
+    return Row(what, took, earliest, f"{refused} refused; per window {used}", at_most=1.03)

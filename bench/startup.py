@@ -1,6 +1,8 @@
-"""`harvester --help` as a whole process, beside the same interpreter that only imports click.
+"""What a command costs before it does anything, as a whole process.
 
-The two run in turns, so that whatever else the machine does falls on both; told is the median of each.
+`--help` stands beside the same interpreter that only imports click; a `backfill` that finds nothing to do, database
+opened, account claimed and given back, beside one that only imports SQLAlchemy. Each pair runs in turns, so that
+whatever else the machine does falls on both; told is the median of each.
 """
 
 from __future__ import annotations
@@ -11,26 +13,40 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING
 
+from bench.harvests import Ground
 from bench.table import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 PAIRS = 30
-BESIDE = ("-c", "import click")
-COMMANDS = (("--help",), ("backfill", "--help"))
+CLICK = ("-c", "import click")
+SQLALCHEMY = ("-c", "import sqlalchemy")
+HELP = (("--help",), ("backfill", "--help"))
 
 
 def measure() -> Iterator[Row]:
-    for arguments in COMMANDS:
-        ours, bare = [], []
-        for _ in range(PAIRS):
-            bare.append(_seconds(*BESIDE))
-            ours.append(_seconds("-m", "harvester", *arguments))
-        yield Row(f"harvester {' '.join(arguments)} / import click", median(ours), median(bare), f"{PAIRS} pairs")
+    for arguments in HELP:
+        ours, bare = _pairs(("-m", "harvester", *arguments), CLICK)
+        yield Row(f"harvester {' '.join(arguments)} / import click", ours, bare, f"{PAIRS} pairs", at_most=2)
+    with Ground(5) as ground:
+        ground.harvest(f"sqlite:///{ground.file()}")
+        command = ("-m", "harvester", "backfill", "--start", "2024-01-01", "--end", "2024-12-31", "--json")
+        ours, bare = _pairs(command, SQLALCHEMY, ground.directory)
+        yield Row("backfill with nothing to do / import sqlalchemy", ours, bare, f"{PAIRS} pairs", at_most=3)
 
 
-def _seconds(*arguments: str) -> float:
+def _pairs(command: Sequence[str], beside: Sequence[str], home: Path | None = None) -> tuple[float, float]:
+    ours, bare = [], []
+    for _ in range(PAIRS):
+        bare.append(_seconds(beside, home))
+        ours.append(_seconds(command, home))
+    return median(ours), median(bare)
+
+
+def _seconds(arguments: Sequence[str], home: Path | None) -> float:
     begun = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
+    output = subprocess.DEVNULL
+    subprocess.run([sys.executable, *arguments], cwd=home, stdout=output, stderr=output, check=True)
     return time.perf_counter() - begun

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-HEADINGS = ("", "took", "beside", "ratio", "remarks")
-_WIDTHS = (48, 9, 9, 6, 0)
+HEADINGS = ("", "took", "beside", "ratio", "at most", "remarks")
+_WIDTHS = (50, 10, 10, 6, 7, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing measured beside another; both in seconds."""
+    """One thing measured beside another, both in `unit`; `at_most` is what the ratio should not exceed."""
 
     what: str
     took: float
     beside: float
     remarks: str = ""
+    unit: str = "s"
+    at_most: float | None = None
 
     @property
     def ratio(self) -> float:
@@ -28,7 +30,12 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         """As HEADINGS names them."""
-        return self.what, f"{self.took:.3f} s", f"{self.beside:.3f} s", f"{self.ratio:.3f}", self.remarks
+        wanted = "" if self.at_most is None else f"{self.at_most:g}"
+        return self.what, self._figure(self.took), self._figure(self.beside), f"{self.ratio:.3f}", wanted, self.remarks
+
+    def _figure(self, number: float) -> str:
+        digits = 3 if self.unit == "s" else 0
+        return f"{number:.{digits}f} {self.unit}"
 
 
 def line(cells: Iterable[str]) -> str:

@@ -1,0 +1,45 @@
+"""docs/benchmarks.md: a chapter for each measurement, its docstring above its table.
+
+Measuring one thing replaces its chapter and leaves the others as they are.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.table import HEADINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+    from bench.table import Row
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+HEAD = """\
+# Benchmarks
+
+Written by `make bench`. A figure tells little on another machine, so each stands beside something that ran in the same
+minute, and the ratio is what counts. "At most" is what the project holds itself to; nothing fails when it is missed.
+"""
+_CHAPTER = re.compile(r"^## (\w+)\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+
+
+def write(chapters: Sequence[tuple[str, ModuleType, Sequence[Row]]], *, whole: bool) -> None:
+    """Put the measured chapters in the place of those that stand there; with `whole` nothing else remains."""
+    known = {} if whole or not PAGE.exists() else {found[1]: found[0] for found in _CHAPTER.finditer(PAGE.read_text())}
+    known |= {name: _chapter(name, inspect.getdoc(module) or "", rows) for name, module, rows in chapters}
+    PAGE.write_text("\n".join([HEAD, *(text.rstrip() + "\n" for text in known.values())]))
+
+
+def _chapter(name: str, theory: str, rows: Sequence[Row]) -> str:
+    where = f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    lines = [f"## {name}", "", theory, "", "| " + " | ".join(HEADINGS) + " |", "| --- |" + " ---: |" * 4 + " --- |"]
+    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
+    return "\n".join([*lines, "", f"{datetime.now(UTC):%Y-%m-%d}; {where}.", ""])

@@ -1,0 +1,93 @@
+"""Where the time of a backfill goes: start, fetch, parse, normalize, write, wait.
+
+The harvester itself runs, with a watch around the functions that do one thing each; `python -m bench.stages backfill …`
+is the command with its stages on stderr. All but the waiting is CPU time. The loop's thread fetches, parses and
+normalizes; what it spends otherwise (sockets, HTTP, quota, the tasks' own turns) is called fetching. The store's
+thread writes beside it. Waiting is what the loop's thread slept: for answers, for the store, for the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from bench.harvests import rehearsed
+from bench.table import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+P = ParamSpec("P")
+T = TypeVar("T")
+PHONES = 200
+STAGES = ("start", "fetch", "parse", "normalize", "wait")
+
+
+def measure() -> Iterator[Row]:
+    widths = {"200 requests of a year": 366, "2,400 requests of a month": 31}
+    with rehearsed(PHONES, *widths.values()) as ground:
+        for name, width in widths.items():
+            ground.configure(f"sqlite:///{ground.file()}", max_days_per_request=width)
+            run = ground.backfill(command=(sys.executable, "-m", "bench.stages"))
+            spent = json.loads(run.err.splitlines()[-1])
+            for stage in (*STAGES, "write"):
+                remarks = "beside the others, in a thread of its own" if stage == "write" else ""
+                yield Row(f"{name}: {stage} / whole", spent[stage], run.seconds, remarks)
+
+
+def main() -> None:
+    """The harvester with a watch in its hand."""
+    spent = dict.fromkeys((*STAGES, "write"), 0.0)
+
+    def watched(stage: str, function: Callable[P, T]) -> Callable[P, T]:
+        def timed(*args: P.args, **kwargs: P.kwargs) -> T:
+            begun = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                spent[stage] += time.thread_time() - begun
+
+        return timed
+
+    _watch(watched)
+    from harvester.app import backfill  # noqa: PLC0415 - after the watches are in place
+    from harvester.cli import main as harvester  # noqa: PLC0415 - as above
+
+    whole = backfill.Backfill.run
+
+    async def run(self: backfill.Backfill, on_second_interrupt: Callable[[], None]) -> backfill.Result:
+        spent["start"] = time.process_time()
+        begun, cpu = time.perf_counter(), time.thread_time()
+        try:
+            return await whole(self, on_second_interrupt)
+        finally:
+            busy = time.thread_time() - cpu
+            spent["fetch"] = busy - spent["parse"] - spent["normalize"]
+            spent["wait"] = time.perf_counter() - begun - busy
+
+    backfill.Backfill.run = run  # type: ignore[method-assign]
+    try:
+        harvester()
+    finally:
+        print(json.dumps(spent), file=sys.stderr)
+
+
+def _watch(watched: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
+    from harvester.runner import drain  # noqa: PLC0415 - not for whoever only measures
+    from harvester.source import http  # noqa: PLC0415 - as above
+    from harvester.store.writer import Writer  # noqa: PLC0415 - as above
+
+    for module, stage, name in ((http, "parse", "parse_metrics"), (drain, "normalize", "normalize")):
+        setattr(module, name, watched(stage, getattr(module, name)))
+    run = Writer.run
+
+    async def watched_run(self: Writer, work: Callable[[], Any], *, undo: Callable[[Any], object] | None = None) -> Any:  # noqa: ANN401 - whatever the work returns
+        return await run(self, watched("write", work), undo=undo)
+
+    Writer.run = watched_run  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main()
