@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-PAIRS = 30
+PAIRS = 15
 CLICK = ("-c", "import click")
 SQLALCHEMY = ("-c", "import sqlalchemy")
 HELP = (("--help",), ("backfill", "--help"))

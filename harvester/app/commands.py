@@ -13,7 +13,6 @@ from harvester.app.account import Order
 from harvester.app.backfill import Backfill
 from harvester.app.outcome import INTERRUPTED, exit_code, gravest
 from harvester.app.progress import display_for
-from harvester.app.service import Service, require_starts
 from harvester.clock import SystemClock
 from harvester.errors import HarvesterError, Interrupted
 
@@ -42,6 +41,8 @@ def backfill(
 
 def once(settings: Settings, *, verbose: int, quiet: int, show: Callable[[Result, Exception | None], None]) -> int:
     """One round of the daemon's, as a backfill from each account's start; parameters as there."""
+    from harvester.app.service import require_starts  # noqa: PLC0415 - a backfill has no use for the daemon
+
     config.require_accounts(settings)
     require_starts(settings)
 
@@ -63,6 +64,8 @@ def serve(settings: Settings, load: Callable[[], Settings], *, verbose: int, qui
     Raises:
         HarvesterError: it could not begin, or the database is none of ours.
     """
+
+    from harvester.app.service import Service, require_starts  # noqa: PLC0415 - a backfill has no use for the daemon
 
     def load_whole() -> Settings:
         found = load()

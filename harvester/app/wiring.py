@@ -1,4 +1,7 @@
-"""What talks to the API for one account, put together in the same way for every command that does."""
+"""What talks to the API for one account, put together in the same way for every command that does.
+
+HTTP is imported when something is to be asked: a backfill that finds nothing to do does without.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,6 @@ from typing import TYPE_CHECKING
 
 from harvester import config
 from harvester.core.quota import Quota
-from harvester.source.credentials import AuthLimit, DirectCredentials, ToolCredentials
-from harvester.source.http import HttpSource
-from harvester.source.transport import AiohttpTransport
 from harvester.store.database import Database
 from harvester.throttle import Throttle
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from harvester.clock import Clock
     from harvester.config import Account, Settings
-    from harvester.source.transport import Transport
+    from harvester.source.credentials import DirectCredentials, ToolCredentials
+    from harvester.source.http import HttpSource
+    from harvester.source.transport import AiohttpTransport, Transport
     from harvester.store.account import AccountStore
     from harvester.throttle import QuotaLedger
 
@@ -40,6 +42,8 @@ def build_transport(account: Account) -> AiohttpTransport:
     Raises:
         ConfigError: `ca_file` cannot be used.
     """
+    from harvester.source.transport import AiohttpTransport  # noqa: PLC0415 - see above
+
     api = account.api
     return AiohttpTransport(timeout=api.timeout, proxy=api.proxy, ca_file=api.ca_file)
 
@@ -84,6 +88,9 @@ def build_source(
         on_auth_wait: is told the seconds of a wait for /auth's own limit.
         run_blocking: calls a function that may take long.
     """
+    from harvester.source.credentials import AuthLimit, DirectCredentials, ToolCredentials  # noqa: PLC0415 - see above
+    from harvester.source.http import HttpSource  # noqa: PLC0415 - see above
+
     api = account.api
     credentials: DirectCredentials | ToolCredentials
     if account.tool is None:
