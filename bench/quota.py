@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING
 from bench.table import Row
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
+from tests.support.ideal import Ideal
 from tests.support.process import Installation, configuration
 from tests.support.quota_world import World
-from tests.support.rig import START, Desired, Ideal, Rig
+from tests.support.rig import START, Desired, Rig
 from tests.support.simulation import serving_in_thread
 from tests.support.window_server import WindowServer
 

@@ -36,6 +36,7 @@ _LOUD = {
     "unreachable": "warning",
     "no_credentials": "warning",
     "no_database": "warning",
+    "waiting_for_port": "warning",
     "paused": "warning",
     "ping_failed": "warning",
     "reload_failed": "error",

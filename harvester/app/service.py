@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from harvester.store.database import Database
 
 HOUSEKEEPING = 15.0  # seconds
+BIND_TRIES = 3  # a second apart
 
 
 class Service:
@@ -258,9 +259,19 @@ class Service:
             allowed_hosts=daemon.allowed_hosts,
             tell=self._tell,
         )
-        host, port = await endpoints.start(daemon.listen)
+        host, port = await self._bind(endpoints, daemon.listen)
         stack.push_async_callback(endpoints.stop)
         return str(Address(host, port))
+
+    async def _bind(self, endpoints: Endpoints, address: tuple[str, int]) -> tuple[str, int]:
+        """A port may be held for a moment by whoever was there before; systemd would not try again after a 78."""
+        for _ in range(BIND_TRIES):
+            try:
+                return await endpoints.start(address)
+            except ConfigError as error:
+                self._tell("waiting_for_port", error=str(error))
+                await self._clock.sleep(1.0)
+        return await endpoints.start(address)
 
     def _readiness(self) -> Readiness:
         fates = [keeper.fate for keeper in self._keepers.values()]

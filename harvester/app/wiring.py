@@ -99,7 +99,7 @@ def build_source(
         credentials = ToolCredentials(
             transport,
             clock,
-            _Attempts(store),
+            Attempts(store),
             base_url=api.base_url,
             tool=account.tool,
             login=account.login,
@@ -112,14 +112,16 @@ def build_source(
     return HttpSource(transport, credentials, base_url=api.base_url, accept=api.format, method=api.method)
 
 
-class _Attempts:
+class Attempts:
     """The store as the credentials' ledger."""
 
     def __init__(self, store: AccountStore) -> None:
         self._store = store
 
     async def attempts(self) -> list[float]:
+        """See AuthLedger."""
         return await self._store.auth_attempts()
 
     async def record(self, at: float) -> None:
+        """See AuthLedger."""
         await self._store.record_auth_attempt(at)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harvester.cli.frame import common, complain, emit_json, filtered, json_option, load_settings
+from harvester.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +59,8 @@ def shower(*, as_json: bool) -> Callable[[Result, Exception | None], None]:
                 click.echo(line)
         several = len(result.outcomes) > 1
         for outcome in result.outcomes:
+            if isinstance(outcome.error, Interrupted) and not as_json:
+                continue  # the summary says so, once for all
             if outcome.error is not None and (error is None or several or outcome.error is error):
                 complain(outcome.error, about=outcome.report.account if several else None)
         if error is not None and not any(outcome.error is error for outcome in result.outcomes):

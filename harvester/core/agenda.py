@@ -1,6 +1,7 @@
 """What is still to be asked for, in which order, and when.
 
-By rank first (fresh data, then repairs, then the past), newest first within a rank, then by arrival. So that no
+By rank first (fresh data, then repairs, then the past), newest first within a rank, then by arrival; but what was
+begun, the search for what is to blame for a refusal, goes on before anything new of its rank. So that no
 rank waits for ever, one take in `SHARE` goes to each lower rank that waits: of 150 requests a window at least ten.
 A task that waits for its next try lies aside until its moment. A task in flight is in neither place; whoever took it
 puts back what becomes of it.
@@ -57,7 +58,7 @@ class Agenda:
     def __init__(self, tasks: Iterable[Task] = (), rank: Callable[[Slice], Rank] | None = None) -> None:
         self._rank = rank or (lambda _: Rank.PAST)
         self._arrivals = count()
-        self._ready: dict[Rank, list[tuple[int, int, Entry]]] = {each: [] for each in Rank}
+        self._ready: dict[Rank, list[tuple[bool, int, int, Entry]]] = {each: [] for each in Rank}
         self._passed_over = dict.fromkeys(Rank, 0)  # takes since a waiting rank had its turn
         self._later: list[tuple[float, int, Entry]] = []
         for task in tasks:
@@ -69,7 +70,10 @@ class Agenda:
     def add(self, entry: Entry) -> None:
         """Ready to be asked for."""
         piece = entry.task.slice
-        heapq.heappush(self._ready[self._rank(piece)], (-piece.last.toordinal(), next(self._arrivals), entry))
+        begun = entry.task.rest is not None  # a search goes on at once: others can use what it finds out
+        heapq.heappush(
+            self._ready[self._rank(piece)], (not begun, -piece.last.toordinal(), next(self._arrivals), entry)
+        )
 
     def add_later(self, entry: Entry, moment: float) -> None:
         """To be asked for again, not before a moment."""
@@ -117,15 +121,15 @@ class Agenda:
         return sorted(Rank, key=lambda rank: (self._passed_over[rank] < SHARE - 1, rank))
 
     @staticmethod
-    def _pop(ready: list[tuple[int, int, Entry]], avoid: frozenset[str]) -> Entry | None:
+    def _pop(ready: list[tuple[bool, int, int, Entry]], avoid: frozenset[str]) -> Entry | None:
         passed_over = []
         found = None
         while ready and found is None:
             item = heapq.heappop(ready)
-            if item[2].phone in avoid:
+            if item[3].phone in avoid:
                 passed_over.append(item)
             else:
-                found = item[2]
+                found = item[3]
         for item in passed_over:
             heapq.heappush(ready, item)
         return found

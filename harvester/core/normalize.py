@@ -55,7 +55,7 @@ ZONES = (
     *("Asia/Bangkok", "Asia/Shanghai", "Asia/Tokyo", "Australia/Adelaide", "Australia/Sydney", "Pacific/Auckland"),
 )
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+LONGEST_NAME = 64  # characters
 _INSTANT = re.compile(r"[1-9][0-9]{7,9}")  # epoch seconds from 1970-04 on
 _LATEST = 4_102_444_800  # 2100-01-01
 
@@ -84,7 +84,7 @@ def normalize(page: Page, calendar: Calendar) -> Batch:
     values: dict[str, Sequence[tuple[int, float | None]]] = {}
     rejects: list[Reject] = []
     for name, entries in page.metrics.items():
-        if _NAME.fullmatch(name) is None:
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():  # also a NUL, a lone surrogate
             rejects.append(Reject(shown(name), NO_TIMESTAMP, f"{len(entries)} entries", "no name for a metric"))
         else:
             values[name] = _judge(name, entries, grid.epochs, rejects)

@@ -16,11 +16,12 @@ Decided here, in this order (each a scenario in tests/unit/core/test_refusal.py)
    to take it. If that passes, the current period is left for another day; if not, it is put back.
 3. Width is blamed only when wider than anything that was accepted before for that account and resource, and only
    once the newer half passed: then the rest is cut anew under what was learnt. So a refusal for another reason
-   never narrows what is asked for later. While a suspicion lasts, nobody asks for more than half of it.
+   never narrows what others ask for.
 4. Anything else, and any refusal that names `start`, is a start too far back: its boundary is found by bisection, and
    what is older fails as one slice. The period at the boundary is asked for alone before: if it passes, width was
    to blame after all.
-What an earlier run gave up after such a search is asked for once, and not searched again.
+What an earlier run gave up after such a search is asked for once, and not searched again; so are the other slices
+of a series of which not even the newest period was taken.
 A wider range than was refused is tried again after a day.
 
 A server, or a proxy that waits for it, may also break (5xx) on a range that is too wide. Nothing tells that from an
@@ -31,9 +32,9 @@ range is taken for a refusal of its width; if not, nothing was learnt, and the s
 Invariant: every day of the first slice is answered once, or in exactly one failed slice, or in the current period;
 what is refused for one reason takes a number of requests that grows with the logarithm of the days, not with them.
 
-Rejected: halving both ways (a phone that is always refused would cost a request a day), believing the text
-(nobody knows the server's words but "Invalid start parameter."), a width learnt for good (one bad day
-would slow all years).
+Rejected: cutting what waits on a mere suspicion (a phone that is always refused would cut all others to days, and each
+piece would be searched by itself), halving both ways (it would cost a request a day), believing the text (nobody
+knows the server's words but "Invalid start parameter."), a width learnt for good (one bad day would slow all years).
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Verdict:
 class Tolerance:
     """What ranges the server takes for one account and resource, as far as its answers have shown.
 
-    `widths` is worth remembering; a suspicion, and whether the current period is taken, live in this process only.
+    `widths` is worth remembering; whether the current period is taken lives in this process only.
     """
 
     def __init__(self, widths: Widths, max_days: int) -> None:
@@ -93,7 +94,6 @@ class Tolerance:
         self.takes_today: bool | None = None
         self.breaks_wide = False  # a narrow range passed while wide ones were answered 5xx
         self._max_days = max_days
-        self._suspected: int | None = None
         self._broken: int | None = None  # narrowest range that was answered 5xx
         self._broken_in_a_row = 0
 
@@ -102,8 +102,6 @@ class Tolerance:
         widths, allowed = self.widths, self._max_days
         if widths.refused is not None and now - (widths.refused_at or 0) < WIDER_AGAIN_AFTER:
             allowed = min(allowed, widths.accepted or widths.refused // 2)
-        if self._suspected is not None:
-            allowed = min(allowed, max(widths.accepted or 1, (self._suspected + 1) // 2))
         return max(allowed, 1)
 
     def may_be_too_wide(self, days: int) -> bool:
@@ -116,8 +114,6 @@ class Tolerance:
             self.widths = Widths(days)
         elif self.widths.accepted is None or days > self.widths.accepted:
             self.widths = replace(self.widths, accepted=days)
-        if self._suspected is not None and days >= self._suspected:
-            self._suspected = None
         if self._broken is not None and days > self._broken // 2:
             self._whole_again()
 
@@ -135,13 +131,8 @@ class Tolerance:
         self.breaks_wide = True
         self._broken = min(self._broken or wide, wide)
 
-    def suspect(self, days: int) -> None:
-        """A range of so many days was refused, perhaps for its width."""
-        self._suspected = min(self._suspected or days, days)
-
     def acquit(self) -> None:
         """The refusal had another reason."""
-        self._suspected = None
         self._whole_again()
 
     def blame(self, refused: int, passed: int, now: float) -> None:
@@ -150,7 +141,6 @@ class Tolerance:
         if accepted is None or accepted >= refused:  # it was taken once: the server has become stricter
             accepted = passed
         self.widths = Widths(max(accepted, passed), refused, int(now))
-        self._suspected = None
         self._whole_again()
 
     def _whole_again(self) -> None:
@@ -237,7 +227,6 @@ def after_refusal(task: Task, named: frozenset[str], tolerance: Tolerance, calen
     first = task.rest.first if task.rest else piece.first
     refused = replace(task, refused_width=piece.days)
     if "start" not in named and task.bad_through is None and tolerance.may_be_too_wide(piece.days):
-        tolerance.suspect(piece.days)
         return Verdict((_halved(refused, calendar),))
     refused = replace(refused, bad_through=calendar.last(period, piece.first))
     return Verdict((_bisected(refused, Span(first, piece.last), calendar),))
@@ -252,7 +241,6 @@ def after_server_errors(task: Task, tolerance: Tolerance, calendar: Calendar) ->
         tolerance.acquit()
     if accepted is None or piece.days <= accepted or one_period:
         return Verdict(failed=task.whole)
-    tolerance.suspect(piece.days)
     return Verdict((_halved(replace(task, refused_width=piece.days, held_back=None), calendar),))
 
 

@@ -7,7 +7,7 @@ The Judge holds what is not in flight (the agenda, and slices held for a 401), a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harvester.core.agenda import Agenda, Entry, Rank
@@ -37,7 +37,7 @@ from harvester.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from harvester.core.model import RunReport, Slice
+    from harvester.core.model import RunReport, Series, Slice
     from harvester.core.period import Calendar
     from harvester.core.planning import Plan
     from harvester.core.refusal import (
@@ -71,6 +71,7 @@ class Terms:
 class _Held:
     entry: Entry
     generation: int
+    detail: str  # of the refusal
 
 
 @dataclass(slots=True)
@@ -90,6 +91,7 @@ class Judge:
     last_outage: str = ""
     without_credentials: str = ""  # why none can be had at present
     _held: list[_Held] = field(default_factory=list)
+    _hopeless: set[Series] = field(default_factory=set)  # refused down to the newest period; nothing of them passed
 
     def __post_init__(self) -> None:
         known = self.plan.refused_before
@@ -141,6 +143,8 @@ class Judge:
         terms = self.terms
         epoch = terms.today_is()
         today = terms.calendar.local_date(epoch)
+        if entry.task.rest is None and entry.task.slice.series in self._hopeless:
+            entry.task = replace(entry.task, refused_before=True)
         fitted = fit(entry.task, self._tolerance(entry.task.slice), terms.calendar, today, epoch)
         if fitted and self.breaker.is_open:
             fitted = (*narrowed(fitted[0], terms.calendar), *fitted[1:])
@@ -153,6 +157,7 @@ class Judge:
     def answered(self, entry: Entry, order: int) -> bool:
         """The entry's slice was answered and taken. Returns whether the widths worth remembering have changed."""
         self._somebody_there()
+        self._hopeless.discard(entry.task.slice.series)
         for phone in self.trust.passed(order, entry.phone):
             self._reject_held(phone)
         tolerance = self._tolerance(entry.task.slice)
@@ -224,14 +229,17 @@ class Judge:
             self.agenda.add(entry)
             return None
         self.terms.tell("unauthorized", slice=entry.task.slice)
-        self._held.append(_Held(entry, error.generation))
+        self._held.append(_Held(entry, error.generation, error.detail))
         self.renewing = self.renewing or judgement is Judgement.DEAD
         return error.generation if judgement is Judgement.DEAD else None
 
     def _refused(self, entry: Entry, error: SliceRejected) -> None:
         self.terms.tell("refused", slice=entry.task.slice, error=str(error))
         today = self.terms.calendar.local_date(self.terms.today_is())
-        verdict = after_refusal(entry.task, error.named, self._tolerance(entry.task.slice), self.terms.calendar, today)
+        task, calendar = entry.task, self.terms.calendar
+        verdict = after_refusal(task, error.named, self._tolerance(task.slice), calendar, today)
+        if verdict.failed is not None and task.slice.last == verdict.failed.last and not task.passed_width:
+            self._hopeless.add(task.slice.series)
         self._follow(verdict, str(error))
 
     def _unavailable(self, entry: Entry, error: SourceUnavailable | PayloadError) -> None:
@@ -289,7 +297,7 @@ class Judge:
         self.failures.append(FailedSlice(piece, error))
 
     def _reject_held(self, phone: str) -> None:
-        error = SliceRejected("401 for this number alone, while others pass: is it this account's?")
         for held in [held for held in self._held if held.entry.phone == phone]:
             self._held.remove(held)
+            error = SliceRejected(f"{held.detail} for this number alone, while others pass: is it this account's?")
             self._fail(held.entry.task.whole, str(error))

@@ -33,6 +33,9 @@ _TRY_LATER = frozenset({408, 425})
 _FOR_PROXIES = frozenset({407, 421})
 _CLIENT = range(400, 500)
 _SERVER = range(500, 600)
+_WIDTH = re.compile(
+    r"(?<![a-z])(range|days?|wide|width|long|longer|large|larger|limit\w*|span|max\w*)(?![a-z])", re.IGNORECASE
+)
 _NAMES = re.compile(r"(?<![a-z])(start|end|period|phone)(?![a-z])", re.IGNORECASE)
 
 
@@ -71,11 +74,11 @@ def not_the_slice(status: int, body: bytes, text: str | None) -> SourceError | N
 
 
 def named(text: str, phone: str) -> frozenset[str]:
-    """Which of the request's parameters a refusal speaks of."""
+    """Which of the request's parameters a refusal speaks of; the phone is not to blame for a range that is too wide."""
     found = {match.lower() for match in _NAMES.findall(text)}
     if re.search(rf"(?<!\w){re.escape(phone)}(?!\w)", text):
         found.add("phone")
-    return frozenset(found)
+    return frozenset(found - {"phone"} if _WIDTH.search(text) else found)
 
 
 def _of_ok(body: bytes, text: str | None, phone: str) -> SourceError | None:

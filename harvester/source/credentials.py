@@ -122,7 +122,9 @@ class DirectCredentials:
 
     async def renew(self, generation: int) -> None:  # noqa: ARG002 - there is one generation
         """See Credentials."""
-        raise CredentialsRefused(f"{self._login} got 401, and there is no tool to renew its credentials with")
+        raise CredentialsRefused(
+            f"{self._login} was refused (401 or 403), and there is no tool to renew its credentials with"
+        )
 
 
 class ToolCredentials:
@@ -233,7 +235,7 @@ class ToolCredentials:
     async def _exchange(self, *, aged: bool) -> None:
         if not aged and self._unproven >= MOST_UNPROVEN:
             raise CredentialsRefused(
-                f"the API answered 401 to {MOST_UNPROVEN} temporary pairs in a row that /auth gave {self._login}"
+                f"the API refused (401 or 403) {MOST_UNPROVEN} temporary pairs in a row that /auth gave {self._login}"
             )
         await self._wait_until(self._paused_until)
         await self._wait_for_a_place()

@@ -96,8 +96,13 @@ def migration_sql(url: str, schema: str = "public", *, since: str | None = None)
     command.upgrade(config, f"{since or 'base'}:head", sql=True)
     statements = config.output_buffer.getvalue()
     if isinstance(target, PostgresTarget):
-        name = _quoted(target.schema)
-        return f"CREATE SCHEMA IF NOT EXISTS {name};\n\nSET search_path TO {name};\n\n{statements}"
+        name, literal = _quoted(target.schema), target.schema.replace("'", "''")
+        # Asked first, as in `_ensure_schema`.
+        create = (
+            f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{literal}') "
+            f"THEN CREATE SCHEMA {name}; END IF; END $$;"
+        )
+        return f"{create}\n\nSET search_path TO {name};\n\n{statements}"
     return statements
 
 

@@ -62,6 +62,23 @@ COMMENTS = {
     "new_value": "What came instead",
     "changed_at": "When the other value came",
 }
+MEANINGS = {
+    "calls": "Calls handled",
+    "js_errors": "JavaScript errors in the voice application",
+    "js_errors_per_call": "JavaScript errors for each call",
+    "fetch_errors": "Pages or files that the platform could not fetch",
+    "fetch_errors_per_call": "Failed fetches for each call",
+    "average_page_load": "Mean time to load a page",
+    "call_minutes": "Time spent in calls",
+    "transfers": "Calls passed on to another number",
+    "transfer_minutes": "Time spent in transferred calls",
+    "log_events": "Entries written to the log of the application",
+    "loops_per_call": "Loops for each call",
+    "form_items": "Form items visited",
+    "loops": "Form items visited again in the same call",
+    "average_form_items": "Mean number of form items in a call",
+    "callers": "Unique callers",
+}
 VIEW_COMMENTS = {
     "metric_values": "One row per account, resource, phone, period, start of period and metric",
     "metrics": "What each metric means, and whether it may be summed up",
@@ -210,6 +227,8 @@ def _comment(shown: dict[str, tuple[str, ...]]) -> None:
         op.execute(f"COMMENT ON VIEW {view} IS '{about}'")
         for column in columns:
             op.execute(f"COMMENT ON COLUMN {view}.{column} IS '{COMMENTS[column]}'")
+        for column in WIDE.get(view.partition("_")[0], {}):
+            op.execute(f"COMMENT ON COLUMN {view}.{column} IS '{MEANINGS[column]}'")
 
 
 def downgrade() -> None:

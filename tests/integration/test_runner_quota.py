@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harvester.simulator.options import Options, ResetStyle
-from tests.support.rig import START, Desired, Ideal, Rig
+from tests.support.ideal import Ideal
+from tests.support.rig import START, Desired, Rig
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -39,7 +39,7 @@ def test_what_was_learnt_is_asked_for_in_the_next_run(tmp_path: Path) -> None:
     rig.run()
     rig.desired = replace(A_YEAR, phones=MANY, first=date(2022, 1, 1), last=date(2022, 12, 31))
     process = rig.run()
-    assert rig.statuses()[400] == 3, "all from the first run"
+    assert rig.statuses()[400] == 2, "all from the first run"
     assert process.report.requests == len(MANY) * 4  # 365 days, 92 each
 
 
@@ -95,3 +95,14 @@ def test_a_refused_today_costs_one_request_and_is_left_for_another_day(tmp_path:
     assert process.report.slices.failed == 0
     rig.desired = replace(rig.desired, last=date(2024, 8, 29))
     assert rig.rows() == rig.truth()
+
+
+def test_a_server_that_refuses_everything_costs_a_search_a_phone_and_a_request_a_slice(tmp_path: Path) -> None:
+    years = 9
+    rig = Rig(tmp_path / "store.db", replace(A_YEAR, first=date(2015, 1, 3)), replace(NARROW, max_days=0))
+    process = rig.run()
+    phones = len(A_YEAR.phones)
+    assert process.report.slices.failed == phones * years
+    assert process.report.requests <= phones * (years + 10)  # halving 366 days down to one takes nine
+    again = rig.run()
+    assert again.report.requests == again.report.slices.failed == phones * years

@@ -362,7 +362,7 @@ async def test_direct_credentials_go_as_they_are_and_are_asked_for_late() -> Non
     await direct.ready()
     assert asked == ["once"]
     direct.accepted(1)
-    with pytest.raises(CredentialsRefused, match="me got 401"):
+    with pytest.raises(CredentialsRefused, match="me was refused"):
         await direct.renew(1)
 
 

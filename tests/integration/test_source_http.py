@@ -155,6 +155,8 @@ async def test_a_400_rejects_the_slice_and_says_what_it_named(body: bytes) -> No
     ("text", "named"),
     [
         (b"Range too wide.", set()),
+        (b"Phone report limited to 100 days", set()),
+        (b"Date range too large for phone 8005551234", set()),
         (b"END must not be before Start", {"start", "end"}),
         (b"Unknown number 8005551234", {"phone"}),
         (b"no access to 18005551234", set()),

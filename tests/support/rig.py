@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from random import Random
 from typing import TYPE_CHECKING
 
-from harvester.core.coverage import Span
+from harvester.app.account import stored_of
+from harvester.app.wiring import Attempts
 from harvester.core.model import RunReport, Series, Widths
 from harvester.core.period import Period
-from harvester.core.planning import Desire, Rules, Stored, plan_slices
+from harvester.core.planning import Desire, Rules, plan_slices
 from harvester.core.quota import Quota
 from harvester.core.refusal import Tolerance
 from harvester.errors import HarvesterError
@@ -93,19 +94,6 @@ class Front:
     async def save_widths(self, resource: str, widths: Widths) -> None:
         """See runner.ports.Store."""
         await self._store.save_widths(resource, widths)
-
-
-class _Attempts:
-    """The store as the credentials' ledger."""
-
-    def __init__(self, store: AccountStore) -> None:
-        self._store = store
-
-    async def attempts(self) -> list[float]:
-        return await self._store.auth_attempts()
-
-    async def record(self, at: float) -> None:
-        await self._store.record_auth_attempt(at)
 
 
 class Process:
@@ -207,10 +195,7 @@ class Process:
         widths = await store.widths()
         self.tolerance = Tolerance(widths.get(desired.resource, Widths()), desired.max_days)
         series = rig.series()
-        failed: dict[Series, list[Span]] = {}
-        for one in await store.failed(series):
-            failed.setdefault(one.series, []).append(Span(one.first, one.last))
-        stored = Stored(await store.coverage(series), failed)
+        stored = stored_of(await store.coverage(series), await store.failed(series))
         rules = Rules(rig.calendar, rig.calendar.local_date(clock.time()), SETTLE_DAYS)
         desires = [Desire(one, desired.first, desired.last) for one in series]
         self.plan = plan_slices(desires, stored, rules, {desired.resource: self.tolerance.allowed(clock.time())})
@@ -257,7 +242,7 @@ class Process:
             credentials = ToolCredentials(
                 self.transport,
                 self.clock,
-                _Attempts(store),
+                Attempts(store),
                 base_url=URL,
                 tool=account.tool,
                 login=account.login,
@@ -400,41 +385,3 @@ class Rig:
     def most_per_window(self) -> int:
         """The most requests of ours that one window has counted."""
         return max(self.api.requests_per_window(self.account.name).values(), default=0)
-
-
-@dataclass
-class Ideal:
-    """The earliest end of so many requests for one who knows the server's clock and sends alone."""
-
-    options: Options
-    desired: Desired
-    start: float
-    left: Counter[int] = field(default_factory=Counter)
-
-    def seconds(self, requests: int) -> float:
-        """From the start to the last answer."""
-        options, desired = self.options, self.desired
-        allowed = min(options.limit, desired.limit) - desired.reserve
-        travel = (options.latency + options.jitter / 2) / 2
-        workers = [self.start] * desired.concurrency
-        pace = end = self.start
-        for _ in range(requests):
-            workers.sort()
-            sent = max(workers[0], pace)
-            window = self._window(sent + travel)
-            while self.left[window] >= allowed:
-                window += 1
-            self.left[window] += 1
-            sent = max(sent, self._begins(window) - travel)
-            workers[0] = end = sent + 2 * travel
-            pace = sent + 1 / desired.rate
-        return end - self.start
-
-    def _window(self, now: float) -> int:
-        drifted = (now - self.options.clock_origin) * self.options.clock_drift * 1e-6
-        return int((now + self.options.clock_offset + drifted) // self.options.window)
-
-    def _begins(self, window: int) -> float:
-        rate = self.options.clock_drift * 1e-6
-        at = window * self.options.window - self.options.clock_offset
-        return (at + self.options.clock_origin * rate) / (1 + rate)

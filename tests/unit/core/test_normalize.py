@@ -118,7 +118,12 @@ def test_a_metric_never_heard_of_does_not_testify() -> None:
     assert len(batch.rejects) == 3
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a\0b", "\ud800", "x" * 65, "calls\n", "naïve"])
+@pytest.mark.parametrize("name", ["calls to agents", "naïve", "US Toll-Free", "a/b"])
+def test_any_printable_name_is_a_metrics(name: str) -> None:
+    assert judged({"calls": FULL, name: FULL}).values[name]
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800", "x" * 65, "calls\n"])
 def test_a_name_that_is_no_name_is_one_reject(name: str) -> None:
     batch = judged({"calls": FULL, name: FULL})
     assert list(batch.values) == ["calls"]
