@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 NEEDED := import sys; v = sys.version_info; v < (3, 11) and sys.exit( \
   "Python 3.11 or newer is needed; $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v[:2])
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format bench prove fuzz requirements clean
+.PHONY: help demo test unit check format bench prove fuzz simulation requirements clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,10 +50,13 @@ format: .venv/dev ## put the code into shape
 bench: .venv/dev ## measure speed as ratios; a table, no verdict
 	@$(BIN)/python -m bench
 
-prove: fuzz ## the long proofs, each for MINUTES= at most (by default until it is through)
+prove: $(if $(SEEDS),simulation,fuzz simulation) ## the long proofs, each for MINUTES= at most; SEEDS=7,100-199 replays simulations
 
 fuzz: .venv/dev
 	@$(BIN)/python -W error -m tests.proof.fuzz_answers --inputs $(or $(INPUTS),1000000) --minutes $(or $(MINUTES),0)
+
+simulation: .venv/dev
+	@$(BIN)/python -W error -m tests.proof.prove $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 requirements: .venv/dev ## pin anew what requirements/*.in allow
 	for set in runtime dev; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
