@@ -64,7 +64,6 @@ def serve(settings: Settings, load: Callable[[], Settings], *, verbose: int, qui
     Raises:
         HarvesterError: it could not begin, or the database is none of ours.
     """
-
     from harvester.app.service import Service, require_starts  # noqa: PLC0415 - a backfill has no use for the daemon
 
     def load_whole() -> Settings:
