@@ -3,11 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Most tests wait for processes or for short quota windows: side by side they take half as long.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 NEEDED := import sys; v = sys.version_info; v < (3, 11) and sys.exit( \
   "Python 3.11 or newer is needed; $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v[:2])
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format bench prove fuzz simulation requirements clean
+.PHONY: help demo test unit check format bench prove slow fuzz simulation requirements clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,10 @@ format: .venv/dev ## put the code into shape
 bench: .venv/dev ## measure speed as ratios; a table, no verdict
 	@$(BIN)/python -m bench
 
-prove: $(if $(SEEDS),simulation,fuzz simulation) ## the long proofs, each for MINUTES= at most; SEEDS=7,100-199 replays simulations
+prove: $(if $(SEEDS),simulation,slow fuzz simulation) ## the long proofs, each for MINUTES= at most; SEEDS=7,100-199 replays simulations
+
+slow: .venv/dev
+	@$(PYTEST) -m slow
 
 fuzz: .venv/dev
 	@$(BIN)/python -W error -m tests.proof.fuzz_answers --inputs $(or $(INPUTS),1000000) --minutes $(or $(MINUTES),0)

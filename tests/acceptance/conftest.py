@@ -33,3 +33,13 @@ def install(tmp_path: Path) -> Iterator[Install]:
             return Installation(tmp_path, configuration(url, database_url, **settings))
 
         yield make
+
+
+SLOW = ("test_run_", "test_scale")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs minutes of a quiet machine is for `make prove`."""
+    for item in items:
+        if item.path.name.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)

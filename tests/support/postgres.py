@@ -100,7 +100,10 @@ class Cluster:
         try:
             yield self.url(name)
         finally:
-            self.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            with contextlib.suppress(
+                psycopg.OperationalError
+            ):  # a test may have stopped the cluster; it is thrown away
+                self.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def _run(self, program: str, *arguments: str) -> None:
         # The server inherits the descriptors of pg_ctl: a pipe here would never end.
