@@ -197,6 +197,10 @@ class Desk:
             drain.recall()
         if self._working:
             await asyncio.wait(set(self._working.values()))
+        for task in (*self._working.values(), *([self._watching] if self._watching is not None else [])):
+            error = None if task.cancelled() else task.exception()
+            if error is not None and not isinstance(error, StoreError):  # of that one, the session is over anyway
+                raise error
 
     async def _watch(self) -> None:
         while True:
@@ -243,13 +247,19 @@ class Desk:
             if reporting is not None:
                 reporting.cancel()
                 await asyncio.wait({reporting})
+                if not reporting.cancelled():
+                    reporting.result()  # the database, or a bug
         return _WITHDRAWN if drain.superseded else None
 
     async def _report(self, number: int, report: RunReport, drain: Drain) -> None:
         wanted = True
         while wanted:
             await self._pause(REPORT)
-            wanted = await self._store.report_order(number, encode(report))
+            try:
+                wanted = await self._store.report_order(number, encode(report))
+            except StoreError:
+                drain.recall()  # what it would bring could not be told, nor a withdrawal be noticed
+                raise
         drain.recall()  # withdrawn
 
 
