@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from harvester.config import Account, Settings
     from tests.proof.simulation.universe import SimProcess
-    from tests.proof.simulation.world_of_faults import Happening, Scenario, Wishes
+    from tests.proof.simulation.world_of_faults import Death, Happening, Scenario, Wishes
 
 NOTICED = 15.0  # seconds in which the daemon notices that the host slept or a clock was stepped
 LOOK = 12 * DAY  # between two looks at the invariants while things happen
@@ -179,23 +179,24 @@ class Simulation:
         daemon.start()
         return daemon
 
-    def _begin_with_deaths(self, deaths: list[int]) -> None:
-        """Start a daemon; where deaths are left, it dies so many steps after its beginning, and another one begins."""
+    def _begin_with_deaths(self, deaths: list[Death]) -> None:
+        """Start a daemon; where deaths are left, it dies soon after its beginning, and another one begins."""
         daemon = self._start()
         if not deaths:
             return
-        steps = deaths.pop(0)
+        death = deaths.pop(0)
 
         def die() -> None:
-            daemon.kill()
-            self._spawn(begin_again())
+            if not daemon.over.is_set():
+                daemon.kill()
+                self._spawn(begin_again())
 
         async def begin_again() -> None:
             await daemon.buried()
             await asyncio.sleep(5.0)
             self._begin_with_deaths(deaths)
 
-        self.universe.loop.in_steps(steps, die)
+        self.universe.loop.call_later(death.seconds, self.universe.loop.in_steps, death.steps, die)
 
     async def _calm_down(self) -> None:
         """From now on nothing happens any more. Whoever died was started again, the host's clock was set."""

@@ -79,6 +79,17 @@ class Happening:
 
 
 @dataclass(frozen=True)
+class Death:
+    """When a daemon dies: so long after its beginning, and so many steps."""
+
+    seconds: float
+    steps: int
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.0f} s and {self.steps} steps"
+
+
+@dataclass(frozen=True)
 class Wishes:
     """What the configuration says; it changes over a scenario."""
 
@@ -107,7 +118,7 @@ class Scenario:
     reserve: int
     format: str
     host_ahead: float
-    infancy: tuple[int, ...] = ()  # steps after its beginning at which the first daemon dies, then the second, ...
+    infancy: tuple[Death, ...] = ()  # of the first daemon, then of the second, ...
     happenings: tuple[Happening, ...] = field(default=())
 
     @property
@@ -181,7 +192,7 @@ class Scenario:
             ),
             f"{self.wishes}",
             f"{self.options}",
-            f"first daemons die after {self.infancy} steps" * bool(self.infancy),
+            f"first daemons die after {', '.join(map(str, self.infancy))}" * bool(self.infancy),
         ]
         return "\n".join([*head, *map(str, self.happenings)])
 
@@ -214,7 +225,10 @@ def scenario(seed: int, *, days: int = 0) -> Scenario:
         format=luck.choice(("json", "json", "xml")),
         host_ahead=luck.choice((0.0, luck.uniform(-3, 3), luck.uniform(-2, 2) * HOUR)),
     )
-    infancy = tuple(_steps(luck) for _ in range(luck.choice((0, 0, 1, 4))))
+    # Seconds lead into a window that is spent and waited out, steps into what is done at once.
+    infancy = tuple(
+        Death(luck.choice((0.0, luck.uniform(0, 1.5) * WINDOW)), _steps(luck)) for _ in range(luck.choice((0, 1, 3, 6)))
+    )
     return replace(drawn, infancy=infancy, happenings=_happenings(luck, days - QUIET_DAYS))
 
 
