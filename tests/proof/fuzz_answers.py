@@ -71,7 +71,8 @@ def judge(given: Input) -> Batch | HarvesterError:
 def assert_sound(batch: Batch) -> None:
     """What the store may rely on."""
     for name, values in batch.values.items():
-        assert 0 < len(name) <= 64 and name.isprintable()
+        assert 0 < len(name) <= 64
+        assert name.isprintable()
         assert len(dict(values)) == len(values)
         assert dict(values).keys() <= batch.grid.keys()
         for _, value in values:
