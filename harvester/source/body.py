@@ -12,6 +12,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from harvester.errors import Outage, PayloadError, SourceUnavailable
+from harvester.failpoints import Step, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ def accepting(kind: str) -> dict[str, str]:
     return {"Accept": f"application/{kind}", "Accept-Encoding": "gzip"}
 
 
+@step(Step.RECEIVE)
 async def read_body(response: Response) -> bytes:
     """The whole body.
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from harvester.core.model import Page
 from harvester.core.payload import parse_metrics
 from harvester.errors import Outage, SourceUnavailable
+from harvester.failpoints import Step, step
 from harvester.source.answers import refusal
 from harvester.source.body import accepting, read_answer
 from harvester.source.transport import Request
@@ -65,15 +66,20 @@ class HttpSource:
                 if error.outage is Outage.CONNECT:
                     permit.unused()
                 raise
-        refused = refusal(status, body, phone=piece.series.phone, generation=pair.generation)
-        if refused is not None:
-            raise refused
-        metrics = parse_metrics(body)
+        page = _page(piece, status, body, sent_at, pair.generation)
         self._credentials.accepted(pair.generation)
-        return Page(piece, sent_at, metrics, pair.generation)
+        return page
 
     def _request(self, piece: Slice, pair: Pair) -> Request:
         series = piece.series
         path = (series.resource, f"{piece.first:%Y%m%d}", f"{piece.last:%Y%m%d}", series.period.value, series.phone)
         headers = accepting(self._accept) | {"Authorization": pair.authorization}
         return Request(self._method, "/".join((self._base_url, *(quote(part, safe="") for part in path))), headers)
+
+
+@step(Step.PARSE)
+def _page(piece: Slice, status: int, body: bytes, sent_at: int, generation: int) -> Page:
+    refused = refusal(status, body, phone=piece.series.phone, generation=generation)
+    if refused is not None:
+        raise refused
+    return Page(piece, sent_at, parse_metrics(body), generation)

@@ -29,6 +29,7 @@ from yarl import URL
 
 from harvester import __version__
 from harvester.errors import ConfigError, Outage, SourceUnavailable
+from harvester.failpoints import Step, step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -153,6 +154,7 @@ def _lowered(response: aiohttp.ClientResponse) -> dict[str, str]:
     return headers
 
 
+@step(Step.SEND)
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     try:
         return await handler(request)

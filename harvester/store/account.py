@@ -11,6 +11,7 @@ from sqlalchemy import delete, insert, select, update
 
 from harvester.core.period import Calendar
 from harvester.errors import StoreLost
+from harvester.failpoints import Step, step
 from harvester.store import orders, reading, schema
 from harvester.store.answers import plain, store_answers
 from harvester.store.names import Names, upsert
@@ -166,6 +167,7 @@ class AccountStore:
         """Give the account back. Does nothing the second time, nor where the connection is gone with the lock."""
         await self._writer.run(self.release_now)
 
+    @step(Step.RELEASE)
     def release_now(self) -> None:
         """As `release`, in the writer's thread."""
         if self._released:

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from harvester.core.model import RowCounts
+from harvester.failpoints import Step, step
 from harvester.store.ledger import Day, SeriesLedger, as_date
 from harvester.store.names import Metric
 from harvester.store.schema import NO_METRIC
@@ -52,6 +53,7 @@ _INSERT_REJECT = (
 )
 
 
+@step(Step.WRITE)
 def store_answers(
     connection: Connection,
     names: Names,

@@ -13,13 +13,14 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.pool import NullPool
 
 from harvester.errors import StoreError, StoreLost
+from harvester.failpoints import Step, step
 from harvester.store.target import SqliteTarget
 from harvester.store.trouble import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, RootTransaction
 
     from harvester.store.target import Target
 
@@ -65,8 +66,14 @@ class Session:
             raise StoreLost(f"{self.target}: the connection was lost before")
         try:
             self._connection.execution_options(reading=reading)
-            with translated(self.target, self.secret), self._connection.begin():
-                yield self._connection
+            with translated(self.target, self.secret):
+                transaction = _begun(self._connection)
+                try:
+                    yield self._connection
+                    _commit(transaction)
+                except BaseException:
+                    transaction.rollback()  # also what could not be committed, or nothing would ever begin again
+                    raise
             self._refuse_another_file()
         except StoreLost:
             self.lost = True
@@ -100,6 +107,16 @@ def run_many(connection: Connection, statement: str, rows: Sequence[tuple[Any, .
     """Execute once per row, past SQLAlchemy's compiler: for many rows that is most of the cost."""
     if rows:
         connection.exec_driver_sql(placeholders(connection, statement), list(rows))
+
+
+@step(Step.BEGIN)
+def _begun(connection: Connection) -> RootTransaction:
+    return connection.begin()
+
+
+@step(Step.COMMIT)
+def _commit(transaction: RootTransaction) -> None:
+    transaction.commit()
 
 
 def _identity(target: Target) -> tuple[int, int] | None:

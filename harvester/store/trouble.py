@@ -24,7 +24,7 @@ _SQLITE: Final = {
     sqlite3.SQLITE_READONLY: "is read-only here; let this user write to the file and to its directory",
     sqlite3.SQLITE_PERM: "may not be used by this user",
     sqlite3.SQLITE_FULL: "cannot grow: the disk is full; make room, then run this again",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened; let this user read and write the file and its directory",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; let this user write to it and its directory (is the disk read-only?)",
     sqlite3.SQLITE_CORRUPT: "is damaged; nothing was changed. Restore a backup, or name another file",
     sqlite3.SQLITE_NOTADB: "is no SQLite database; name another file in database.url",
     sqlite3.SQLITE_IOERR: "cannot be read or written: the disk reports an error, or is full",

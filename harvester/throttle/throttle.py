@@ -16,6 +16,7 @@ from aiolimiter import AsyncLimiter
 from harvester.clock import NAP
 from harvester.core.headers import read_facts
 from harvester.core.quota import Denied, Granted, Unstored
+from harvester.failpoints import Step, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -155,6 +156,7 @@ class Throttle:
             self._tell(answer.until if isinstance(answer, Denied) else None)
             return answer
 
+    @step(Step.RESERVE)
     async def _save(self, block: Block) -> None:
         await self._ledger.save(self._quota.record(block, self._clock.monotonic(), self._clock.time()))
 

@@ -8,11 +8,8 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import pytest
 
 from harvester.core.period import Period
 from harvester.simulator.api import SimulatedApi
@@ -30,10 +27,10 @@ from tests.support.databases import query
 from tests.support.postgres import running_cluster
 from tests.support.process import Installation, configuration
 from tests.support.simulation import serving_in_thread
+from tests.support.small_disk import small_disk
 from tests.support.truth import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.acceptance.conftest import Install
@@ -158,25 +155,6 @@ def test_a_database_that_goes_away_is_noticed_and_gone_on_with(install: Install)
             assert run.readiness()[0] == 200
             assert len(run.events("database_back")) == 2
             assert_quiet(run)
-
-
-@contextmanager
-def small_disk(place: Path, size: str) -> Iterator[Path]:
-    """A file system of so many bytes."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk")
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)],
-        check=False,
-        capture_output=True,
-    )
-    if mounted.returncode:
-        pytest.skip("this container may not mount")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_a_full_disk_is_told_of_and_waited_for(tmp_path: Path, install: Install) -> None:

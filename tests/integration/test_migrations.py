@@ -32,7 +32,7 @@ from harvester.store.migrate import migrate
 
 @event.listens_for(Engine, "before_cursor_execute")
 def kill(connection, cursor, statement, parameters, context, executemany):
-    if "CREATE VIEW volume" in statement:
+    if sys.argv[2] in statement:
         os.kill(os.getpid(), signal.SIGKILL)
 
 migrate(sys.argv[1])
@@ -71,8 +71,10 @@ def test_known_metrics_are_told_of(store_url: str) -> None:
     assert sorted(rows) == sorted(map(tuple, METRICS))
 
 
-def test_a_killed_migration_leaves_nothing_half(store_url: str) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, store_url], cwd=ROOT, check=False)
+@pytest.mark.parametrize("statement", ["CREATE TABLE account", "INSERT INTO harvester_version", "CREATE VIEW volume"])
+def test_a_killed_migration_leaves_nothing_half(store_url: str, statement: str) -> None:
+    """In its first statement, between two versions, in the last one."""
+    done = subprocess.run([sys.executable, "-c", KILLED, store_url, statement], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     assert schema_state(store_url) == (SchemaFit.EMPTY, None)
     assert migrate(store_url) == (None, HEAD)

@@ -1,0 +1,37 @@
+"""Processes killed at every named place, in SQLite and in PostgreSQL, side by side: they wait more than they work."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from harvester.failpoints import PLACES
+from tests.support.postgres import running_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    Deaths = Mapping[tuple[str, str], Future[None]]  # by place and kind of database
+
+KINDS = ("sqlite", "postgresql")
+AT_THE_END = ("before-release", "after-release")  # places that a process passes once
+
+
+@contextmanager
+def at_all_places(
+    kill: Callable[[str, Path, str], None], new_home: Callable[[str], Path], *, at_once: int
+) -> Iterator[Deaths]:
+    """Call `kill` with each place, an empty directory and the URL of an empty database; gives what becomes of each."""
+    with ExitStack() as stack:
+        cluster = stack.enter_context(running_cluster())
+        pool = stack.enter_context(ThreadPoolExecutor(at_once))
+        found = {}
+        for place in PLACES:
+            for kind in KINDS:
+                home = new_home(f"{kind}-{place}")
+                url = f"sqlite:///{home}/store.db" if kind == "sqlite" else stack.enter_context(cluster.database())
+                found[place, kind] = pool.submit(kill, place, home, url)
+        yield found
