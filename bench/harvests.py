@@ -88,7 +88,7 @@ class Ground:
 
     def __init__(self, phones: int, options: Options | None = None) -> None:
         self.phones = [f"8005{number:06}" for number in range(phones)]
-        self._options = options or Options(limit=ENDLESS, journal_size=0)
+        self._options = options or Options(limit=ENDLESS, auth_limit=ENDLESS, journal_size=0)
         self._stack = ExitStack()
         self._cluster: Cluster | None = None
         self._made = 0

@@ -4,43 +4,50 @@ An answer never erases. A stored value that the newest answer to its period lack
 remembers when an answer last held it. A value that differs from what an answer sent after its period's end had held
 is a revision. A range that holds nothing yet, the common case of a backfill, takes no look-up per value.
 
-Values travel past SQLAlchemy's compiler: as tuples to SQLite, by COPY to PostgreSQL. That is safe without a conflict
-clause, because nobody else writes this account's values (store.lock) and stored ones were read in this transaction.
+All answers of a transaction are compared first and written then, table by table, so that a transaction costs by what
+changes and hardly by how many answers it holds. Two answers about one series never share a round of that: the later
+one is compared with what the earlier one has written.
+
+Values are inserted without a conflict clause. That is safe, because nobody else writes this account's values
+(store.lock) and stored ones were read in this transaction.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harvester.core.model import RowCounts
 from harvester.failpoints import Step, step
-from harvester.store.ledger import Day, SeriesLedger, as_date
+from harvester.store.bulk import as_day, insert_many, read_each, run_many
+from harvester.store.ledger import as_date, read_ledgers, write_ledgers
 from harvester.store.names import Metric
 from harvester.store.schema import NO_METRIC
-from harvester.store.session import placeholders, run_many
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
     from sqlalchemy import Connection
 
-    from harvester.core.model import Batch, FailedSlice, Reject, Series
+    from harvester.core.model import Batch, FailedSlice, Series
     from harvester.core.period import Calendar
+    from harvester.store.bulk import Day, Row
+    from harvester.store.ledger import SeriesLedger
     from harvester.store.names import Names
 
-_Key = tuple[Day, int]  # a period's first day, a metric
-_Row = tuple[int, Day, int, int, float | None, int]  # series, day, metric, epoch, value, fetched_at
+    _Key = tuple[Day, int]  # a period's first day, a metric
+    _Values = dict[int, dict[Day, float | None]]  # by metric and a period's first day
 
 _LONGEST_TEXT = 500
-_VALUE_TYPES = ("int4", "date", "int4", "int8", "float8", "int8")
-_COPY = "COPY value (series_id, day, metric_id, epoch, value, fetched_at) FROM STDIN (FORMAT BINARY)"
-_INSERT = "INSERT INTO value (series_id, day, metric_id, epoch, value, fetched_at) VALUES (?, ?, ?, ?, ?, ?)"
-_UPDATE = "UPDATE value SET epoch = ?, value = ?, fetched_at = ? WHERE series_id = ? AND day = ? AND metric_id = ?"
+_COLUMNS = "series_id, day, metric_id, epoch, value, fetched_at"
+_TYPES = ("int4", "date", "int4", "int8", "float8", "int8")
 _READ = "SELECT day, metric_id, value, fetched_at FROM value WHERE series_id = ? AND day BETWEEN ? AND ?"
 _READ_ABSENT = "SELECT day, metric_id, held_on FROM absence WHERE series_id = ? AND day BETWEEN ? AND ?"
+_UPDATE = "UPDATE value SET epoch = ?, value = ?, fetched_at = ? WHERE series_id = ? AND day = ? AND metric_id = ?"
 _DELETE_ABSENT = "DELETE FROM absence WHERE series_id = ? AND day = ? AND metric_id = ?"
 _INSERT_ABSENT = "INSERT INTO absence (series_id, day, metric_id, held_on) VALUES (?, ?, ?, ?)"
 _INSERT_REVISION = (
@@ -72,24 +79,21 @@ def store_answers(
         batches: answers; the later one of two about the same period counts.
         failures: slices given up, each with the epoch second.
     """
-    concerned = [batch.slice.series for batch in batches] + [failure.slice.series for failure, _ in failures]
-    series = names.series(connection, concerned)
+    concerned = dict.fromkeys([batch.slice.series for batch in batches] + [one.slice.series for one, _ in failures])
+    numbers = names.series(connection, concerned)
     metrics = names.metrics(
         connection, {Metric(batch.slice.series.resource, name) for batch in batches for name in batch.values}
     )
-    ledgers: dict[Series, SeriesLedger] = {
-        one: SeriesLedger(connection, one, series[one], calendar, settle_days) for one in dict.fromkeys(concerned)
-    }
+    ledgers = read_ledgers(connection, {one: numbers[one] for one in concerned}, calendar, settle_days)
     counts = RowCounts()
-    for batch in batches:
-        ledger = ledgers[batch.slice.series]
-        ids = {name: metrics[Metric(batch.slice.series.resource, name)] for name in batch.values}
-        counts.add(_Answer(connection, batch, ids, ledger, calendar).store())
-        ledger.answered(batch.slice, calendar.local_date(batch.sent_at))
+    for some in _one_of_each_series(batches):
+        answers = [_Answer(connection, batch, metrics, ledgers[batch.slice.series], calendar) for batch in some]
+        counts.add(_store(connection, answers))
+        for batch in some:
+            ledgers[batch.slice.series].answered(batch.slice, calendar.local_date(batch.sent_at))
     for failure, at in failures:
         ledgers[failure.slice.series].failed(failure, plain(failure.error), at)
-    for ledger in ledgers.values():
-        ledger.write()
+    write_ledgers(connection, ledgers.values())
     return counts
 
 
@@ -98,38 +102,90 @@ def plain(text: str, longest: int | None = _LONGEST_TEXT) -> str:
     return text[:longest].encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
 
 
+def _one_of_each_series(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
+    """The answers in their order, parted wherever a series comes again."""
+    some: dict[Series, Batch] = {}
+    for batch in batches:
+        if batch.slice.series in some:
+            yield list(some.values())
+            some = {}
+        some[batch.slice.series] = batch
+    if some:
+        yield list(some.values())
+
+
+def _store(connection: Connection, answers: Sequence[_Answer]) -> RowCounts:
+    ranges = [answer.range for answer in answers]
+    stored, absent = read_each(connection, _READ, ranges), read_each(connection, _READ_ABSENT, ranges)
+    changes, counts = _Changes(), RowCounts()
+    for answer, rows, absences in zip(answers, stored, absent, strict=True):
+        counts.add(answer.compare(rows, absences, changes))
+    changes.write(connection)
+    return counts
+
+
+@dataclass(slots=True)
+class _Changes:
+    """Rows to be written, as each statement takes them."""
+
+    new: list[Row] = field(default_factory=list)
+    updated: list[Row] = field(default_factory=list)
+    revisions: list[Row] = field(default_factory=list)
+    no_more_absent: list[Row] = field(default_factory=list)
+    newly_absent: list[Row] = field(default_factory=list)
+    rejects: list[Row] = field(default_factory=list)
+
+    def write(self, connection: Connection) -> None:
+        """Carry them out."""
+        insert_many(connection, "value", _COLUMNS, _TYPES, self.new)
+        run_many(connection, _UPDATE, self.updated)
+        run_many(connection, _INSERT_REVISION, self.revisions)
+        run_many(connection, _DELETE_ABSENT, self.no_more_absent)
+        run_many(connection, _INSERT_ABSENT, self.newly_absent)
+        run_many(connection, _INSERT_REJECT, self.rejects)
+
+
 class _Answer:
-    """One answer on its way into the tables."""
+    """One answer beside what is stored of its range."""
 
     def __init__(
-        self, connection: Connection, batch: Batch, ids: Mapping[str, int], ledger: SeriesLedger, calendar: Calendar
+        self,
+        connection: Connection,
+        batch: Batch,
+        metrics: Mapping[Metric, int],
+        ledger: SeriesLedger,
+        calendar: Calendar,
     ) -> None:
-        self._connection = connection
         self._batch = batch
-        self._ids = ids
+        self._ids = {name: metrics[Metric(batch.slice.series.resource, name)] for name in batch.values}
         self._ledger = ledger
         self._calendar = calendar
-        self._sqlite = connection.dialect.name == "sqlite"
-        self._range = (ledger.series_id, self._day(batch.slice.first), self._day(batch.slice.last))
-        self._stored: dict[int, dict[Day, float | None]] = {}
+        self._day = partial(as_day, connection)
+        self.range = (ledger.series_id, self._day(batch.slice.first), self._day(batch.slice.last))
+        self._stored: _Values = {}
         self._fetched_at: dict[_Key, int] = {}
         self._absent_before: dict[_Key, Day | None] = {}
 
-    def store(self) -> RowCounts:
-        """Write what is new in it."""
-        rows = self._read(_READ)
-        stored: dict[int, dict[Day, float | None]] = defaultdict(dict)
+    def compare(self, rows: Sequence[Row], absences: Sequence[Row], changes: _Changes) -> RowCounts:
+        """Add to `changes` what is new in it.
+
+        Args:
+            rows: the values stored in `range`, as _READ has them.
+            absences: those stored in `range`, as _READ_ABSENT has them.
+            changes: is added to.
+        """
+        stored: _Values = defaultdict(dict)
         for day, metric, number, _ in rows:
             stored[metric][day] = number
         self._stored = stored
-        self._absent_before = {(row[0], row[1]): row[2] for row in self._read(_READ_ABSENT)}
-        new, changed, lacking = self._compare()
+        self._absent_before = {(row[0], row[1]): row[2] for row in absences}
+        new, changed, lacking = self._differences()
         if changed or lacking:
             self._fetched_at = {(row[0], row[1]): row[3] for row in rows}
-        self._insert(new)
-        self._update(changed)
-        self._write_absences(lacking)
-        self._write_rejects(self._batch.rejects)
+        changes.new += new
+        self._update(changed, changes)
+        self._note_absences(lacking, changes)
+        self._note_rejects(changes)
         total = sum(map(len, self._batch.values.values()))
         return RowCounts(
             new=len(new),
@@ -139,13 +195,13 @@ class _Answer:
             absent=len(self._batch.absent),
         )
 
-    def _compare(self) -> tuple[list[_Row], list[_Row], list[_Key]]:
+    def _differences(self) -> tuple[list[Row], list[Row], list[_Key]]:
         """The rows to insert, those to update, and the stored values that the answer lacks."""
         series, sent_at = self._ledger.series_id, self._batch.sent_at
         days = {epoch: self._day(day) for epoch, day in self._batch.grid.items()}
-        new: list[_Row] = []
-        changed: list[_Row] = []
-        answered: dict[int, dict[Day, float | None]] = {}
+        new: list[Row] = []
+        changed: list[Row] = []
+        answered: _Values = {}
         for name, pairs in self._batch.values.items():
             metric = self._ids[name]
             known = self._stored.get(metric)
@@ -166,42 +222,22 @@ class _Answer:
         ]
         return new, changed, lacking
 
-    def _insert(self, rows: list[_Row]) -> None:
-        if not rows:
-            return
-        if self._sqlite:
-            rows.sort(key=_place)  # by the key, as the tree grows
-            run_many(self._connection, _INSERT, rows)
-            return
-        driver: Any = self._connection.connection.driver_connection
-        with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
-            copy.set_types(_VALUE_TYPES)
-            for row in rows:
-                copy.write_row(row)
-
-    def _update(self, rows: list[_Row]) -> None:
-        if not rows:
-            return
-        revisions = []
+    def _update(self, rows: Sequence[Row], changes: _Changes) -> None:
         for series, day, metric, epoch, number, sent_at in rows:
+            changes.updated.append((epoch, number, sent_at, series, day, metric))
             first = as_date(day)
-            held_on = self._held_on(day, metric)
-            if held_on >= self._calendar.following(self._batch.slice.series.period, first):
-                revisions.append((series, day, metric, epoch, self._stored[metric][day], number, sent_at))
-        run_many(self._connection, _UPDATE, [(*row[3:], *row[:3]) for row in rows])
-        run_many(self._connection, _INSERT_REVISION, revisions)
+            if self._held_on(day, metric) >= self._calendar.following(self._batch.slice.series.period, first):
+                before = self._stored[metric][day]
+                changes.revisions.append((series, day, metric, epoch, before, number, sent_at))
 
-    def _write_absences(self, lacking: list[_Key]) -> None:
+    def _note_absences(self, lacking: Sequence[_Key], changes: _Changes) -> None:
         wanted: set[_Key] = {(self._day(day), NO_METRIC) for day in self._batch.absent}
         wanted.update(lacking)
-        before = self._absent_before
-        series = self._ledger.series_id
-        run_many(self._connection, _DELETE_ABSENT, [(series, *key) for key in before.keys() - wanted])
-        rows = []
+        before, series = self._absent_before, self._ledger.series_id
+        changes.no_more_absent += [(series, *key) for key in before.keys() - wanted]
         for day, metric in wanted - before.keys():
             held_on = None if metric == NO_METRIC else self._day(self._held_on(day, metric))
-            rows.append((series, day, metric, held_on))
-        run_many(self._connection, _INSERT_ABSENT, rows)
+            changes.newly_absent.append((series, day, metric, held_on))
 
     def _held_on(self, day: Day, metric: int) -> date:
         """The local day on which an answer held a stored value last, as late as can be shown."""
@@ -212,21 +248,9 @@ class _Answer:
         asked = self._ledger.asked_on(as_date(day))
         return max(came, asked) if asked is not None else came
 
-    def _write_rejects(self, rejects: Sequence[Reject]) -> None:
-        rows = []
-        for reject in rejects:
+    def _note_rejects(self, changes: _Changes) -> None:
+        for reject in self._batch.rejects:
             texts = tuple(map(plain, reject))
             digest = blake2b("\0".join(texts).encode(), digest_size=8).digest()
             number = int.from_bytes(digest, "big", signed=True)
-            rows.append((self._ledger.series_id, number, *texts, self._batch.sent_at))
-        run_many(self._connection, _INSERT_REJECT, rows)
-
-    def _read(self, statement: str) -> Sequence[Any]:
-        return self._connection.exec_driver_sql(placeholders(self._connection, statement), self._range).all()
-
-    def _day(self, day: date) -> Day:
-        return day.isoformat() if self._sqlite else day
-
-
-def _place(row: _Row) -> tuple[Any, int]:
-    return row[1], row[2]
+            changes.rejects.append((self._ledger.series_id, number, *texts, self._batch.sent_at))

@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING, NamedTuple
 from harvester.core.coverage import lag_of, overlay, stretch_of
 from harvester.core.model import Stretch
 from harvester.core.period import ONE_DAY
-from harvester.store.session import placeholders, run_many
+from harvester.store.bulk import as_day, read_each, run_many
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from sqlalchemy import Connection
 
     from harvester.core.model import FailedSlice, Series, Slice
     from harvester.core.period import Calendar
-
-Day = str | date  # a DATE as the driver takes and gives it: ISO text in SQLite
+    from harvester.store.bulk import Day, Row
 
 _READ_COVERAGE = "SELECT first_day, last_day, asked_on, lag FROM coverage WHERE series_id = ? ORDER BY first_day"
 _READ_FAILED = "SELECT first_day, last_day, error, failed_at, attempts FROM failed_slice WHERE series_id = ?"
+_DELETE_COVERAGE = "DELETE FROM coverage WHERE series_id = ? AND first_day = ?"
+_DELETE_FAILED = "DELETE FROM failed_slice WHERE series_id = ? AND first_day = ?"
+_INSERT_COVERAGE = "INSERT INTO coverage (series_id, first_day, last_day, asked_on, lag) VALUES (?, ?, ?, ?, ?)"
+_INSERT_FAILED = (
+    "INSERT INTO failed_slice (series_id, first_day, last_day, error, failed_at, attempts) VALUES (?, ?, ?, ?, ?, ?)"
+)
 
 
 class Failed(NamedTuple):
@@ -37,31 +44,79 @@ def as_date(day: Day) -> date:
     return day if isinstance(day, date) else date.fromisoformat(day)
 
 
+def read_ledgers(
+    connection: Connection, series: Mapping[Series, int], calendar: Calendar, settle_days: int
+) -> dict[Series, SeriesLedger]:
+    """The ledgers of these series, each with its number; `calendar` and `settle_days` are the account's."""
+    numbers = [(number,) for number in series.values()]
+    coverage = read_each(connection, _READ_COVERAGE, numbers)
+    failed = read_each(connection, _READ_FAILED, numbers)
+    return {
+        one: SeriesLedger(
+            one,
+            number,
+            calendar,
+            settle_days,
+            [Stretch(as_date(row[0]), as_date(row[1]), as_date(row[2]), row[3]) for row in stretches],
+            [Failed(as_date(row[0]), as_date(row[1]), *row[2:]) for row in given_up],
+        )
+        for (one, number), stretches, given_up in zip(series.items(), coverage, failed, strict=True)
+    }
+
+
+def write_ledgers(connection: Connection, ledgers: Iterable[SeriesLedger]) -> None:
+    """Bring the tables to what is known now; rows that stay are not touched."""
+    gone: list[Row] = []
+    new: list[Row] = []
+    gone_failed: list[Row] = []
+    new_failed: list[Row] = []
+    for one in ledgers:
+        number = one.series_id
+        gone += [(number, as_day(connection, stretch.first)) for stretch in one.dropped]
+        new += [
+            (number, *(as_day(connection, day) for day in (stretch.first, stretch.last, stretch.asked_on)), stretch.lag)
+            for stretch in one.added
+        ]
+        gone_failed += [(number, as_day(connection, slice_.first)) for slice_ in one.no_more_failed]
+        new_failed += [
+            (number, as_day(connection, slice_.first), as_day(connection, slice_.last), *slice_[2:])
+            for slice_ in one.newly_failed
+        ]
+    run_many(connection, _DELETE_COVERAGE, gone)
+    run_many(connection, _INSERT_COVERAGE, new)
+    run_many(connection, _DELETE_FAILED, gone_failed)
+    run_many(connection, _INSERT_FAILED, new_failed)
+
+
 class SeriesLedger:
     """What has become of one series' slices.
 
     Args:
-        connection: in a transaction, which `write` ends in.
         series: whose ledger it is.
         series_id: its number.
         calendar: the account's.
         settle_days: the account's.
+        coverage: as stored, in order.
+        failed: as stored.
     """
 
     def __init__(
-        self, connection: Connection, series: Series, series_id: int, calendar: Calendar, settle_days: int
+        self,
+        series: Series,
+        series_id: int,
+        calendar: Calendar,
+        settle_days: int,
+        coverage: list[Stretch],
+        failed: list[Failed],
     ) -> None:
         self.series_id = series_id
-        self._connection = connection
         self._series = series
         self._calendar = calendar
         self._settle_days = settle_days
-        found = connection.exec_driver_sql(placeholders(connection, _READ_COVERAGE), (series_id,)).all()
-        self._coverage = [Stretch(as_date(row[0]), as_date(row[1]), as_date(row[2]), row[3]) for row in found]
-        found = connection.exec_driver_sql(placeholders(connection, _READ_FAILED), (series_id,)).all()
-        self._failed = [Failed(as_date(row[0]), as_date(row[1]), *row[2:]) for row in found]
-        self._coverage_before = tuple(self._coverage)
-        self._failed_before = tuple(self._failed)
+        self._coverage = coverage
+        self._failed = failed
+        self._coverage_before = frozenset(coverage)
+        self._failed_before = frozenset(failed)
 
     def asked_on(self, day: date) -> date | None:
         """A local day on which the period that begins on `day` was asked for last, or an earlier one; None: never."""
@@ -89,33 +144,25 @@ class SeriesLedger:
         attempts = self._remove_failed(first, last)
         self._failed.append(Failed(first, last, error, at, attempts + 1))
 
-    def write(self) -> None:
-        """Bring the tables to what is known now; rows that stay are not touched."""
-        before, after = set(self._coverage_before), set(self._coverage)
-        self._replace("coverage", [one.first for one in before - after])
-        run_many(
-            self._connection,
-            "INSERT INTO coverage (series_id, first_day, last_day, asked_on, lag) VALUES (?, ?, ?, ?, ?)",
-            [
-                (self.series_id, self._day(one.first), self._day(one.last), self._day(one.asked_on), one.lag)
-                for one in after - before
-            ],
-        )
-        gone, new = set(self._failed_before) - set(self._failed), set(self._failed) - set(self._failed_before)
-        self._replace("failed_slice", [one.first for one in gone])
-        run_many(
-            self._connection,
-            "INSERT INTO failed_slice (series_id, first_day, last_day, error, failed_at, attempts)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            [(self.series_id, self._day(one.first), self._day(one.last), *one[2:]) for one in new],
-        )
+    @property
+    def dropped(self) -> frozenset[Stretch]:
+        """Stored stretches that are no more."""
+        return self._coverage_before.difference(self._coverage)
 
-    def _replace(self, table: str, first_days: list[date]) -> None:
-        run_many(
-            self._connection,
-            f"DELETE FROM {table} WHERE series_id = ? AND first_day = ?",  # noqa: S608 - one of two constants
-            [(self.series_id, self._day(day)) for day in first_days],
-        )
+    @property
+    def added(self) -> frozenset[Stretch]:
+        """Stretches that are not stored yet."""
+        return frozenset(self._coverage) - self._coverage_before
+
+    @property
+    def no_more_failed(self) -> frozenset[Failed]:
+        """Stored failed slices that are no more."""
+        return self._failed_before.difference(self._failed)
+
+    @property
+    def newly_failed(self) -> frozenset[Failed]:
+        """Failed slices that are not stored yet."""
+        return frozenset(self._failed) - self._failed_before
 
     def _remove_failed(self, first: date, last: date) -> int:
         """Cut these days out of the failed slices; returns the most attempts that any of those had."""
@@ -132,6 +179,3 @@ class SeriesLedger:
                 rest.append(one._replace(first=last + ONE_DAY))
         self._failed = rest
         return attempts
-
-    def _day(self, day: date) -> Day:
-        return day.isoformat() if self._connection.dialect.name == "sqlite" else day

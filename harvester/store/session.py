@@ -6,10 +6,11 @@ replaced silently would write on without it; a session that lost its connection 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from sqlalchemy import create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from harvester.errors import StoreError, StoreLost
@@ -18,7 +19,7 @@ from harvester.store.target import SqliteTarget
 from harvester.store.trouble import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from sqlalchemy import Connection, Engine, RootTransaction
 
@@ -72,7 +73,8 @@ class Session:
                     yield self._connection
                     _commit(transaction)
                 except BaseException:
-                    transaction.rollback()  # also what could not be committed, or nothing would ever begin again
+                    with suppress(SQLAlchemyError):  # a lost connection has rolled back, and the first error tells more
+                        transaction.rollback()  # also what could not be committed, or nothing would ever begin again
                     raise
             self._refuse_another_file()
         except StoreLost:
@@ -96,17 +98,6 @@ class Session:
                 self._connection.close()
         finally:
             self._engine.dispose()
-
-
-def placeholders(connection: Connection, statement: str) -> str:
-    """The statement, written with `?`, as this connection's driver wants it."""
-    return statement if connection.dialect.name == "sqlite" else statement.replace("?", "%s")
-
-
-def run_many(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Execute once per row, past SQLAlchemy's compiler: for many rows that is most of the cost."""
-    if rows:
-        connection.exec_driver_sql(placeholders(connection, statement), list(rows))
 
 
 @step(Step.BEGIN)

@@ -24,7 +24,8 @@ from harvester.core.quota.parts import Block, Denied, Granted, Snapshot, Standin
 if TYPE_CHECKING:
     from harvester.core.headers import Facts
 
-BLOCK = 10  # requests that one record covers at most: what a crash may waste
+BLOCK = 10  # requests that one record covers at most: what a crash may waste of the documented 150
+SHARE = BLOCK / 150  # the same of a larger limit, where ten at a time would be written down without end
 LINGER = 5.0  # seconds; a request that was given up may still be counted for so long
 SLACK = 1.0  # seconds by which the host's clock may have moved between two processes
 KEPT = 4  # last requests of a window that may be kept to look for the tick of the server's clock
@@ -75,7 +76,7 @@ class Quota:
         if until is not None:
             return Denied(until)
         if self._stored <= 0:
-            return Unstored(Block(min(BLOCK, left), window, window.end))
+            return Unstored(Block(min(max(BLOCK, int(SHARE * self.limit)), left), window, window.end))
         self._stored -= 1
         window.spent += 1
         token = Token(now, window)

@@ -101,6 +101,15 @@ def test_the_allowance_is_written_before_it_is_spent() -> None:
     assert made.saves <= 150 / BLOCK + 2
 
 
+def test_a_larger_limit_is_written_down_in_fifteenths() -> None:
+    made = world(limit=3000, configured_limit=3000)
+    for count in range(50, 3001, 50):
+        made.work(50)
+        assert made.record is not None
+        assert count <= made.record.spent <= count + 200
+    assert made.saves <= 15 + 3
+
+
 def test_a_changed_limit_is_written_down_before_more_is_spent() -> None:
     made = quota(limit=40, reserve=3)
     for now in (0, 1):
