@@ -32,7 +32,7 @@ from harvester.source.transport import Response
 from tests.proof.fuzz_inputs import BLIND, PHONE, STATUSES, make_headers, make_input
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 
     from harvester.core.model import Batch
     from tests.proof.fuzz_inputs import Input
@@ -85,9 +85,8 @@ def assert_sound(batch: Batch) -> None:
     assert set(batch.absent) <= set(batch.grid.values())
 
 
-def judge_coding(seed: int, body: bytes) -> None:
+def judge_coding(luck: Random, body: bytes) -> None:
     """The same bytes compressed, spoiled and in pieces: decoded, or an error of ours."""
-    luck = Random(seed)  # noqa: S311 - no secret
     coding = luck.choice(("gzip", "deflate", "", "br", "gzip, gzip", "GZIP "))
     packed = gzip.compress(body, 1) if luck.random() < 0.8 else zlib.compress(body, 1)
     spoiled = luck.random() < 0.7
@@ -116,9 +115,8 @@ def _finished(work: Coroutine[None, None, bytes]) -> bytes:
     raise AssertionError("it waited")
 
 
-def judge_headers(seed: int, answers: int = 12) -> None:
+def judge_headers(luck: Random, headers: Callable[[], Mapping[str, str]], answers: int = 12) -> None:
     """A quota that hears nonsense still answers, spins never, and writes down what a database holds."""
-    luck = Random(seed)  # noqa: S311 - no secret
     now, host = 1000.0, 1517461200.0 - luck.randrange(2000)
     quota = Quota(
         limit=luck.choice((1, 150)), window=luck.choice((1, 900)), reserve=luck.choice((0, 5)), now=now, host=host
@@ -141,7 +139,7 @@ def judge_headers(seed: int, answers: int = 12) -> None:
             now = min(answer.until, now + _A_DAY)
             continue
         assert isinstance(answer, Granted)
-        facts = read_facts(make_headers(luck))
+        facts = read_facts(headers())
         fate = luck.random()
         now += luck.choice((0.0, 0.05, 2.0))
         if fate < 0.1:
@@ -159,9 +157,10 @@ def run_seed(seed: int) -> Batch | HarvesterError:
     given = make_input(seed)
     found = judge(given)
     if seed % 4 == 0:
-        judge_coding(seed, given.body[:2000])
+        judge_coding(Random(seed), given.body[:2000])  # noqa: S311 - no secret
     if seed % 4 == 1:
-        judge_headers(seed)
+        luck = Random(seed)  # noqa: S311 - no secret
+        judge_headers(luck, lambda: make_headers(luck))
     return found
 
 

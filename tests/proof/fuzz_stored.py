@@ -1,0 +1,76 @@
+"""What the databases make of the answers that a fuzz came to: all the same, and never an error."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import date
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from harvester.core.model import Batch, FailedSlice, Series, Slice
+from harvester.core.period import Period
+from harvester.errors import HarvesterError
+from tests.proof.fuzz_inputs import TOKENS
+from tests.support.answers import identity
+from tests.support.databases import claimed, query
+from tests.support.truth import stored_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from harvester.core.model import RowCounts
+
+    Shown = Sequence[Counter[tuple[Any, ...]]]
+
+FIRST_SENT = 1_519_000_000
+NOW = 1_704_200_000.0
+SHOWN = (
+    "SELECT epoch, metric, old_value, new_value FROM revisions",
+    "SELECT digest, metric, timestamp, value, reason, seen_at FROM reject",
+    "SELECT resource, metric, unit FROM metrics",
+    "SELECT phone, epoch, calls, js_errors, average_page_load FROM performance",
+    "SELECT error, attempts, failed_at FROM failed_slice",
+)
+
+
+def worth_storing(found: Iterable[object], most: int) -> list[Batch]:
+    """The answers with anything in them among what was found, each sent later than the one before."""
+    batches = (one for one in found if isinstance(one, Batch) and (one.rejects or any(one.values.values())))
+    return [replace(batch, sent_at=FIRST_SENT + 100_000 * number) for number, batch in enumerate(islice(batches, most))]
+
+
+def failures() -> list[FailedSlice]:
+    """Slices given up with the foulest words."""
+    day = date(2018, 1, 1)
+    texts = [token.decode("utf-8", "surrogateescape") for token in TOKENS]
+    return [
+        FailedSlice(Slice(Series("main", "volume", f"800555{number:04}", Period.DAY), day, day), text * 300)
+        for number, text in enumerate(texts)
+    ]
+
+
+async def store_alike(urls: Sequence[str], batches: Sequence[Batch]) -> Shown:
+    """Store the answers in each database; returns what they show: values, revisions, rejects and the rest of SHOWN."""
+    (said, shown), *others = [await _stored(url, batches) for url in urls]
+    refused = [words for words in said if isinstance(words, str)]
+    assert not refused, refused[:3]
+    for said_there, shown_there in others:
+        apart = [pair for pair in zip(said, said_there, strict=True) if pair[0] != pair[1]]
+        assert not apart, apart[:3]
+        for here, there in zip(shown, shown_there, strict=True):
+            assert here == there, (list((here - there).items())[:3], list((there - here).items())[:3])
+    return shown
+
+
+async def _stored(url: str, batches: Sequence[Batch]) -> tuple[list[RowCounts | str], Shown]:
+    """What one database says to each answer, and shows in the end."""
+    said: list[RowCounts | str] = []
+    async with claimed(url, identity(), now=lambda: NOW) as store:
+        for batch in batches:
+            try:
+                said.append(await store.commit([batch], []))
+            except HarvesterError as error:
+                said.append(f"{batch}: {error}")
+        said.append(await store.commit([], failures()))
+    return said, [stored_rows(url), *(Counter(query(url, statement)) for statement in SHOWN)]
