@@ -12,7 +12,7 @@ NEEDED := import sys; v = sys.version_info; v < (3, 11) and sys.exit( \
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Three stamps, so that each change costs what it must: other versions a new environment, other metadata two seconds.
+# A stamp for each set, so that each change costs what it must: other versions a new environment, metadata two seconds.
 .venv/runtime: requirements/runtime.txt
 	@$(PYTHON) -c '$(NEEDED)'
 	@echo "Setting up .venv, once; this takes about a minute"
@@ -27,6 +27,10 @@ help: ## this list
 .venv/dev: .venv/package requirements/dev.txt
 	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
+
+# No stamp where it cannot be had: the fuzz does without, and says so.
+.venv/fuzz: .venv/dev requirements/fuzz.txt
+	@$(PIP) --only-binary :all: --require-hashes -r requirements/fuzz.txt && touch $@ || true
 
 demo: .venv/package ## harvest a simulated year into demo.db and show it
 	@$(BIN)/harvester demo
@@ -55,15 +59,15 @@ prove: $(if $(SEEDS),simulation,slow fuzz simulation) ## the long proofs, each f
 slow: .venv/dev
 	@$(PYTEST) -m slow
 
-fuzz: .venv/dev
-	@$(BIN)/python -W error -m tests.proof.fuzz_answers --inputs $(or $(INPUTS),1000000) --minutes $(or $(MINUTES),0)
+fuzz: .venv/fuzz
+	@$(BIN)/python -W error -m tests.proof.fuzz_guided --inputs $(or $(INPUTS),1000000) --minutes $(or $(MINUTES),0)
 
 simulation: .venv/dev
 	@$(BIN)/python -W error -m tests.proof.prove $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 requirements: .venv/dev ## pin anew what requirements/*.in allow
-	for set in runtime dev; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	for set in runtime dev fuzz; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url requirements/$$set.in --output-file requirements/$$set.txt || exit; done
 
 clean: ## remove what make made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo.db*
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache demo.db*

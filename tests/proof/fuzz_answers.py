@@ -2,9 +2,10 @@
 
     python -m tests.proof.fuzz_answers --inputs 1000000 --minutes 0
 
-Each input follows from one seed: a published body or header, or one made up, with a few mutations that know its
-structure (numbers, keys, brackets, tags) or know nothing. A seed that fails is printed with its input; put the input
-into `cases/`, where test_hostile_fuzz.py keeps it for ever.
+`make fuzz` has coverage choose the inputs (fuzz_guided.py) and these judges; here seeds choose them, for `make test`
+and for machines that lack the tool. Each input follows from one seed: a published body or header, or one made up, with
+a few mutations that know its structure (numbers, keys, brackets, tags) or know nothing. A seed that fails is printed
+with its input; put the input into `cases/`, where test_hostile_fuzz.py keeps it for ever.
 """
 
 from __future__ import annotations
