@@ -38,6 +38,7 @@ REQUESTS = 600
 LIMIT = 150
 WINDOW = 8  # seconds
 LATENCY = 0.02  # seconds
+UNHURRIED = 100_000.0  # requests per second: no pacing, it is the quota that is measured
 CONCURRENCY = 8
 OFFSETS = (-2.4, 0.0, 2.4)  # seconds by which the server's clock is ahead
 PHONES = tuple(f"80055501{number:02}" for number in range(10))
@@ -45,8 +46,6 @@ DAYS_EACH = 5  # ten numbers, sixty slices of five days
 ORDER = ("backfill", "--start", "2024-01-01", "--end", "2024-10-26", "--json")
 _START = 0.1  # of the first window
 _WITHIN = 120.0  # seconds
-
-
 NEIGHBOUR = 30  # requests per window
 CONCURRENCIES = (1, 32)
 MANY, FEWER = 36_000, 3_600
@@ -100,7 +99,7 @@ def _harvest(offset: float, *, neighbour: int = 0, concurrency: int = CONCURRENC
             f"sqlite:///{name}/bench.db",
             limit=LIMIT,
             window=WINDOW,
-            api={"max_days_per_request": DAYS_EACH, "concurrency": concurrency},
+            api={"max_days_per_request": DAYS_EACH, "concurrency": concurrency, "max_rate": UNHURRIED},
             phones=list(PHONES),
         )
         harvester = Installation(Path(name), tables)
