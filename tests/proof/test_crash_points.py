@@ -175,6 +175,7 @@ def test_a_process_killed_at_every_passage(tmp_path: Path, store_url: str) -> No
 
         def live(number: int, one: Victim) -> None:
             ended = one.run(f"kill any {number}")
+            assert ended.code in {KILLED, 0}, ended.err  # the last ones may not be reached every time
             assert_nothing_half(one.database)
             one.heals(ended.code == KILLED)
 
