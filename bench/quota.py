@@ -6,7 +6,8 @@ A real `backfill` against the simulator over HTTP: 20 ms latency, 8 requests in 
 2.4 s off either way. The command is started at the beginning of a window, and its time is that of the whole process,
 from start to exit. The earliest moment is told by the server's books: four windows are needed, so it is the boundary
 at which the fourth begins, and from there on what 150 requests need at this latency if nothing else took any time.
-Where somebody else spends 30 of each window, five windows are needed. At other concurrencies the clock is right.
+Where somebody else spends 30 of each window, five windows are needed; some 429 are then unavoidable unless `[quota]
+reserve` leaves them those 30. At other concurrencies the clock is right.
 
 In virtual time: 36,000 requests at 150 per window of 900 s. It is the state machine alone against a server that counts,
 with clocks apart and drifting; and, in 3,600 requests, all of the harvester but its sockets.
@@ -56,7 +57,8 @@ AHEAD = 300.0  # seconds
 def measure() -> Iterator[Row]:
     for offset in OFFSETS:
         yield _harvest(offset)
-    yield _harvest(0.0, neighbour=NEIGHBOUR)
+    for reserve in (0, NEIGHBOUR):
+        yield _harvest(0.0, neighbour=NEIGHBOUR, reserve=reserve)
     for concurrency in CONCURRENCIES:
         yield _harvest(0.0, concurrency=concurrency)
     for drift in DRIFTS:
@@ -90,7 +92,7 @@ def _virtual_process() -> Row:
     return Row(what, process.elapsed, earliest, f"{refused} refused", at_most=1.005)
 
 
-def _harvest(offset: float, *, neighbour: int = 0, concurrency: int = CONCURRENCY) -> Row:
+def _harvest(offset: float, *, neighbour: int = 0, reserve: int = 0, concurrency: int = CONCURRENCY) -> Row:
     options = Options(limit=LIMIT, window=WINDOW, latency=LATENCY, clock_offset=offset, neighbour=neighbour)
     api = SimulatedApi([Account()], options)
     with tempfile.TemporaryDirectory() as name, serving_in_thread(api) as url:
@@ -102,6 +104,7 @@ def _harvest(offset: float, *, neighbour: int = 0, concurrency: int = CONCURRENC
             api={"max_days_per_request": DAYS_EACH, "concurrency": concurrency, "max_rate": UNHURRIED},
             phones=list(PHONES),
         )
+        tables["quota"]["reserve"] = reserve
         harvester = Installation(Path(name), tables)
         time.sleep(WINDOW * (1 + _START) - api.server_time(time.time()) % WINDOW)
         begun = api.server_time(time.time())
@@ -116,5 +119,6 @@ def _harvest(offset: float, *, neighbour: int = 0, concurrency: int = CONCURRENC
     refused = sum(api.refused_per_window().values())
     used = "+".join(str(count) for count in api.requests_per_window().values())
     beside = f", {neighbour} a window are somebody else's" if neighbour else ""
+    beside += ", and left to them" if reserve else ""
     what = f"600 requests, clock {offset:+.1f} s, {concurrency} at once{beside}"
     return Row(what, took, earliest, f"{refused} refused; per window {used}", at_most=1.03)

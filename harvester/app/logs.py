@@ -125,16 +125,19 @@ def _prioritized(renderer: structlog.typing.Processor) -> structlog.typing.Proce
 
 def observer() -> Observer:
     """What the runner tells, as log lines."""
-    logger = structlog.get_logger()
+    logger = structlog.get_logger().bind()  # as configured now: the lazy one asks again for each line
 
     def tell(event: str, /, **facts: object) -> None:
+        level = _LOUD.get(event, "debug")
+        if not logger.is_enabled_for(_LEVELS[level]):  # every answer is told of, and hardly anybody listens
+            return
         error = facts.pop("error", None)
         if isinstance(error, BaseException):
             facts["exc_info"] = error
         elif error is not None:
             facts["error"] = error
         shown = {name: value if name == "exc_info" else _plain(value) for name, value in facts.items()}
-        getattr(logger, _LOUD.get(event, "debug"))(event, **shown)
+        getattr(logger, level)(event, **shown)
 
     return tell
 

@@ -95,7 +95,7 @@ class Judge:
 
     def __post_init__(self) -> None:
         known = self.plan.refused_before
-        tasks = (Task(piece, refused_before=piece in known) for piece in self.plan.slices)
+        tasks = (Task(piece, refused_before=bool(known) and piece in known) for piece in self.plan.slices)
         self.agenda = Agenda(tasks, self.terms.rank)
         phones = {piece.series.phone for piece in self.plan.slices}
         proven = self.terms.renewable and self.plan.already_covered > 0
