@@ -7,6 +7,7 @@ The environment is read once, when this is imported. Without _HARVESTER_FAILPOIN
 stays what it is: nothing is left to be paid for, or to be set off by anything. With it:
 
     _HARVESTER_FAILPOINT="kill after-commit 3"     SIGKILL where that place is passed for the third time
+    _HARVESTER_FAILPOINT="kill after-commit 3 before-write"    the same, counted from the first before-write on
     _HARVESTER_FAILPOINT="kill any 37"             SIGKILL at the 37th place passed, whichever it is
     _HARVESTER_FAILPOINT="tell FILE"               a line in FILE for each place passed
 """
@@ -51,12 +52,12 @@ def _armed(order: str) -> Callable[[str], None] | None:
     """What is to be done at each place passed, by its name; None: nothing, and there are no places."""
     if not order:
         return None
-    verb, target, *number = order.split()
+    verb, target, *rest = order.split()
     if verb == "tell":
         return _teller(Path(target))
     if verb != "kill" or (target not in PLACES and target != ANY):
         raise ValueError(f"_HARVESTER_FAILPOINT: there is no {verb} {target}")
-    return _killer(target, int(*number))
+    return _killer(target, int(rest[0]), *rest[1:])
 
 
 def _teller(file: Path) -> Callable[[str], None]:
@@ -67,12 +68,14 @@ def _teller(file: Path) -> Callable[[str], None]:
     return tell
 
 
-def _killer(target: str, number: int) -> Callable[[str], None]:
+def _killer(target: str, number: int, since: str = ANY) -> Callable[[str], None]:
     passed: Counter[str] = Counter()
     turn = threading.Lock()  # the store has a thread of its own
 
     def kill(place: str) -> None:
         with turn:
+            if since not in {place, ANY} and not passed:
+                return
             passed.update((place, ANY))
             if target in {place, ANY} and passed[target] == number:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -71,6 +71,22 @@ async def test_values_come_beside_stored_ones(store: AccountStore, store_url: st
     assert calls(store_url) == [("2024-01-01", 1.0), ("2024-01-02", 2.0), ("2024-01-03", 3.0)]
 
 
+async def test_answers_of_one_series_in_one_transaction_are_taken_in_their_order(
+    store: AccountStore, store_url: str
+) -> None:
+    first = answer(JANUARY, {"calls": [1.0, 2.0]})
+    other = answer(JANUARY, {"calls": [9.0]}, of=series(phone="8005550002"))
+    later = answer(SECOND, {"calls": [3.0, 4.0]}, sent_at=at(date(2024, 3, 1)))
+    assert await store.commit([first, other, later], []) == RowCounts(new=4, changed=1)
+    assert sorted(calls(store_url)) == [
+        ("2024-01-01", 1.0),
+        ("2024-01-01", 9.0),
+        ("2024-01-02", 3.0),
+        ("2024-01-03", 4.0),
+    ]
+    assert query(store_url, "SELECT old_value, new_value FROM revisions") == [(2.0, 3.0)]
+
+
 @pytest.mark.parametrize(("old", "new"), [(5.0, 6.0), (5.0, None), (None, 5.0)])
 async def test_a_complete_value_that_changes_is_a_revision(
     store: AccountStore, store_url: str, old: float | None, new: float | None

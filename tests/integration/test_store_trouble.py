@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import traceback
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harvester.app import logs
+from harvester.config import Log
 from harvester.core.model import RowCounts
-from harvester.errors import ConfigError, SchemaError, StoreError
+from harvester.errors import ConfigError, SchemaError, StoreError, StoreLost
 from harvester.store import target as target_module
 from harvester.store.database import Database
 from harvester.store.migrate import migrate, schema_state
@@ -19,12 +22,16 @@ from harvester.store.reader import Reader
 from harvester.store.target import SqliteTarget, parse
 from harvester.store.trouble import translated
 from tests.support.answers import JANUARY, answer, identity
-from tests.support.databases import claimed
+from tests.support.databases import claimed, query
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CANARY = "c4n4ry/S3cret"
+CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+)
 
 
 def names(directory: Path) -> list[Path]:
@@ -164,3 +171,27 @@ async def test_a_directory_that_may_not_be_written_to_is_read(
     with Reader(sqlite_url) as reader:
         assert len(reader.accounts()) == 1
     assert names(tmp_path) == before
+
+
+async def test_the_driver_tells_of_a_lost_connection_by_its_exception_alone(
+    postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It also logs, in its own format, past ours, and names user and database."""
+    told: dict[bool, int] = {}
+    loud = logging.getLogger("psycopg").level
+    try:
+        for ours in (False, True):
+            logging.getLogger("psycopg").setLevel(loud)
+            if ours:
+                logs.set_up(Log(), verbose=0, quiet=0)
+            async with claimed(postgres_url, identity()) as store:
+                await store.commit([answer(JANUARY, {"calls": [1.0]})], [])
+                caplog.clear()
+                query(postgres_url, CUT)
+                with pytest.raises(StoreLost):
+                    await store.commit([answer(JANUARY, {"calls": [2.0]})], [])
+            told[ours] = len([record for record in caplog.records if record.name.startswith("psycopg")])
+    finally:
+        logging.getLogger("psycopg").setLevel(loud)
+    assert told[False] > 0
+    assert told[True] == 0

@@ -13,7 +13,7 @@ from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.daemon import account_of, assert_kept, calendar_at_noon, daemon, past_of, prepared
-from tests.support.deaths import AT_THE_END, KINDS, at_all_places
+from tests.support.deaths import AT_THE_END, KINDS, at_all_places, failpoint
 from tests.support.process import PATIENCE, Installation, configuration
 from tests.support.simulation import serving_in_thread
 from tests.support.truth import Wanted
@@ -53,7 +53,7 @@ def killed_at(place: str, home: Path, database: str) -> None:
         harvester = prepared(Installation(home, tables))
         passages = PASSAGES[:1] if place in AT_THE_END else PASSAGES
         for number in passages:
-            with daemon(harvester, wait=False, _HARVESTER_FAILPOINT=f"kill {place} {number}") as dying:
+            with daemon(harvester, wait=False, _HARVESTER_FAILPOINT=failpoint(place, number)) as dying:
                 if place in AT_THE_END:
                     dying.until(lambda: sent(api) >= SLICES)
                     dying.running.signal(signal.SIGTERM)

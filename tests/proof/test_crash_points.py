@@ -27,7 +27,7 @@ from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.databases import query
-from tests.support.deaths import AT_THE_END, KINDS, at_all_places
+from tests.support.deaths import AT_THE_END, KINDS, at_all_places, failpoint
 from tests.support.postgres import running_cluster
 from tests.support.process import CHECKOUT, Installation, configuration
 from tests.support.simulation import serving_in_thread
@@ -64,14 +64,14 @@ class Victim:
     database: str
     harvester: Installation
 
-    def run(self, failpoint: str = "") -> Ended:
+    def run(self, order: str = "") -> Ended:
         """A backfill, to its end or its death."""
-        return self.harvester.run(*BACKFILL, _HARVESTER_FAILPOINT=failpoint)
+        return self.harvester.run(*BACKFILL, _HARVESTER_FAILPOINT=order)
 
-    def dies(self, failpoint: str) -> None:
+    def dies(self, order: str) -> None:
         """It dies there, and leaves nothing half."""
-        ended = self.run(failpoint)
-        assert ended.code == KILLED, f"{failpoint}: {ended.err}"
+        ended = self.run(order)
+        assert ended.code == KILLED, f"{order}: {ended.err}"
         assert ended.out == ""
         assert_nothing_half(self.database)
 
@@ -123,7 +123,7 @@ def killed_at(place: str, home: Path, database: str) -> None:
     with victim(home, database) as one:
         passages = PASSAGES[:1] if place in AT_THE_END else PASSAGES
         for number in passages:
-            one.dies(f"kill {place} {number}")
+            one.dies(failpoint(place, number))
         one.heals(len(passages))
     assert not [path for path in home.iterdir() if path.name != "config.toml" and CANARY.encode() in path.read_bytes()]
 
@@ -142,8 +142,8 @@ def test_a_process_killed_there_loses_and_doubles_nothing(place: str, kind: str,
 
 def test_an_ordinary_run_has_no_places_and_one_that_tells_passes_them_all(tmp_path: Path) -> None:
     same = "from harvester.failpoints import Step, step; f = lambda: 0; print(step(Step.COMMIT)(f) is f)"
-    for failpoint, answer in (("", "True"), (f"tell {tmp_path}/unused", "False")):
-        environ = {**os.environ, "_HARVESTER_FAILPOINT": failpoint}
+    for order, answer in (("", "True"), (f"tell {tmp_path}/unused", "False")):
+        environ = {**os.environ, "_HARVESTER_FAILPOINT": order}
         told = subprocess.run([sys.executable, "-c", same], env=environ, cwd=CHECKOUT, capture_output=True, check=True)
         assert told.stdout.decode().strip() == answer
     with victim(tmp_path, f"sqlite:///{tmp_path}/store.db") as one:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from harvester.failpoints import PLACES
+from harvester.failpoints import ANY, PLACES, Step
 from tests.support.postgres import running_cluster
 
 if TYPE_CHECKING:
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 KINDS = ("sqlite", "postgresql")
 AT_THE_END = ("before-release", "after-release")  # places that a process passes once
+# Claims, reads and the quota are transactions, too: from here on those of answers are met.
+SINCE = {Step.BEGIN: "after-parse", Step.COMMIT: "before-write"}
+
+
+def failpoint(place: str, number: int) -> str:
+    """The order to die at the so manyeth passage of a place on an answer's way."""
+    return f"kill {place} {number} {SINCE.get(Step(place.partition('-')[2]), ANY)}"
 
 
 @contextmanager
