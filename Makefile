@@ -54,7 +54,7 @@ format: .venv/dev ## put the code into shape
 bench: .venv/dev ## measure speed as ratios; a table, no verdict
 	@$(BIN)/python -m bench
 
-prove: $(if $(SEEDS),simulation,slow fuzz simulation) ## the long proofs, each for MINUTES= at most; SEEDS=7,100-199 replays simulations
+prove: $(if $(SEEDS),simulation,slow fuzz simulation) ## the long proofs; MINUTES= bounds fuzz and simulation, SEEDS=7,100-199 replays
 
 slow: .venv/dev
 	@$(PYTEST) -m slow

@@ -79,8 +79,6 @@ class _Stderr(io.TextIOBase):
 
 def set_up(log: Log, *, verbose: int, quiet: int) -> None:
     """Send logs to stderr, as configured and as -v and -q say."""
-    # It tells of a lost connection in its own words beside the exception, past the format, with user and database.
-    logging.getLogger("psycopg").setLevel(logging.CRITICAL + 1)
     out = cast("TextIO", _Stderr())
     level = _LEVELS[log.level] - 10 * verbose + 10 * quiet
     console = log.format == "console" or (log.format == "auto" and out.isatty())

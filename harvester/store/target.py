@@ -8,6 +8,7 @@ fails at once when somebody else writes, whatever `busy_timeout` says.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from dataclasses import dataclass, field
@@ -104,6 +105,8 @@ class PostgresTarget:
         import psycopg  # noqa: PLC0415 - 60 ms that SQLite need not pay
         from psycopg import sql  # noqa: PLC0415 - the same
 
+        # Of a lost connection it also logs, in words of its own and with user and database, past the exception.
+        logging.getLogger("psycopg").setLevel(logging.CRITICAL + 1)
         settings = {**_defaults(self.url), **({"password": self.password} if self.password is not None else {})}
         try:
             connection = psycopg.connect(self.url, autocommit=True, **settings)

@@ -124,6 +124,7 @@ def killed_at(place: str, home: Path, database: str) -> None:
         passages = PASSAGES[:1] if place in AT_THE_END else PASSAGES
         for number in passages:
             one.dies(failpoint(place, number))
+            assert place != "after-commit" or stored_rows(database)  # of an answer, not of the start
         one.heals(len(passages))
     assert not [path for path in home.iterdir() if path.name != "config.toml" and CANARY.encode() in path.read_bytes()]
 
