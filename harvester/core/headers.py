@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def parse_reset(text: str | None) -> int | None:
     return number if _EARLIEST <= number < _LATEST else None
 
 
+@lru_cache(maxsize=8)  # answers of the same second say the same
 def parse_date(text: str | None) -> int | None:
     """The epoch second of an HTTP date."""
     if text is None or len(text) > _LONGEST_TEXT:

@@ -72,9 +72,11 @@ class HttpSource:
 
     def _request(self, piece: Slice, pair: Pair) -> Request:
         series = piece.series
-        path = (series.resource, f"{piece.first:%Y%m%d}", f"{piece.last:%Y%m%d}", series.period.value, series.phone)
+        resource, phone = quote(series.resource, safe=""), quote(series.phone, safe="")
+        first, last = (day.isoformat().replace("-", "") for day in (piece.first, piece.last))
         headers = accepting(self._accept) | {"Authorization": pair.authorization}
-        return Request(self._method, "/".join((self._base_url, *(quote(part, safe="") for part in path))), headers)
+        url = f"{self._base_url}/{resource}/{first}/{last}/{series.period.value}/{phone}"
+        return Request(self._method, url, headers)
 
 
 @step(Step.PARSE)
