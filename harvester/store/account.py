@@ -14,6 +14,7 @@ from harvester.errors import StoreLost
 from harvester.failpoints import Step, step
 from harvester.store import orders, reading, schema
 from harvester.store.answers import plain, store_answers
+from harvester.store.ledger import Ledgers
 from harvester.store.names import Names, upsert
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class AccountStore:
         self._id = account_id
         self._calendar = Calendar(ZoneInfo(identity.timezone), identity.week_start)
         self._names = Names(identity.name, account_id)
+        self._ledgers = Ledgers(self._calendar, identity.settle_days)
         self._session = session
         self._writer = writer
         self._unlock = unlock
@@ -67,13 +69,18 @@ class AccountStore:
 
         def work(connection: Connection) -> RowCounts:
             noted = [(failure, at) for failure in failures]
-            return store_answers(connection, self._names, self._calendar, self.identity.settle_days, batches, noted)
+            return store_answers(connection, self._names, self._ledgers, self._calendar, batches, noted)
 
         return await self._run(work)
 
     async def coverage(self, series: Sequence[Series]) -> dict[Series, list[Stretch]]:
         """What is stored of each of these series, in order; an empty list where nothing is."""
-        found = await self._read(lambda connection: reading.coverage(connection, self.identity.name))
+
+        def work(connection: Connection) -> dict[Series, list[Stretch]]:
+            self._ledgers.forget()
+            return reading.coverage(connection, self.identity.name)
+
+        found = await self._read(work)
         return {one: found.get(one, []) for one in series}
 
     async def failed(self, series: Sequence[Series]) -> list[FailedRange]:
@@ -214,6 +221,7 @@ class AccountStore:
                     return work(connection)
             except BaseException:
                 self._names.forget()
+                self._ledgers.forget()
                 raise
 
         return await self._writer.run(job)

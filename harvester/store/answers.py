@@ -2,7 +2,7 @@
 
 An answer never erases. A stored value that the newest answer to its period lacks stays, and a row in `absence`
 remembers when an answer last held it. A value that differs from what an answer sent after its period's end had held
-is a revision. A range that holds nothing yet, the common case of a backfill, takes no look-up per value.
+is a revision. Days older or newer than all that a series holds, the common case of a backfill, take no look-up.
 
 All answers of a transaction are compared first and written then, table by table, so that a transaction costs by what
 changes and hardly by how many answers it holds. Two answers about one series never share a round of that: the later
@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from harvester.core.model import RowCounts
 from harvester.failpoints import Step, step
-from harvester.store.bulk import as_day, insert_many, read_each, run_many
-from harvester.store.ledger import as_date, read_ledgers, write_ledgers
+from harvester.store.bulk import as_day, insert_many, read_each, run_all
+from harvester.store.ledger import as_date, write_ledgers
 from harvester.store.names import Metric
 from harvester.store.schema import NO_METRIC
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from harvester.core.model import Batch, FailedSlice, Series
     from harvester.core.period import Calendar
     from harvester.store.bulk import Day, Row
-    from harvester.store.ledger import SeriesLedger
+    from harvester.store.ledger import Ledgers, SeriesLedger
     from harvester.store.names import Names
 
     _Key = tuple[Day, int]  # a period's first day, a metric
@@ -64,8 +64,8 @@ _INSERT_REJECT = (
 def store_answers(
     connection: Connection,
     names: Names,
+    ledgers: Ledgers,
     calendar: Calendar,
-    settle_days: int,
     batches: Sequence[Batch],
     failures: Sequence[tuple[FailedSlice, int]],
 ) -> RowCounts:
@@ -74,8 +74,8 @@ def store_answers(
     Args:
         connection: in a transaction.
         names: the account's numbers.
+        ledgers: the account's.
         calendar: the account's.
-        settle_days: the account's.
         batches: answers; the later one of two about the same period counts.
         failures: slices given up, each with the epoch second.
     """
@@ -84,16 +84,16 @@ def store_answers(
     metrics = names.metrics(
         connection, {Metric(batch.slice.series.resource, name) for batch in batches for name in batch.values}
     )
-    ledgers = read_ledgers(connection, {one: numbers[one] for one in concerned}, calendar, settle_days)
+    met = ledgers.of(connection, {one: numbers[one] for one in concerned})
     counts = RowCounts()
     for some in _one_of_each_series(batches):
-        answers = [_Answer(connection, batch, metrics, ledgers[batch.slice.series], calendar) for batch in some]
+        answers = [_Answer(connection, batch, metrics, met[batch.slice.series], calendar) for batch in some]
         counts.add(_store(connection, answers))
         for batch in some:
-            ledgers[batch.slice.series].answered(batch.slice, calendar.local_date(batch.sent_at))
+            met[batch.slice.series].answered(batch.slice, calendar.local_date(batch.sent_at))
     for failure, at in failures:
-        ledgers[failure.slice.series].failed(failure, plain(failure.error), at)
-    write_ledgers(connection, ledgers.values())
+        met[failure.slice.series].failed(failure, plain(failure.error), at)
+    write_ledgers(connection, met.values())
     return counts
 
 
@@ -115,11 +115,14 @@ def _one_of_each_series(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
 
 
 def _store(connection: Connection, answers: Sequence[_Answer]) -> RowCounts:
-    ranges = [answer.range for answer in answers]
+    met_before = [answer for answer in answers if answer.may_be_stored]
+    ranges = [answer.range for answer in met_before]
     stored, absent = read_each(connection, _READ, ranges), read_each(connection, _READ_ABSENT, ranges)
+    for answer, rows, absences in zip(met_before, stored, absent, strict=True):
+        answer.remember(rows, absences)
     changes, counts = _Changes(), RowCounts()
-    for answer, rows, absences in zip(answers, stored, absent, strict=True):
-        counts.add(answer.compare(rows, absences, changes))
+    for answer in answers:
+        counts.add(answer.compare(changes))
     changes.write(connection)
     return counts
 
@@ -138,11 +141,16 @@ class _Changes:
     def write(self, connection: Connection) -> None:
         """Carry them out."""
         insert_many(connection, "value", _COLUMNS, _TYPES, self.new)
-        run_many(connection, _UPDATE, self.updated)
-        run_many(connection, _INSERT_REVISION, self.revisions)
-        run_many(connection, _DELETE_ABSENT, self.no_more_absent)
-        run_many(connection, _INSERT_ABSENT, self.newly_absent)
-        run_many(connection, _INSERT_REJECT, self.rejects)
+        run_all(
+            connection,
+            [
+                (_UPDATE, self.updated),
+                (_INSERT_REVISION, self.revisions),
+                (_DELETE_ABSENT, self.no_more_absent),
+                (_INSERT_ABSENT, self.newly_absent),
+                (_INSERT_REJECT, self.rejects),
+            ],
+        )
 
 
 class _Answer:
@@ -162,26 +170,30 @@ class _Answer:
         self._calendar = calendar
         self._day = partial(as_day, connection)
         self.range = (ledger.series_id, self._day(batch.slice.first), self._day(batch.slice.last))
-        self._stored: _Values = {}
+        self.may_be_stored = ledger.may_hold(batch.slice)
+        self._rows: Sequence[Row] = ()
+        self._stored: _Values = defaultdict(dict)
         self._fetched_at: dict[_Key, int] = {}
         self._absent_before: dict[_Key, Day | None] = {}
 
-    def compare(self, rows: Sequence[Row], absences: Sequence[Row], changes: _Changes) -> RowCounts:
-        """Add to `changes` what is new in it.
+    def remember(self, rows: Sequence[Row], absences: Sequence[Row]) -> None:
+        """Be told what is stored.
 
         Args:
-            rows: the values stored in `range`, as _READ has them.
-            absences: those stored in `range`, as _READ_ABSENT has them.
-            changes: is added to.
+            rows: the values in `range`, as _READ has them.
+            absences: those in `range`, as _READ_ABSENT has them.
         """
-        stored: _Values = defaultdict(dict)
+        self._rows = rows
+        stored = self._stored
         for day, metric, number, _ in rows:
             stored[metric][day] = number
-        self._stored = stored
         self._absent_before = {(row[0], row[1]): row[2] for row in absences}
+
+    def compare(self, changes: _Changes) -> RowCounts:
+        """Add to `changes` what is new in it."""
         new, changed, lacking = self._differences()
         if changed or lacking:
-            self._fetched_at = {(row[0], row[1]): row[3] for row in rows}
+            self._fetched_at = {(row[0], row[1]): row[3] for row in self._rows}
         changes.new += new
         self._update(changed, changes)
         self._note_absences(lacking, changes)

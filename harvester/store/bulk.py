@@ -1,8 +1,8 @@
 """Many statements or rows at once, by the driver itself: SQLAlchemy's share would be most of their cost.
 
-What is called here once takes hundreds of rows, so it is the number of calls that a transaction costs by. In SQLite
-each step of a statement also lets the event loop's thread run and waits for it, so that many rows share one step. In
-PostgreSQL questions that don't depend on each other share one journey to the server.
+A transaction costs by the number of its calls. In SQLite each step of a statement also lets the event loop's thread
+run and waits for it, so that many rows share one step. In PostgreSQL statements that don't depend on each other share
+one journey to the server.
 
 The driver's own exceptions pass through; whoever holds the transaction translates them (store.trouble).
 """
@@ -29,14 +29,21 @@ def is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 
 
+def driver_of(connection: Connection) -> Any:  # noqa: ANN401 - sqlite3's or psycopg's
+    """The driver's own connection."""
+    return connection.connection.driver_connection
+
+
 def as_day(connection: Connection, day: date) -> Day:
     """A date as the driver takes it."""
     return day.isoformat() if is_sqlite(connection) else day
 
 
-def read_each(connection: Connection, statement: str, questions: Iterable[Row]) -> list[list[Row]]:
+def read_each(connection: Connection, statement: str, questions: Sequence[Row]) -> list[list[Row]]:
     """The rows that a SELECT (with `?` for its parameters) finds for each of the questions, in their order."""
-    driver = _driver(connection)
+    if not questions:
+        return []
+    driver = driver_of(connection)
     if is_sqlite(connection):
         return [driver.execute(statement, question).fetchall() for question in questions]
     with driver.pipeline():
@@ -44,15 +51,19 @@ def read_each(connection: Connection, statement: str, questions: Iterable[Row]) 
         return [cursor.fetchall() for cursor in cursors]
 
 
-def run_many(connection: Connection, statement: str, rows: Sequence[Row]) -> None:
-    """Execute a statement (with `?` for its parameters) once per row."""
-    if not rows:
+def run_all(connection: Connection, changes: Iterable[tuple[str, Sequence[Row]]]) -> None:
+    """Execute each of these statements (with `?` for its parameters) once per row, in this order."""
+    needed = [(statement, rows) for statement, rows in changes if rows]
+    if not needed:
         return
+    driver = driver_of(connection)
     if is_sqlite(connection):
-        _driver(connection).executemany(statement, rows)
+        for statement, rows in needed:
+            driver.executemany(statement, rows)
         return
-    with _driver(connection).cursor() as cursor:
-        cursor.executemany(_percent(statement), rows)
+    with driver.pipeline(), driver.cursor() as cursor:
+        for statement, rows in needed:
+            cursor.executemany(_percent(statement), rows)
 
 
 def insert_many(connection: Connection, table: str, columns: str, types: Sequence[str], rows: list[Row]) -> None:
@@ -70,10 +81,10 @@ def insert_many(connection: Connection, table: str, columns: str, types: Sequenc
     if is_sqlite(connection):
         rows.sort()  # as the tree grows
         insert = f"INSERT INTO {table} ({columns}) VALUES "  # noqa: S608 - names are the caller's own
-        _insert_in_steps(_driver(connection), insert, len(types), rows)
+        _insert_in_steps(driver_of(connection), insert, len(types), rows)
         return
     with (
-        _driver(connection).cursor() as cursor,
+        driver_of(connection).cursor() as cursor,
         cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)") as copy,
     ):
         copy.set_types(types)
@@ -83,15 +94,9 @@ def insert_many(connection: Connection, table: str, columns: str, types: Sequenc
 
 def _insert_in_steps(driver: Any, insert: str, width: int, rows: Sequence[Row]) -> None:  # noqa: ANN401 - the driver's
     one = f"({', '.join('?' * width)})"
-    whole = len(rows) // ROWS_PER_STEP * ROWS_PER_STEP
-    together = insert + ", ".join([one] * ROWS_PER_STEP)
-    for begin in range(0, whole, ROWS_PER_STEP):
-        driver.execute(together, list(chain.from_iterable(rows[begin : begin + ROWS_PER_STEP])))
-    driver.executemany(insert + one, rows[whole:])
-
-
-def _driver(connection: Connection) -> Any:  # noqa: ANN401 - sqlite3's or psycopg's
-    return connection.connection.driver_connection
+    for begin in range(0, len(rows), ROWS_PER_STEP):
+        some = rows[begin : begin + ROWS_PER_STEP]
+        driver.execute(insert + ", ".join([one] * len(some)), list(chain.from_iterable(some)))
 
 
 def _percent(statement: str) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from harvester.errors import StoreError, StoreLost
 from harvester.failpoints import Step, step
+from harvester.store.bulk import driver_of
 from harvester.store.target import SqliteTarget
 from harvester.store.trouble import translated
 
@@ -73,8 +74,7 @@ class Session:
                     yield self._connection
                     _commit(transaction)
                 except BaseException:
-                    with suppress(SQLAlchemyError):  # a lost connection has rolled back, and the first error tells more
-                        transaction.rollback()  # also what could not be committed, or nothing would ever begin again
+                    self._roll_back(transaction)
                     raise
             self._refuse_another_file()
         except StoreLost:
@@ -83,6 +83,13 @@ class Session:
         finally:
             if self._connection.invalidated:
                 self.lost = True
+
+    def _roll_back(self, transaction: RootTransaction) -> None:
+        """Also what could not be committed, or nothing would ever begin again."""
+        with suppress(SQLAlchemyError):  # a lost connection has rolled back, and the first error tells more
+            transaction.rollback()
+        if self.is_sqlite and driver_of(self._connection).in_transaction:
+            driver_of(self._connection).rollback()  # for SQLAlchemy it ended with COMMIT, whatever became of that
 
     def _refuse_another_file(self) -> None:
         """SQLite writes on into a file that was removed, as if all were well."""
@@ -131,6 +138,7 @@ def _engine(target: Target, *, read_only: bool) -> Engine:
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             reading = read_only or connection.get_execution_options().get("reading", False)
-            connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+            # By the driver itself: through SQLAlchemy it takes as long as an answer's look-ups.
+            driver_of(connection).execute("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
