@@ -91,6 +91,7 @@ class Ground:
         self._options = options or Options(limit=ENDLESS, auth_limit=ENDLESS, journal_size=0)
         self._stack = ExitStack()
         self._cluster: Cluster | None = None
+        self._database = ExitStack()
         self._made = 0
 
     def __enter__(self) -> Self:
@@ -109,10 +110,16 @@ class Ground:
         return self.directory / f"{self._made}.db"
 
     def postgres(self) -> str:
-        """The URL of a new, empty database of a private cluster."""
+        """The URL of a new, empty database of a private cluster; the one before is dropped.
+
+        Otherwise the server would tidy up after one run while the next one is measured.
+        """
         if self._cluster is None:
             self._cluster = self._stack.enter_context(running_cluster())
-        return self._stack.enter_context(self._cluster.database())
+            self._stack.push(self._database)
+        self._database.close()
+        self._cluster.execute("CHECKPOINT")
+        return self._database.enter_context(self._cluster.database())
 
     def configure(self, database: str, **api: object) -> None:
         """Write the configuration of the runs to come."""
