@@ -6,8 +6,8 @@ A real `backfill` against the simulator over HTTP: 20 ms latency, 8 requests in 
 2.4 s off either way. The command is started at the beginning of a window, and its time is that of the whole process,
 from start to exit. The earliest moment is told by the server's books: four windows are needed, so it is the boundary
 at which the fourth begins, and from there on what 150 requests need at this latency if nothing else took any time.
-Where somebody else spends 30 of each window, five windows are needed; some 429 are then unavoidable unless `[quota]
-reserve` leaves them those 30. At other concurrencies the clock is right.
+Where somebody else spends 30 of each window at random moments, five windows are needed; `[quota] reserve` leaves them
+those 30. At other concurrencies the clock is right.
 
 In virtual time: 36,000 requests at 150 per window of 900 s. It is the state machine alone against a server that counts,
 with clocks apart and drifting; and, in 3,600 requests, all of the harvester but its sockets.

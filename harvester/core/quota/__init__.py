@@ -15,6 +15,7 @@ How:
 - What an answer says counts for the window that it names. One that names the past changes nothing but that.
 - We roll when the server has surely rolled (offset.ServerClock), in closed form however long we slept. The new end is
   an assumption, so exactly one request goes first; the others wait for what it tells.
+- Where others spend, too, the last requests of a window go one at a time, and the very last is left to them.
 - Allowance is written down before it is spent, in blocks: `acquire` asks for the writing by answering Unstored.
 
 Rejected: a sliding window or a token bucket of our own (each lets up to twice the limit into one window of the

@@ -29,7 +29,10 @@ SHARE = BLOCK / 150  # the same of a larger limit, where ten at a time would be 
 LINGER = 5.0  # seconds; a request that was given up may still be counted for so long
 SLACK = 1.0  # seconds by which the host's clock may have moved between two processes
 KEPT = 4  # last requests of a window that may be kept to look for the tick of the server's clock
+KEPT_BESIDE_OTHERS = 12  # the same where others may take some of them meanwhile; then fewer than those are not kept
 PATIENCE = 0.1  # seconds, once a window, to see whether more than those last requests are wanted
+LAST = 3  # requests of a window that go one at a time where others spend, too
+CEDED = 1  # last ones that are then left to them
 FINE = 0.01  # share of a window; a doubt about the server's clock below it is not worth looking for the tick
 
 _SOON = 1.0  # seconds after a roll in which a 429 tells that it was early
@@ -101,7 +104,26 @@ class Quota:
             return self._hold
         if not window.known and any(token.window is window for token in self._flight):
             return self._opens()  # one goes first
+        if self._contested():
+            return self._opens()
         return self._tick_to_aim_at(now, left, waiting)
+
+    def _contested(self) -> bool:
+        """Whether somebody else may well have taken what is left by the time a request arrives, which costs a 429.
+
+        The last requests of a window then go one at a time, each knowing what the one before was told, and one is
+        left to them: it would be a gamble, for which all that comes after waits anyway.
+        """
+        window = self._window
+        if window.remaining is None or not self._others:
+            return False
+        sure = window.remaining - len(self._flight)
+        return sure <= CEDED or (sure <= LAST and bool(self._flight))
+
+    @property
+    def _others(self) -> bool:
+        """Whether somebody else was seen to spend, in this window or the one before."""
+        return any(one.others > 0 for one in (self._window, self._previous) if one is not None)
 
     def _left(self) -> int:
         left = max(1, self.limit - self.reserve) - self._window.spent
@@ -123,7 +145,8 @@ class Quota:
         """
         window = self._window
         give_up = self.clock.perhaps(window.end) - 1
-        if window.standing is not Standing.TOLD or left > KEPT or now >= give_up or not self.clock.heard:
+        kept = range(KEPT + 1, KEPT_BESIDE_OTHERS + 1) if self._others else range(KEPT + 1)
+        if window.standing is not Standing.TOLD or left not in kept or now >= give_up or not self.clock.heard:
             return None
         if self.clock.doubt(now) <= FINE * self.length:
             return None
@@ -171,6 +194,8 @@ class Quota:
                 # Whatever the server had counted in this window, an earlier process may have sent.
                 window.spent = max(window.spent, self.limit - facts.remaining + len(self._flight))
             self._recorded = None
+        if facts.remaining is not None:
+            window.others = max(window.others, self.limit - facts.remaining - window.spent)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             self._emptied(token, now, facts.retry_after)
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE) and facts.retry_after is not None:

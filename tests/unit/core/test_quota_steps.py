@@ -37,12 +37,29 @@ def test_an_unused_request_is_given_back() -> None:
 
 
 def test_requests_in_flight_count_against_remaining() -> None:
-    made = begun(remaining=3)
+    made = quota(limit=4)
+    made.observe(take(made, 0.5), 0.6, 200, facts(0.55, 3, limit=4))
     tokens = [take(made, 1) for _ in range(3)]
     assert isinstance(ask(made, 1), float)
-    made.observe(tokens[2], 2, 200, facts(2, 0))  # the last one counted comes first
-    made.observe(tokens[0], 2, 200, facts(2, 2))
+    made.observe(tokens[2], 2, 200, facts(2, 0, limit=4))  # the last one counted comes first
+    made.observe(tokens[0], 2, 200, facts(2, 2, limit=4))
     assert isinstance(ask(made, 2), float)
+
+
+def test_beside_somebody_else_the_last_go_one_at_a_time_and_one_is_left() -> None:
+    made = begun(remaining=4)
+    for left in (3, 2, 1):
+        token = take(made, 1)
+        assert until(made, 1) >= 900
+        made.observe(token, 1, 200, facts(1, left))
+    assert until(made, 1) >= 900
+
+
+def test_the_only_request_that_others_leave_is_sent_to_learn_of_it() -> None:
+    made = begun(remaining=1)
+    roll = until(made, 1)
+    made.observe(take(made, roll), roll, 200, facts(roll, 1, R + 900))
+    assert until(made, roll) >= 1800
 
 
 def test_the_reserve_is_left_alone() -> None:
@@ -69,7 +86,7 @@ def test_a_late_answer_of_the_old_window_changes_nothing() -> None:
 
 
 def test_a_newer_reset_is_followed() -> None:
-    made = begun(remaining=1)
+    made = begun(remaining=2)
     made.observe(take(made, 899.99), 900.05, 200, facts(900.02, 149, R + 900))
     assert made.snapshot(900.1).resets_at == R + 900
     assert made.snapshot(900.1).remaining == 149

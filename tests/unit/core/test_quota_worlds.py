@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from tests.support.quota_steps import world
@@ -81,10 +83,26 @@ def test_another_length_than_configured_is_believed(configured: int) -> None:
     assert made.server.refused == []
 
 
-def test_somebody_else_is_seen_in_remaining() -> None:
+def test_somebody_else_is_seen_in_remaining_and_forgotten_with_the_next_window() -> None:
     made = world()
     for _ in range(100):
         made.server.count(made.now, "somebody else")
-    made.work(100)
-    assert sorted(made.server.counts.values()) == [50, 50, 100]
+    made.work(49 + 149 + 150)
+    assert sorted(made.server.counts.values()) == [49, 100, 149, 150]
     assert made.server.refused == []
+
+
+def test_beside_somebody_else_hardly_any_window_ends_in_a_refusal() -> None:
+    # 30 requests a window of theirs, at random; each of ours takes a fiftieth of a second. Without care: one a window.
+    random = Random(1)  # noqa: S311 - a schedule, not a secret
+    made = world(window=8)
+    windows = 100
+
+    def spend() -> None:
+        made.server.count(made.now, "somebody else")
+        made.at(made.now + random.expovariate(30 / 8), spend)
+
+    made.at(made.now + 0.1, spend)
+    made.work(10**9, until=made.now + 8 * windows)
+    assert made.done >= 120 * windows
+    assert len([who for _, who in made.server.refused if who == "us"]) <= 2
