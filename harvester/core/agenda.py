@@ -85,8 +85,8 @@ class Agenda:
         for rank in self._turns():
             entry = self._pop(self._ready[rank], avoid)
             if entry is not None:
-                for other in Rank:
-                    waits = other is not rank and self._ready[other]
+                for other, ready in self._ready.items():
+                    waits = other is not rank and ready
                     self._passed_over[other] = self._passed_over[other] + 1 if waits else 0
                 return entry
         return None
@@ -117,8 +117,9 @@ class Agenda:
         self._later.clear()
 
     def _turns(self) -> list[Rank]:
-        """The ranks in the order in which they may be served now."""
-        return sorted(Rank, key=lambda rank: (self._passed_over[rank] < SHARE - 1, rank))
+        """The ranks of which something is ready, in the order in which they may be served now."""
+        ready = [rank for rank, entries in self._ready.items() if entries]
+        return sorted(ready, key=lambda rank: (self._passed_over[rank] < SHARE - 1, rank))
 
     @staticmethod
     def _pop(ready: list[tuple[bool, int, int, Entry]], avoid: frozenset[str]) -> Entry | None:

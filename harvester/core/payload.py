@@ -155,11 +155,11 @@ def _json(body: bytes) -> object:
     text = _text(body)
     try:
         try:
-            return json.loads(text, object_pairs_hook=tuple, parse_constant=_constant)
+            return _DECODER.decode(text)
         except JSONDecodeError:
             raise
         except ValueError:  # a whole number with more digits than Python converts
-            return json.loads(text, object_pairs_hook=tuple, parse_constant=_constant, parse_int=_long_integer)
+            return _PATIENT_DECODER.decode(text)
     except JSONDecodeError as error:
         raise PayloadError(f"not JSON at character {error.pos}: {error.msg}") from None
     except RecursionError:
@@ -184,6 +184,10 @@ def _long_integer(text: str) -> int | Junk:
     if len(text) > _LONGEST_NUMBER:
         return Junk(text[:LONGEST_TEXT], "a whole number that a double would change")
     return int(text)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant)
+_PATIENT_DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant, parse_int=_long_integer)
 
 
 def _json_entries(value: object) -> Entries:

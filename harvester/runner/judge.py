@@ -129,10 +129,12 @@ class Judge:
 
     def take(self) -> tuple[Entry, int] | None:
         """The entry to send now, fitted to what the server takes, and its place in the order of events."""
-        while self.may_send():
+        while not self._gated:
             now = self.terms.now()
             entry = self.agenda.take(now, avoid=self.trust.suspects)
-            if entry is not None and self._fitted(entry):
+            if entry is None:
+                break
+            if self._fitted(entry):
                 entry.sent = now
                 self.in_flight += 1
                 return entry, self.trust.asked()

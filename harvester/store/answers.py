@@ -16,13 +16,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from harvester.core.model import RowCounts
 from harvester.failpoints import Step, step
-from harvester.store.bulk import as_day, insert_many, read_each, run_all
+from harvester.store.bulk import day_adapter, insert_many, read_each, run_all
 from harvester.store.ledger import as_date, write_ledgers
 from harvester.store.names import Metric
 from harvester.store.schema import NO_METRIC
@@ -168,7 +167,7 @@ class _Answer:
         self._ids = {name: metrics[Metric(batch.slice.series.resource, name)] for name in batch.values}
         self._ledger = ledger
         self._calendar = calendar
-        self._day = partial(as_day, connection)
+        self._day = day_adapter(connection)
         self.range = (ledger.series_id, self._day(batch.slice.first), self._day(batch.slice.last))
         self.may_be_stored = ledger.may_hold(batch.slice)
         self._rows: Sequence[Row] = ()

@@ -9,12 +9,12 @@ The driver's own exceptions pass through; whoever holds the transaction translat
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import date
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy import Connection
 
@@ -34,9 +34,9 @@ def driver_of(connection: Connection) -> Any:  # noqa: ANN401 - sqlite3's or psy
     return connection.connection.driver_connection
 
 
-def as_day(connection: Connection, day: date) -> Day:
-    """A date as the driver takes it."""
-    return day.isoformat() if is_sqlite(connection) else day
+def day_adapter(connection: Connection) -> Callable[[date], Day]:
+    """What makes of a date what the driver takes."""
+    return date.isoformat if is_sqlite(connection) else _itself
 
 
 def read_each(connection: Connection, statement: str, questions: Sequence[Row]) -> list[list[Row]]:
@@ -97,6 +97,10 @@ def _insert_in_steps(driver: Any, insert: str, width: int, rows: Sequence[Row]) 
     for begin in range(0, len(rows), ROWS_PER_STEP):
         some = rows[begin : begin + ROWS_PER_STEP]
         driver.execute(insert + ", ".join([one] * len(some)), list(chain.from_iterable(some)))
+
+
+def _itself(day: date) -> date:
+    return day
 
 
 def _percent(statement: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from harvester.core.coverage import lag_of, overlay, stretch_of
 from harvester.core.model import Stretch
 from harvester.core.period import ONE_DAY
-from harvester.store.bulk import as_day, read_each, run_all
+from harvester.store.bulk import day_adapter, read_each, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -97,21 +97,21 @@ class Ledgers:
 
 def write_ledgers(connection: Connection, ledgers: Iterable[SeriesLedger]) -> None:
     """Bring the tables to what is known now; rows that stay are not touched."""
+    adapted = day_adapter(connection)
     gone: list[Row] = []
     new: list[Row] = []
     gone_failed: list[Row] = []
     new_failed: list[Row] = []
     for one in ledgers:
         number = one.series_id
-        gone += [(number, as_day(connection, stretch.first)) for stretch in one.dropped]
+        gone += [(number, adapted(stretch.first)) for stretch in one.dropped]
         new += [
-            (number, *(as_day(connection, day) for day in (stretch.first, stretch.last, stretch.asked_on)), stretch.lag)
+            (number, *(adapted(day) for day in (stretch.first, stretch.last, stretch.asked_on)), stretch.lag)
             for stretch in one.added
         ]
-        gone_failed += [(number, as_day(connection, slice_.first)) for slice_ in one.no_more_failed]
+        gone_failed += [(number, adapted(slice_.first)) for slice_ in one.no_more_failed]
         new_failed += [
-            (number, as_day(connection, slice_.first), as_day(connection, slice_.last), *slice_[2:])
-            for slice_ in one.newly_failed
+            (number, adapted(slice_.first), adapted(slice_.last), *slice_[2:]) for slice_ in one.newly_failed
         ]
         one.written()
     run_all(

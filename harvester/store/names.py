@@ -46,7 +46,7 @@ class Names:
         """The numbers of at least these series; those not met before get one."""
         if self._series is None:
             self._series = self._stored_series(connection)
-        if missing := sorted(set(wanted) - self._series.keys()):
+        if missing := sorted({one for one in wanted if one not in self._series}):
             rows = [
                 {
                     "account_id": self.account_id,
@@ -67,7 +67,7 @@ class Names:
         """
         if self._metrics is None:
             self._metrics = _stored_metrics(connection)
-        if missing := sorted(set(wanted) - self._metrics.keys()):
+        if missing := sorted({one for one in wanted if one not in self._metrics}):
             insert_new(connection, schema.metric, [one._asdict() for one in missing])
             self._metrics = _stored_metrics(connection)
         return self._metrics
