@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.support.postgres import running_cluster
 
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.postgres import Cluster
+
+
+# On a busy machine an example takes as long as it takes.
+settings.register_profile("unhurried", settings(deadline=None))
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """A series' coverage and failed slices: read once, changed in memory, the difference written.
 
-An account has one spender, so nobody else writes these rows and what was read may be kept. It is forgotten where it
-may be wrong: a transaction failed, or a new plan begins from what the tables hold.
+An account has one spender, so no other process of ours writes these rows and what was read may be kept. It is
+forgotten where it may be wrong: a transaction failed, or a new plan begins from what the tables hold.
 """
 
 from __future__ import annotations

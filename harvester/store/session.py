@@ -6,6 +6,7 @@ replaced silently would write on without it; a session that lost its connection 
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -85,11 +86,11 @@ class Session:
                 self.lost = True
 
     def _roll_back(self, transaction: RootTransaction) -> None:
-        """Also what could not be committed, or nothing would ever begin again."""
-        with suppress(SQLAlchemyError):  # a lost connection has rolled back, and the first error tells more
+        """Also what could not be committed, or nothing would ever begin again. The first error tells more."""
+        with suppress(SQLAlchemyError, sqlite3.Error):
             transaction.rollback()
-        if self.is_sqlite and driver_of(self._connection).in_transaction:
-            driver_of(self._connection).rollback()  # for SQLAlchemy it ended with COMMIT, whatever became of that
+            if self.is_sqlite and driver_of(self._connection).in_transaction:
+                driver_of(self._connection).rollback()  # for SQLAlchemy it ended with COMMIT, whatever became of that
 
     def _refuse_another_file(self) -> None:
         """SQLite writes on into a file that was removed, as if all were well."""

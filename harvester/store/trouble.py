@@ -29,6 +29,7 @@ _SQLITE: Final = {
     sqlite3.SQLITE_NOTADB: "is no SQLite database; name another file in database.url",
     sqlite3.SQLITE_IOERR: "cannot be read or written: the disk reports an error, or is full",
 }
+_CLOSED: Final = "Cannot operate on a closed database."
 _MIGRATE: Final = "lacks tables or columns; run `harvester migrate`"
 _POSTGRES: Final = {  # by SQLSTATE, or its class
     "25006": "is read-only, perhaps a standby; name the primary in database.url",
@@ -65,6 +66,8 @@ def translated(target: Target, secret: str | None = None) -> Iterator[None]:
 def _verdict(target: Target, cause: BaseException, secret: str | None) -> StoreError:
     line = _line(cause, secret)
     if isinstance(cause, sqlite3.Error):
+        if line == _CLOSED:
+            return StoreLost(f"{target}: {line}")
         code = getattr(cause, "sqlite_errorcode", None)
         if line.startswith(("no such table", "no such column")):
             return SchemaError(f"{target} {_MIGRATE} ({line})")

@@ -14,9 +14,11 @@ import pytest
 from harvester.core.model import RowCounts
 from harvester.errors import ConfigError, SchemaError, StoreError, StoreLost
 from harvester.store import target as target_module
+from harvester.store.bulk import driver_of
 from harvester.store.database import Database
 from harvester.store.migrate import migrate, schema_state
 from harvester.store.reader import Reader
+from harvester.store.session import Session
 from harvester.store.target import SqliteTarget, parse
 from harvester.store.trouble import translated
 from tests.support.answers import JANUARY, answer, identity
@@ -186,3 +188,18 @@ async def test_the_driver_tells_of_a_lost_connection_by_its_exception_alone(
         with pytest.raises(StoreLost):
             await store.commit([answer(JANUARY, {"calls": [2.0]})], [])
     assert any(record.name.startswith("psycopg") for record in caplog.records) is not silenced
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_driver_that_was_closed_under_us_is_a_lost_connection(sqlite_url: str, *, inside: bool) -> None:
+    """It is not opened again: what a lock or a transaction held is gone."""
+    session = Session(parse(sqlite_url))
+    with contextlib.suppress(ZeroDivisionError), session.transaction() as connection:
+        driver = driver_of(connection)
+        if inside:
+            driver.close()
+            raise ZeroDivisionError
+    driver.close()
+    with pytest.raises(StoreLost), session.transaction():
+        pass
+    assert session.lost

@@ -32,24 +32,24 @@ def quota(*, limit: int = 150, reserve: int = 0, window: float = 900) -> Quota:
     return Quota(limit=limit, window=window, reserve=reserve, now=0.0, host=EPOCH)
 
 
-def ask(asked: Quota, now: float) -> Token | float:
+def ask(asked: Quota, now: float, waiting: int = 1) -> Token | float:
     """A token, or the moment until which there is none; what has to be stored is."""
-    answer = asked.acquire(now)
+    answer = asked.acquire(now, waiting)
     if isinstance(answer, Unstored):
         asked.stored(answer.block)
-        answer = asked.acquire(now)
+        answer = asked.acquire(now, waiting)
     assert not isinstance(answer, Unstored)
     return answer.token if isinstance(answer, Granted) else answer.until
 
 
-def take(asked: Quota, now: float) -> Token:
-    token = ask(asked, now)
+def take(asked: Quota, now: float, waiting: int = 1) -> Token:
+    token = ask(asked, now, waiting)
     assert isinstance(token, Token)
     return token
 
 
-def until(asked: Quota, now: float) -> float:
-    moment = ask(asked, now)
+def until(asked: Quota, now: float, waiting: int = 1) -> float:
+    moment = ask(asked, now, waiting)
     assert isinstance(moment, float)
     return moment
 

@@ -27,7 +27,7 @@ class Window:
     told_at: float = math.inf  # monotonic: an answer had named it by then, so later requests are counted no earlier
     spent: int = 0  # requests of ours that it has counted or may count
     remaining: int | None = None  # lowest Remaining told for it, less the requests lost since
-    others: int = 0  # requests of somebody else's that it has counted, at least
+    others: int = 0  # requests of somebody else's in it, as far as the counts tell
     nameless: int = 0  # answers that named no window
     not_before: float = -math.inf  # monotonic: it does not end earlier, whatever the clocks say
     kept_at: float = math.inf  # monotonic: when the last of its requests were first kept

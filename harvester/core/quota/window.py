@@ -29,10 +29,10 @@ SHARE = BLOCK / 150  # the same of a larger limit, where ten at a time would be 
 LINGER = 5.0  # seconds; a request that was given up may still be counted for so long
 SLACK = 1.0  # seconds by which the host's clock may have moved between two processes
 KEPT = 4  # last requests of a window that may be kept to look for the tick of the server's clock
-KEPT_BESIDE_OTHERS = 12  # the same where others may take some of them meanwhile; then fewer than those are not kept
 PATIENCE = 0.1  # seconds, once a window, to see whether more than those last requests are wanted
 LAST = 3  # requests of a window that go one at a time where others spend, too
-CEDED = 1  # last ones that are then left to them
+CEDED = 1  # last ones that are then left to them, unless nothing comes after
+STALE = 1.0  # seconds after which one goes first to ask what others have left
 FINE = 0.01  # share of a window; a doubt about the server's clock below it is not worth looking for the tick
 
 _SOON = 1.0  # seconds after a roll in which a 429 tells that it was early
@@ -65,6 +65,7 @@ class Quota:
         self._stored = 0  # requests that the last record covers and that were not granted yet
         self._on_record: int | None = None  # what a restart would believe to be left; None: something else altogether
         self._aim: float | None = None  # monotonic: when the server's second is expected to change
+        self._heard = -math.inf  # monotonic: when Remaining was told last
         self._recorded: int | None = None  # end of the window that a record spoke of, until an answer names one
 
     # What may be sent
@@ -104,21 +105,23 @@ class Quota:
             return self._hold
         if not window.known and any(token.window is window for token in self._flight):
             return self._opens()  # one goes first
-        if self._contested():
+        if self._others and self._contested(now, waiting):
             return self._opens()
         return self._tick_to_aim_at(now, left, waiting)
 
-    def _contested(self) -> bool:
-        """Whether somebody else may well have taken what is left by the time a request arrives, which costs a 429.
+    def _contested(self, now: float, waiting: int) -> bool:
+        """Whether others may well have taken what is left by the time one more request arrives: it would be told 429.
 
-        The last requests of a window then go one at a time, each knowing what the one before was told, and one is
-        left to them: it would be a gamble, for which all that comes after waits anyway.
+        So the last ones go one at a time, each knowing what the one before was told, and so does the first after a
+        pause. The very last is left where more want to be sent, for they wait for the roll anyway.
         """
         window = self._window
-        if window.remaining is None or not self._others:
+        if window.remaining is None:
             return False
         sure = window.remaining - len(self._flight)
-        return sure <= CEDED or (sure <= LAST and bool(self._flight))
+        if self._flight:
+            return sure <= LAST or now - self._heard > STALE
+        return sure <= CEDED < waiting
 
     @property
     def _others(self) -> bool:
@@ -145,10 +148,10 @@ class Quota:
         """
         window = self._window
         give_up = self.clock.perhaps(window.end) - 1
-        kept = range(KEPT + 1, KEPT_BESIDE_OTHERS + 1) if self._others else range(KEPT + 1)
-        if window.standing is not Standing.TOLD or left not in kept or now >= give_up or not self.clock.heard:
+        if window.standing is not Standing.TOLD or left > KEPT or now >= give_up or not self.clock.heard:
             return None
-        if self.clock.doubt(now) <= FINE * self.length:
+        theirs_by_then = self._others and window.remaining == left + len(self._flight)
+        if theirs_by_then or self.clock.doubt(now) <= FINE * self.length:
             return None
         if waiting <= left:  # those whose answers are being read may want more
             window.kept_at = min(now, window.kept_at)
@@ -195,7 +198,9 @@ class Quota:
                 window.spent = max(window.spent, self.limit - facts.remaining + len(self._flight))
             self._recorded = None
         if facts.remaining is not None:
-            window.others = max(window.others, self.limit - facts.remaining - window.spent)
+            self._heard = now
+            if facts.limit:
+                window.others = max(window.others, facts.limit - facts.remaining - window.spent)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             self._emptied(token, now, facts.retry_after)
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE) and facts.retry_after is not None:

@@ -49,17 +49,33 @@ def test_requests_in_flight_count_against_remaining() -> None:
 def test_beside_somebody_else_the_last_go_one_at_a_time_and_one_is_left() -> None:
     made = begun(remaining=4)
     for left in (3, 2, 1):
-        token = take(made, 1)
-        assert until(made, 1) >= 900
+        token = take(made, 1, waiting=8)
+        assert until(made, 1, waiting=7) >= 900
         made.observe(token, 1, 200, facts(1, left))
-    assert until(made, 1) >= 900
+    assert until(made, 1, waiting=8) >= 900
 
 
-def test_the_only_request_that_others_leave_is_sent_to_learn_of_it() -> None:
+def test_beside_somebody_else_the_last_request_of_a_plan_is_sent() -> None:
     made = begun(remaining=1)
-    roll = until(made, 1)
-    made.observe(take(made, roll), roll, 200, facts(roll, 1, R + 900))
-    assert until(made, roll) >= 1800
+    assert until(made, 1, waiting=2) >= 900
+    take(made, 1)
+
+
+def test_beside_somebody_else_one_goes_first_after_a_pause() -> None:
+    made = begun(remaining=100)
+    tokens = [take(made, 1, waiting=8), take(made, 1, waiting=7)]
+    for token in tokens:
+        made.observe(token, 1, 200, facts(1, 98))
+    first = take(made, 600, waiting=8)
+    assert until(made, 600, waiting=7) >= 900
+    made.observe(first, 600, 200, facts(600, 20))
+    assert sum(isinstance(ask(made, 600, waiting=8), Token) for _ in range(8)) == 8
+
+
+def test_others_are_seen_only_where_a_limit_is_told() -> None:
+    made = quota(limit=150)
+    made.observe(take(made, 0.5), 0.6, 200, facts(0.55, 1, limit=None))
+    take(made, 1, waiting=8)
 
 
 def test_the_reserve_is_left_alone() -> None:
@@ -177,8 +193,8 @@ def test_machines_that_disagree_stop_us_until_all_have_rolled() -> None:
 
 
 def test_a_window_left_too_early_goes_on_where_it_was() -> None:
-    made = begun(limit=10, reserve=5, remaining=9)
-    made.limit = 10
+    made = quota(limit=10, reserve=5)
+    made.observe(take(made, 0.5), 0.6, 200, facts(0.55, 9, limit=10))
     made.observe(take(made, 1), 1, 200, facts(1, None, limit=10))
     roll = 901.5
     made.observe(take(made, roll), roll, 200, facts(roll, None, R, limit=10))

@@ -92,10 +92,11 @@ def test_somebody_else_is_seen_in_remaining_and_forgotten_with_the_next_window()
     assert made.server.refused == []
 
 
-def test_beside_somebody_else_hardly_any_window_ends_in_a_refusal() -> None:
-    # 30 requests a window of theirs, at random; each of ours takes a fiftieth of a second. Without care: one a window.
+@pytest.mark.parametrize("concurrency", [1, 8, 16, 32])
+def test_beside_somebody_else_hardly_any_window_ends_in_a_refusal(concurrency: int) -> None:
+    # 30 requests a window of theirs, at random; each of ours takes a fiftieth of a second. Without care: two in three.
     random = Random(1)  # noqa: S311 - a schedule, not a secret
-    made = world(window=8)
+    made = world(window=8, concurrency=concurrency)
     windows = 100
 
     def spend() -> None:
@@ -104,5 +105,5 @@ def test_beside_somebody_else_hardly_any_window_ends_in_a_refusal() -> None:
 
     made.at(made.now + 0.1, spend)
     made.work(10**9, until=made.now + 8 * windows)
-    assert made.done >= 120 * windows
-    assert len([who for _, who in made.server.refused if who == "us"]) <= 2
+    assert made.done >= 140 * windows
+    assert len([who for _, who in made.server.refused if who == "us"]) <= 5
