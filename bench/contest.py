@@ -5,6 +5,7 @@ The job needs three windows. Each contender starts at the beginning of one and i
 which the third window's requests could be answered. The server's books tell how many requests were sent, how many
 were refused with 429, and how many were for nothing. Then the job runs once more into an empty database, is killed by
 SIGKILL when half of the answers are out, and is started again: requests beyond the 120 are what the kill has cost.
+All of that five times; told are the medians.
 
 The contenders' code is in bench/peers and runs from .venv-peers, made from bench/peers/requirements.txt. Each is
 written as its documentation suggests. Ours checks what it stores and keeps the quota over restarts; theirs do not.
@@ -20,6 +21,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.harvests import HARVESTER, run
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PHONES = [f"80055503{number:02}" for number in range(10)]
+ROUNDS = 5
 REQUESTS, LIMIT, WINDOW, LATENCY = 120, 40, 4, 0.02
 PEERS = CHECKOUT / "bench" / "peers"
 PYTHON = CHECKOUT / ".venv-peers" / "bin" / "python"
@@ -59,6 +62,33 @@ def measure() -> Iterator[Row]:
 
 
 def _row(contender: Contender) -> Row:
+    rounds = [_round(contender) for _ in range(ROUNDS)]
+
+    def middle(what: str) -> float:
+        return float(median(getattr(one, what) for one in rounds))
+
+    remarks = (
+        f"{middle('refused'):.0f} refused, {middle('wasted'):.0f} for nothing; "
+        f"a kill costs {middle('cost_of_a_kill'):.0f} requests; CPU {middle('cpu'):.1f} s; {middle('megabytes'):.0f} MB"
+    )
+    what = f"120 requests in windows of 40: {contender.name}"
+    return Row(what, middle("seconds"), middle("earliest"), remarks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What one run of the job took, and what it cost when it was killed half-way."""
+
+    seconds: float
+    earliest: float
+    refused: int
+    wasted: int
+    cost_of_a_kill: int
+    cpu: float
+    megabytes: float
+
+
+def _round(contender: Contender) -> _Round:
     with _stage() as (api, home, environ):
         _await_window(api)
         begun = api.server_time(time.time())
@@ -66,11 +96,7 @@ def _row(contender: Contender) -> Row:
         earliest = (begun // WINDOW + 2) * WINDOW + LATENCY * LIMIT / 8 - begun
         sent, refused = _books(api)
     cost = _cost_of_a_kill(contender)
-    remarks = (
-        f"{refused} refused, {sent - REQUESTS} for nothing; a kill costs {cost} requests; "
-        f"CPU {spent.cpu:.1f} s; {spent.megabytes:.0f} MB"
-    )
-    return Row(f"120 requests in windows of 40: {contender.name}", spent.seconds, earliest, remarks)
+    return _Round(spent.seconds, earliest, refused, sent - REQUESTS, cost, spent.cpu, spent.megabytes)
 
 
 def _cost_of_a_kill(contender: Contender) -> int:
