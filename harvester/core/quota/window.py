@@ -119,9 +119,11 @@ class Quota:
         if window.remaining is None:
             return False
         sure = window.remaining - len(self._flight)
-        if self._flight:
-            return sure <= LAST or now - self._heard > STALE
-        return sure <= CEDED < waiting
+        if not self._flight:
+            return sure <= CEDED < waiting
+        # One that was sent before the last answer came says nothing of the pause since; it may hang until its timeout.
+        asked = now - self._heard > STALE and any(token.sent > self._heard for token in self._flight)
+        return sure <= LAST or asked
 
     @property
     def _others(self) -> bool:

@@ -72,6 +72,14 @@ def test_beside_somebody_else_one_goes_first_after_a_pause() -> None:
     assert sum(isinstance(ask(made, 600, waiting=8), Token) for _ in range(8)) == 8
 
 
+def test_beside_somebody_else_a_request_that_hangs_keeps_nobody_from_going_first() -> None:
+    made = begun(remaining=100)
+    take(made, 1, waiting=8)
+    made.observe(take(made, 1, waiting=7), 2, 200, facts(2, 98))
+    take(made, 30, waiting=8)
+    assert until(made, 30, waiting=7) >= 900
+
+
 def test_others_are_seen_only_where_a_limit_is_told() -> None:
     made = quota(limit=150)
     made.observe(take(made, 0.5), 0.6, 200, facts(0.55, 1, limit=None))
