@@ -139,7 +139,7 @@ def _engine(target: Target, *, read_only: bool) -> Engine:
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             reading = read_only or connection.get_execution_options().get("reading", False)
-            # By the driver itself: through SQLAlchemy it takes as long as an answer's look-ups.
+            # By the driver itself: SQLAlchemy takes 0.1 ms for what is asked before every transaction.
             driver_of(connection).execute("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
