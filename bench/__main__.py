@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 from bench import contest, end_to_end, growth, memory, quota, report, stages, startup
 from bench.table import HEADINGS, line
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 MEASUREMENTS: dict[str, ModuleType] = {
     "startup": startup,

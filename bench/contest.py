@@ -18,11 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
 from bench.harvests import HARVESTER, run
 from bench.table import Row
@@ -30,9 +30,6 @@ from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from tests.support.process import CHECKOUT, configuration, toml
 from tests.support.simulation import serving_in_thread
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 PHONES = [f"80055503{number:02}" for number in range(10)]
 ROUNDS = 5

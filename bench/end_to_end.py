@@ -16,20 +16,16 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
-from bench.harvests import rehearsed
+from bench.harvests import Ground, Run, rehearsed
 from bench.table import Row
 from tests.support.postgres import binaries
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from bench.harvests import Ground, Run
 
 PHONES = 200
 ROUNDS = 5

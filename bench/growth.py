@@ -16,30 +16,25 @@ import sqlite3
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from bench.harvests import HARVESTER, run
 from bench.table import Row
 from harvester import config
-from harvester.app.account import identity_of, series_of
-from harvester.app.round import Kept, Tail, plan_round
 from harvester.core.coverage import Span
-from harvester.core.model import Series, Widths
+from harvester.core.model import RangeLimits, Series
 from harvester.core.period import Calendar, Period
-from harvester.core.planning import Desire, Rules, Stored, plan_slices
-from harvester.core.refusal import Tolerance
-from harvester.store.account import AccountStore
+from harvester.core.planning import Desire, Plan, Rules, Stored, plan_slices
+from harvester.core.refusal import RangeLimitTracker
+from harvester.daemon.reconcile import StoredSeries, Tail, plan_reconcile
+from harvester.engine.account_plan import identity_of, series_of
+from harvester.store.account_store import AccountStore
 from harvester.store.database import Database
 from tests.support.process import configuration, toml
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from harvester.core.planning import Plan
 
 ROUNDS = 5
 NEW_YORK = Calendar(ZoneInfo("America/New_York"))
@@ -116,11 +111,11 @@ async def _tick(directory: Path, phones: int) -> float:
         times = []
         for _ in range(ROUNDS):
             begun = time.perf_counter()
-            kept = Kept(coverage=await store.coverage(series), failed=await store.failed(series))
+            kept = StoredSeries(coverage=await store.coverage(series), failed=await store.failed(series))
             now = time.time()
             rules = Rules(account.calendar, account.calendar.local_date(now), SETTLE_DAYS)
-            tolerances = {"performance": Tolerance(Widths(), 366)}
-            found = plan_round(account, rules, kept, tolerances, tail=_tail(kept), others={}, now=now)
+            limit_trackers = {"performance": RangeLimitTracker(RangeLimits(), 366)}
+            found = plan_reconcile(account, rules, kept, limit_trackers, tail=_tail(kept), others={}, now=now)
             times.append(time.perf_counter() - begun)
             if found.plan.slices:
                 raise SystemExit(f"bench: something to do: {found.plan.slices[0]}")
@@ -130,7 +125,7 @@ async def _tick(directory: Path, phones: int) -> float:
     return median(times)
 
 
-def _tail(kept: Kept) -> Tail:
+def _tail(kept: StoredSeries) -> Tail:
     """What the tick before has fetched: the last stretch of each series, not settled yet."""
     tail = Tail()
     for series, stretches in kept.coverage.items():

@@ -11,23 +11,21 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
-from tests.support.postgres import running_cluster
+from tests.support.postgres import Cluster, running_cluster
 from tests.support.process import CHECKOUT, configuration, toml
 from tests.support.simulation import serving_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import TracebackType
-
     from harvester.simulator.request import Exchange
-    from tests.support.postgres import Cluster
 
 ENDLESS = 1_000_000  # requests per window
 YEAR = ("--start", "2024-01-01", "--end", "2024-12-31")

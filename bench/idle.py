@@ -10,23 +10,18 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.table import HEADINGS, Row, line
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from tests.support.databases import query
 from tests.support.postgres import binaries, running_cluster
-from tests.support.process import Installation, configuration
+from tests.support.process import Installation, Running, Tables, configuration
 from tests.support.simulation import serving_in_thread
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from tests.support.process import Running, Tables
 
 MINUTE = 60.0  # seconds
 SETTLE = 5.0  # seconds from the last answer until the minute begins

@@ -7,14 +7,11 @@ memory only: nothing queues in the database, because what is missing is computed
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from statistics import median
-from typing import TYPE_CHECKING
 
 from bench.harvests import Ground, rehearsed, run
 from bench.table import Row
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROUNDS = 5
 LARGEST = 120  # megabytes, of a backfill

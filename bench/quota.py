@@ -18,11 +18,11 @@ from __future__ import annotations
 import math
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
 from bench.table import Row
 from harvester.simulator.api import SimulatedApi
@@ -33,9 +33,6 @@ from tests.support.quota_world import World
 from tests.support.rig import START, Desired, Rig
 from tests.support.simulation import serving_in_thread
 from tests.support.window_server import WindowServer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 ROUNDS = 5
 REQUESTS = 600

@@ -9,17 +9,12 @@ import inspect
 import os
 import platform
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
 
-from bench.table import HEADINGS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import ModuleType
-
-    from bench.table import Row
+from bench.table import HEADINGS, Row
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEAD = """\

@@ -11,13 +11,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
 
 from bench.harvests import rehearsed
 from bench.table import Row
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,12 +50,12 @@ def main() -> None:
         return timed
 
     _watch(watched)
-    from harvester.app import backfill  # noqa: PLC0415 - after the watches are in place
-    from harvester.cli import main as harvester  # noqa: PLC0415 - as above
+    from harvester.backfill.run import Backfill, Result
+    from harvester.cli import main as harvester
 
-    whole = backfill.Backfill.run
+    whole = Backfill.run
 
-    async def run(self: backfill.Backfill, on_second_interrupt: Callable[[], None]) -> backfill.Result:
+    async def run(self: Backfill, on_second_interrupt: Callable[[], None]) -> Result:
         spent["start"] = time.process_time()
         begun, cpu = time.perf_counter(), time.thread_time()
         try:
@@ -67,7 +65,7 @@ def main() -> None:
             spent["fetch"] = busy - spent["parse"] - spent["normalize"]
             spent["wait"] = time.perf_counter() - begun - busy
 
-    backfill.Backfill.run = run  # type: ignore[method-assign]
+    Backfill.run = run  # type: ignore[method-assign]
     try:
         harvester()
     finally:
@@ -75,18 +73,20 @@ def main() -> None:
 
 
 def _watch(watched: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
-    from harvester.runner import drain  # noqa: PLC0415 - not for whoever only measures
-    from harvester.source import http  # noqa: PLC0415 - as above
-    from harvester.store.writer import Writer  # noqa: PLC0415 - as above
+    from harvester.runner import worker_pool
+    from harvester.source import http
+    from harvester.store.db_thread import DatabaseThread
 
-    for module, stage, name in ((http, "parse", "parse_metrics"), (drain, "normalize", "normalize")):
+    for module, stage, name in ((http, "parse", "parse_metrics"), (worker_pool, "normalize", "normalize")):
         setattr(module, name, watched(stage, getattr(module, name)))
-    run = Writer.run
+    run = DatabaseThread.run
 
-    async def watched_run(self: Writer, work: Callable[[], Any], *, undo: Callable[[Any], object] | None = None) -> Any:  # noqa: ANN401 - whatever the work returns
+    async def watched_run(
+        self: DatabaseThread, work: Callable[[], Any], *, undo: Callable[[Any], object] | None = None
+    ) -> Any:  # noqa: ANN401 - whatever the work returns
         return await run(self, watched("write", work), undo=undo)
 
-    Writer.run = watched_run  # type: ignore[method-assign]
+    DatabaseThread.run = watched_run  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

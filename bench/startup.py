@@ -10,15 +10,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
 from bench.harvests import Ground
 from bench.table import Row
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 PAIRS = 15
 CLICK = ("-c", "import click")

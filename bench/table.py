@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 HEADINGS = ("", "took", "beside", "ratio", "at most", "remarks")
 _WIDTHS = (50, 10, 10, 6, 7, 0)

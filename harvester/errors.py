@@ -9,14 +9,44 @@ said: the repr of a foreign exception may hold a password.
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Iterable
+from enum import IntEnum, StrEnum
 from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the process; sysexits.h where one fits."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    FAILED_SLICES = 3
+    UNREACHABLE = 69
+    DATABASE = 74
+    BUSY = 75
+    CREDENTIALS = 77
+    CONFIG = 78
+    INTERRUPTED = 130
+
+
+PRECEDENCE = (
+    ExitCode.INTERRUPTED,
+    ExitCode.BUG,
+    ExitCode.DATABASE,
+    ExitCode.CONFIG,
+    ExitCode.CREDENTIALS,
+    ExitCode.UNREACHABLE,
+    ExitCode.BUSY,
+    ExitCode.FAILED_SLICES,
+    ExitCode.OK,
+)
+"""Of several accounts' exit codes the first of these that occurs is the process's."""
 
 
 class HarvesterError(Exception):
     """Something expected went wrong."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[ExitCode] = ExitCode.BUG
     code: ClassVar[str] = "error"
 
     def __init__(self, detail: str = "") -> None:
@@ -31,7 +61,7 @@ class HarvesterError(Exception):
 class UsageError(HarvesterError):
     """The command cannot be carried out as given."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
     code = "usage"
 
     def __str__(self) -> str:
@@ -41,7 +71,7 @@ class UsageError(HarvesterError):
 class ConfigError(HarvesterError):
     """The configuration cannot be used: every problem at once, a line each."""
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
     code = "config"
 
     def __init__(self, *problems: str) -> None:
@@ -55,14 +85,14 @@ class ConfigError(HarvesterError):
 class Busy(HarvesterError):
     """Another process works this account."""
 
-    exit_code = 75
+    exit_code = ExitCode.BUSY
     code = "busy"
 
 
 class Interrupted(HarvesterError):
     """Interrupted; what was fetched is kept, and the same command goes on from there."""
 
-    exit_code = 130
+    exit_code = ExitCode.INTERRUPTED
     code = "interrupted"
 
 
@@ -144,7 +174,7 @@ class CalendarMismatch(SourceError):
     `setting` is the key to mend ("timezone" or "week_start"), `fits` a value that agrees with the answer, if any.
     """
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
     code = "calendar"
 
     def __init__(self, detail: str, *, setting: str, fits: str | None) -> None:
@@ -156,21 +186,21 @@ class CalendarMismatch(SourceError):
 class Unreachable(SourceError):
     """The API cannot be reached."""
 
-    exit_code = 69
+    exit_code = ExitCode.UNREACHABLE
     code = "unreachable"
 
 
 class CredentialsRefused(SourceError):
     """The API refuses the credentials."""
 
-    exit_code = 77
+    exit_code = ExitCode.CREDENTIALS
     code = "credentials"
 
 
 class StoreError(HarvesterError):
     """The database cannot be used."""
 
-    exit_code = 74
+    exit_code = ExitCode.DATABASE
     code = "database"
 
 
@@ -184,3 +214,17 @@ class SchemaError(StoreError):
 
 class SchemaUnknown(SchemaError):
     """The database's schema is none that this version knows."""
+
+
+def exit_code(codes: Iterable[ExitCode]) -> ExitCode:
+    """Return the process's exit code for those of its accounts: the first of PRECEDENCE that occurs."""
+    return min(codes, key=PRECEDENCE.index, default=ExitCode.OK)
+
+
+def describe_error(error: Exception | None) -> dict[str, str] | None:
+    """An error as JSON shows it; None for none."""
+    if error is None:
+        return None
+    if isinstance(error, HarvesterError):
+        return {"code": error.code, "message": str(error)}
+    return {"code": "bug", "message": f"{type(error).__name__}: {error}"}

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests.support.postgres import running_cluster
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.support.postgres import Cluster
-
+from tests.support.postgres import Cluster, running_cluster
 
 # On a busy machine an example takes as long as it takes.
 settings.register_profile("unhurried", settings(deadline=None))

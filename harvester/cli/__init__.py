@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +16,7 @@ from harvester.cli.backfill import backfill
 from harvester.cli.check import check
 from harvester.cli.demo import demo
 from harvester.cli.export import export
-from harvester.cli.frame import common, leave
+from harvester.cli.frame import Invocation, common, leave
 from harvester.cli.init import init
 from harvester.cli.migrate import migrate
 from harvester.cli.plan import plan
@@ -25,9 +24,7 @@ from harvester.cli.run import run
 from harvester.cli.simulate import simulate
 from harvester.cli.status import status
 from harvester.cli.systemd_unit import systemd_unit
-
-if TYPE_CHECKING:
-    from harvester.cli.frame import Invocation
+from harvester.errors import ExitCode
 
 
 class InOrder(click.Group):
@@ -63,6 +60,6 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the outermost border
         leave(error)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
-from harvester.cli.frame import common, complain, emit_json, filtered, json_option, load_settings
+from harvester.cli.frame import Filters, Invocation, common, complain, emit_json, filtered, json_option, load_settings
 from harvester.errors import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from harvester.app.backfill import Result
-    from harvester.cli.frame import Filters, Invocation
+    from harvester.backfill.run import Result
 
 
 @click.command()
@@ -32,14 +30,14 @@ def backfill(
 
     Asks for what is missing, not final or failed. The same command again goes on where this one stopped.
     """
-    from harvester.app import commands  # noqa: PLC0415 - imports wait until the command runs
-    from harvester.app.account import Order  # noqa: PLC0415 - as above
-    from harvester.app.dates import parse_days  # noqa: PLC0415 - as above
+    from harvester.cli import harvesting
+    from harvester.cli.dates import parse_days
+    from harvester.engine.account_plan import BackfillRequest
 
-    order = Order(days=parse_days(start, end), refetch=refetch, wait=not no_wait)
+    order = BackfillRequest(days=parse_days(start, end), refetch=refetch, wait=not no_wait)
     settings = load_settings(invocation, filters)
     sys.exit(
-        commands.backfill(
+        harvesting.backfill(
             settings, order, verbose=invocation.verbose, quiet=invocation.quiet, show=shower(as_json=as_json)
         )
     )
@@ -49,8 +47,8 @@ def shower(*, as_json: bool) -> Callable[[Result, Exception | None], None]:
     """How a backfill's end is shown: the result on stdout, what went wrong on stderr."""
 
     def show(result: Result, error: Exception | None) -> None:
-        from harvester.app.outcome import as_json as json_of  # noqa: PLC0415 - imports wait until the command runs
-        from harvester.app.progress import summary  # noqa: PLC0415 - as above
+        from harvester.backfill.outcome import as_json as json_of
+        from harvester.backfill.summary import summary
 
         if as_json:
             emit_json(json_of(result.outcomes, result.elapsed, error))

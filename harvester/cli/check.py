@@ -12,7 +12,7 @@ from harvester.cli.frame import Invocation, common, complain, emit_json, json_op
 from harvester.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harvester.app.findings import Finding, Findings
+    from harvester.check.findings import Finding, Findings
 
 
 @click.command(short_help="See whether all is fit for a harvest.")
@@ -24,8 +24,8 @@ def check(invocation: Invocation, *, online: bool, as_json: bool) -> None:
 
     With --online also whether the API takes the credentials, and which zone and week its answer fits.
     """
-    from harvester.app import check as checking  # noqa: PLC0415 - imports wait until the command runs
-    from harvester.app.findings import Findings  # noqa: PLC0415 - as above
+    from harvester.check import run as checking
+    from harvester.check.findings import Findings
 
     try:
         # Quietly: what other commands warn of is an error here.

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from harvester.cli.frame import common
-
-if TYPE_CHECKING:
-    from harvester.cli.frame import Invocation
+from harvester.cli.frame import Invocation, common
 
 
 @click.command()
@@ -20,12 +15,12 @@ def demo(invocation: Invocation, *, db: str) -> None:
 
     Takes about half a minute. The same command again goes on where this one stopped.
     """
-    import os  # noqa: PLC0415 - imports wait until the command runs
-    import sys  # noqa: PLC0415 - as above
-    from pathlib import Path  # noqa: PLC0415 - as above
+    import os
+    import sys
+    from pathlib import Path
 
-    from harvester.app.demo import run  # noqa: PLC0415 - as above
-    from harvester.errors import UsageError  # noqa: PLC0415 - as above
+    from harvester.demo import run
+    from harvester.errors import UsageError
 
     file = db.removeprefix("sqlite:///")
     if not file or "://" in file:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from harvester.cli.frame import common, filtered, load_settings
+from harvester.cli.frame import Filters, Invocation, common, filtered, load_settings
+from harvester.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from datetime import date
 
-    from harvester.app.export import Request
-    from harvester.app.stored import Place
-    from harvester.cli.frame import Filters, Invocation
     from harvester.config import Settings
+    from harvester.reports.database import Place
+    from harvester.reports.export import Range, Request
 
 
 @click.command(short_help="Print the figures of a resource for a spreadsheet.")
@@ -44,8 +45,6 @@ def export(
     RESOURCE is performance, volume, events or profile. By default days, single numbers without ALL, and complete
     periods only; --phone ALL gives the merged series.
     """
-    from harvester.app.export import parse_request  # noqa: PLC0415 - imports wait until the command runs
-
     request = parse_request(
         resource,
         start=start,
@@ -63,10 +62,10 @@ def export(
 
 
 def _place(invocation: Invocation, db: str | None) -> tuple[Place, Settings | None]:
-    import os  # noqa: PLC0415 - as above
-    from pathlib import Path  # noqa: PLC0415 - as above
+    import os
+    from pathlib import Path
 
-    from harvester.app.stored import configured_place, named_place  # noqa: PLC0415 - as above
+    from harvester.reports.database import configured_place, named_place
 
     if db is not None:
         return named_place(db, os.environ, cwd=Path.cwd(), home=Path.home()), None
@@ -76,10 +75,10 @@ def _place(invocation: Invocation, db: str | None) -> tuple[Place, Settings | No
 
 def _export(place: Place, settings: Settings | None, request: Request, kind: str, output: str) -> int:
     """Returns the number of rows."""
-    import time  # noqa: PLC0415 - as above
-    from contextlib import closing  # noqa: PLC0415 - as above
+    import time
+    from contextlib import closing
 
-    from harvester.app.export import render, select  # noqa: PLC0415 - as above
+    from harvester.reports.export import render, select
 
     configured = list(settings.accounts.values()) if settings else []
     with place.open() as reader:
@@ -97,11 +96,11 @@ def _export(place: Place, settings: Settings | None, request: Request, kind: str
 
 def _write(lines: Iterable[str], output: str, place: Place) -> int:
     """Returns the number of lines."""
-    import sys  # noqa: PLC0415 - as above
-    from pathlib import Path  # noqa: PLC0415 - as above
+    import sys
+    from pathlib import Path
 
-    from harvester.app.export import replacing, write  # noqa: PLC0415 - as above
-    from harvester.errors import UsageError  # noqa: PLC0415 - as above
+    from harvester.errors import UsageError
+    from harvester.reports.export import replacing, write
 
     try:
         if output == "-":
@@ -116,3 +115,49 @@ def _write(lines: Iterable[str], output: str, place: Place) -> int:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no file can have this name"
         raise UsageError(f"{'stdout' if output == '-' else output} cannot be written: {reason}") from None
+
+
+def parse_request(
+    resource: str,
+    *,
+    start: str | None,
+    end: str | None,
+    accounts: Sequence[str] = (),
+    phones: Sequence[str] = (),
+    resources: Sequence[str] = (),
+    periods: Sequence[str] = (),
+    incomplete: bool = False,
+) -> Request:
+    """Check what needs no database.
+
+    Raises:
+        UsageError: a value is unknown.
+    """
+    from harvester.config.wording import none_of
+    from harvester.core.model import RESOURCES
+    from harvester.core.period import Period
+    from harvester.reports.export import Request
+    from harvester.reports.filters import phone_numbers
+
+    if resource not in RESOURCES:
+        raise UsageError(f"RESOURCE {none_of(resource, RESOURCES)}")
+    for other in resources:
+        if other != resource:
+            raise UsageError(f"--resource {other} contradicts {resource}; one resource is exported at a time")
+    for period in periods:
+        if period not in set(Period):
+            raise UsageError(f"--period {none_of(period, [each.value for each in Period])}")
+    wanted = [Period(period) for period in dict.fromkeys(periods)] or [Period.DAY]
+    return Request(
+        resource, wanted, _parse_range(start, end), tuple(accounts), phone_numbers(phones), incomplete=incomplete
+    )
+
+
+def _parse_range(start: str | None, end: str | None) -> Callable[[date], Range]:
+    from harvester.cli.dates import parse_day, parse_days
+
+    if start is not None and end is not None:
+        return parse_days(start, end)
+    first = parse_day(start, "--start") if start is not None else None
+    last = parse_day(end, "--end") if end is not None else None
+    return lambda today: (first and first(today), last and last(today))

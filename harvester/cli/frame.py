@@ -5,22 +5,21 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from harvester.errors import HarvesterError
+from harvester.errors import ExitCode, HarvesterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from harvester.config import Settings
 
-    Command = Callable[..., None]
+Command = Callable[..., None]
 
-BUG = 1
 NOBODY_READS = 141  # as a shell tells of SIGPIPE
 
 
@@ -63,7 +62,7 @@ def common(command: Command) -> Command:
         quiet: int,
         **options: Any,  # noqa: ANN401 - passed on
     ) -> None:
-        from pathlib import Path  # noqa: PLC0415 - 3 ms that --help has no use for
+        from pathlib import Path
 
         invocation = context.ensure_object(Invocation)
         invocation.config = Path(config) if config else invocation.config
@@ -115,9 +114,9 @@ def load_settings(invocation: Invocation, filters: Filters | None = None) -> Set
         ConfigError: it cannot be used.
         UsageError: a filter names what is not configured.
     """
-    from pathlib import Path  # noqa: PLC0415 - as above
+    from pathlib import Path
 
-    from harvester import config  # noqa: PLC0415 - costs a tenth of a second
+    from harvester import config
 
     settings = config.load(invocation.config, os.environ, cwd=Path.cwd(), home=Path.home())
     warn(config.warnings(settings), invocation)
@@ -141,7 +140,7 @@ def warn(lines: list[str], invocation: Invocation) -> None:
 
 def emit_json(result: Mapping[str, Any]) -> None:
     """Print the one object."""
-    import json  # noqa: PLC0415 - imports wait until the command runs
+    import json
 
     click.echo(json.dumps(result, ensure_ascii=False))
 
@@ -152,7 +151,7 @@ def complain(error: Exception, about: str | None = None) -> None:
         for line in str(error).splitlines() or [type(error).__name__]:
             click.echo(f"harvester: {about}: {line}" if about else f"harvester: {line}", err=True)
         return
-    import traceback  # noqa: PLC0415 - rarely needed
+    import traceback
 
     click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     click.echo("harvester: this is a bug; please report it with the lines above.", err=True)
@@ -161,4 +160,4 @@ def complain(error: Exception, about: str | None = None) -> None:
 def leave(error: Exception) -> NoReturn:
     """End the process as the error says."""
     complain(error)
-    sys.exit(error.exit_code if isinstance(error, HarvesterError) else BUG)
+    sys.exit(error.exit_code if isinstance(error, HarvesterError) else ExitCode.BUG)

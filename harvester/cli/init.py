@@ -24,7 +24,7 @@ def init(name: str) -> None:
 
     FILE is ./config.toml unless given.
     """
-    from pathlib import Path  # noqa: PLC0415 - imports wait until the command runs
+    from pathlib import Path
 
     file = Path(name)
     content = template()
@@ -46,8 +46,8 @@ def init(name: str) -> None:
 
 def template() -> bytes:
     """The example configuration: inside an installed package, beside the package in a checkout."""
-    from importlib.resources import files  # noqa: PLC0415 - as above
-    from pathlib import Path  # noqa: PLC0415 - as above
+    from importlib.resources import files
+    from pathlib import Path
 
     package = files("harvester")
     inside = package / _TEMPLATE

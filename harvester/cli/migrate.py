@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import click
 
-from harvester.cli.frame import common, load_settings
+from harvester.cli.frame import Invocation, common, load_settings
 from harvester.errors import UsageError
-
-if TYPE_CHECKING:
-    from harvester.cli.frame import Invocation
 
 
 @click.command()
@@ -20,8 +16,8 @@ if TYPE_CHECKING:
 @common
 def migrate(invocation: Invocation, *, sql: bool, since: str | None) -> None:
     """Bring the database to the newest schema."""
-    from harvester import config  # noqa: PLC0415 - imports wait until the command runs
-    from harvester.store import migrate as migrations  # noqa: PLC0415 - as above
+    from harvester import config
+    from harvester.store import migrate as migrations
 
     if since and not sql:
         raise UsageError("--since goes with --sql: otherwise the database itself tells its version")

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from harvester.cli.frame import common, emit_json, filtered, json_option, load_settings, warn
-
-if TYPE_CHECKING:
-    from harvester.cli.frame import Filters, Invocation
+from harvester.cli.frame import Filters, Invocation, common, emit_json, filtered, json_option, load_settings, warn
 
 
 @click.command()
@@ -20,14 +15,14 @@ if TYPE_CHECKING:
 @common
 def plan(invocation: Invocation, *, start: str, end: str, filters: Filters, as_json: bool) -> None:
     """Show what a backfill would cost. Fetches nothing, creates nothing."""
-    import os  # noqa: PLC0415 - imports wait until the command runs
+    import os
 
-    from harvester.app import plan as planning  # noqa: PLC0415 - as above
-    from harvester.app.account import Order  # noqa: PLC0415 - as above
-    from harvester.app.advice import advise  # noqa: PLC0415 - as above
-    from harvester.app.dates import parse_days  # noqa: PLC0415 - as above
+    from harvester.check.advice import advise
+    from harvester.cli.dates import parse_days
+    from harvester.engine.account_plan import BackfillRequest
+    from harvester.reports import estimate as planning
 
-    order = Order(days=parse_days(start, end))
+    order = BackfillRequest(days=parse_days(start, end))
     settings = load_settings(invocation, filters)
     warn(advise(settings), invocation)
     try:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harvester.cli.frame import common, filtered, json_option
+from harvester.cli.frame import Filters, Invocation, common, filtered, json_option
 
 if TYPE_CHECKING:
-    from harvester.cli.frame import Filters, Invocation
     from harvester.config import Settings
 
 
@@ -25,10 +24,10 @@ def run(invocation: Invocation, *, once: bool, filters: Filters, as_json: bool) 
     With --once: what is missing from each account's start, what is not final, what failed; output and exit codes as
     of `backfill`.
     """
-    from harvester.app import commands  # noqa: PLC0415 - imports wait until the command runs
-    from harvester.cli.backfill import shower  # noqa: PLC0415 - as above
-    from harvester.cli.frame import load_settings  # noqa: PLC0415 - as above
-    from harvester.errors import UsageError  # noqa: PLC0415 - as above
+    from harvester.cli import harvesting
+    from harvester.cli.backfill import shower
+    from harvester.cli.frame import load_settings
+    from harvester.errors import UsageError
 
     def load() -> Settings:
         return load_settings(invocation, filters)
@@ -36,7 +35,7 @@ def run(invocation: Invocation, *, once: bool, filters: Filters, as_json: bool) 
     settings = load()
     if once:
         show = shower(as_json=as_json)
-        sys.exit(commands.once(settings, verbose=invocation.verbose, quiet=invocation.quiet, show=show))
+        sys.exit(harvesting.once(settings, verbose=invocation.verbose, quiet=invocation.quiet, show=show))
     if as_json:
         raise UsageError("--json goes with --once: the daemon has no result")
-    sys.exit(commands.serve(settings, load, verbose=invocation.verbose, quiet=invocation.quiet))
+    sys.exit(harvesting.serve(settings, load, verbose=invocation.verbose, quiet=invocation.quiet))

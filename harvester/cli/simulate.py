@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from zoneinfo import ZoneInfo
 
     from harvester.simulator.api import SimulatedApi
@@ -83,12 +83,12 @@ def simulate(
 
     Prints the base URL. What it tells is a function of seed, number and day, so every run tells the same.
     """
-    import asyncio  # noqa: PLC0415 - imports wait until the command runs: --help is instant
+    import asyncio
 
-    from harvester.core.period import Calendar, WeekStart  # noqa: PLC0415 - as above
-    from harvester.simulator.api import SimulatedApi  # noqa: PLC0415 - as above
-    from harvester.simulator.options import Account, Options  # noqa: PLC0415 - as above
-    from harvester.simulator.world import World  # noqa: PLC0415 - as above
+    from harvester.core.period import Calendar, WeekStart
+    from harvester.simulator.api import SimulatedApi
+    from harvester.simulator.options import Account, Options
+    from harvester.simulator.world import World
 
     calendar = Calendar(_zone(timezone), WeekStart(week_start))
     world = World(seed=seed, calendar=calendar, phones=_parse_phones(phones), late_days=late_days)
@@ -112,10 +112,10 @@ def simulate(
 
 
 async def _serve(api: SimulatedApi, port: int, observer: Observer | None) -> None:
-    import asyncio  # noqa: PLC0415 - as above
-    import signal  # noqa: PLC0415 - as above
+    import asyncio
+    import signal
 
-    from harvester.simulator.server import SimulatorServer  # noqa: PLC0415 - as above
+    from harvester.simulator.server import SimulatorServer
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -128,7 +128,7 @@ async def _serve(api: SimulatedApi, port: int, observer: Observer | None) -> Non
 
 
 def _snippet(api: SimulatedApi, url: str) -> str:
-    import json  # noqa: PLC0415 - as above
+    import json
 
     account = next(iter(api.accounts.values()))
     calendar = account.world.calendar
@@ -152,7 +152,7 @@ def _show(exchange: Exchange, reply: Reply) -> None:
 
 
 def _zone(name: str) -> ZoneInfo:
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - as above
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
         return ZoneInfo(name)
@@ -169,7 +169,7 @@ def _parse_phones(texts: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def _parse_faults(texts: tuple[str, ...]) -> Faults:
-    from harvester.simulator.faults import KINDS, Faults  # noqa: PLC0415 - as above
+    from harvester.simulator.faults import KINDS, Faults
 
     odds: dict[str, float] = {}
     for text in texts:

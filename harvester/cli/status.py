@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from harvester.cli.frame import common, emit_json, filtered, json_option, load_settings
+from harvester.cli.frame import Filters, Invocation, common, emit_json, filtered, json_option, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harvester.app.status import Report
-    from harvester.app.status_text import Line
-    from harvester.cli.frame import Filters, Invocation
+    from harvester.reports.status import Report
+    from harvester.reports.status_text import Line
 
 ATTENTION = 3
 
@@ -26,11 +24,13 @@ ATTENTION = 3
 @common
 def status(invocation: Invocation, *, filters: Filters, db: str | None, exit_code: bool, as_json: bool) -> None:
     """Show what is stored, what is missing and how the accounts fare, from the database alone."""
-    import time  # noqa: PLC0415 - imports wait until the command runs
+    import time
 
-    from harvester.app import status as app  # noqa: PLC0415 - as above
-    from harvester.app.outcome import describe_error  # noqa: PLC0415 - as above
-    from harvester.errors import StoreError  # noqa: PLC0415 - as above
+    from harvester.errors import (
+        StoreError,
+        describe_error,
+    )
+    from harvester.reports import status as app
 
     now = time.time()
     try:
@@ -42,7 +42,7 @@ def status(invocation: Invocation, *, filters: Filters, db: str | None, exit_cod
     if as_json:
         emit_json(app.as_json(report))
     else:
-        from harvester.app.status_text import lines  # noqa: PLC0415 - as above
+        from harvester.reports.status_text import lines
 
         _show(lines(report, every_series=bool(filters)))
     if exit_code and report.needs_attention:
@@ -50,21 +50,21 @@ def status(invocation: Invocation, *, filters: Filters, db: str | None, exit_cod
 
 
 def _report(invocation: Invocation, filters: Filters, db: str | None, now: float) -> Report:
-    import os  # noqa: PLC0415 - as above
-    from pathlib import Path  # noqa: PLC0415 - as above
+    import os
+    from pathlib import Path
 
-    from harvester import config  # noqa: PLC0415 - as above
-    from harvester.app import status as app  # noqa: PLC0415 - as above
-    from harvester.app import stored  # noqa: PLC0415 - as above
-    from harvester.app.stored_filters import narrow  # noqa: PLC0415 - as above
+    from harvester import config
+    from harvester.reports import database
+    from harvester.reports import status as app
+    from harvester.reports.filters import narrow
 
     choices = (filters.accounts, filters.phones, filters.resources, filters.periods)
     wanted = None
     if db is not None:
-        place = stored.named_place(db, os.environ, cwd=Path.cwd(), home=Path.home())
+        place = database.named_place(db, os.environ, cwd=Path.cwd(), home=Path.home())
     else:
         settings = load_settings(invocation)
-        place = stored.configured_place(settings, os.environ)
+        place = database.configured_place(settings, os.environ)
         if settings.accounts:
             wanted = app.wanted(config.narrow(settings, *choices))
     with place.open() as reader:
@@ -75,10 +75,10 @@ def _report(invocation: Invocation, filters: Filters, db: str | None, now: float
 
 
 def _show(lines: Sequence[Line]) -> None:
-    import os  # noqa: PLC0415 - as above
-    import sys  # noqa: PLC0415 - as above
+    import os
+    import sys
 
-    from harvester.app.status_text import Tone  # noqa: PLC0415 - as above
+    from harvester.reports.status_text import Tone
 
     styles = {Tone.HEAD: {"bold": True}, Tone.WARNING: {"fg": "yellow"}, Tone.TROUBLE: {"fg": "red"}}
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")

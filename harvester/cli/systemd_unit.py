@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from harvester.cli.frame import common, warn
-
-if TYPE_CHECKING:
-    from harvester.cli.frame import Invocation
+from harvester.cli.frame import Invocation, common, warn
 
 _CONFIG = "/etc/harvester/config.toml"
 
@@ -22,9 +17,9 @@ def systemd_unit(invocation: Invocation, *, user: str) -> None:
 
     The unit names the configuration given with --config, else /etc/harvester/config.toml.
     """
-    from pathlib import Path  # noqa: PLC0415 - imports wait until the command runs
+    from pathlib import Path
 
-    from harvester.app.unit import installed_command, out_of_reach, unit  # noqa: PLC0415 - as above
+    from harvester.daemon.systemd_unit import installed_command, out_of_reach, unit
 
     config = Path(invocation.config or _CONFIG).absolute()
     program = installed_command()

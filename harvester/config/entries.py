@@ -6,16 +6,14 @@ written is reported here, with the nearest known key.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from harvester.config import checks
 from harvester.config.settings import Account, Api, Daemon, Database, Log, Quota
 from harvester.config.wording import hint, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 Keys = tuple[str, ...]
 Table = dict[str, "Entry"]  # the values of one table, without its sub-tables

@@ -7,17 +7,13 @@ the files define; where they define neither it is a new one, `my_site`. Lists ar
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
 
 from harvester.config import checks
-from harvester.config.entries import ACCOUNT, ANY, KNOWN, LISTS, Entry, Layer, leaves
+from harvester.config.entries import ACCOUNT, ANY, KNOWN, LISTS, Entry, Keys, Layer, leaves
 from harvester.config.wording import nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
-    from harvester.config.entries import Keys
 
 PREFIX: Final = "HARVESTER_"
 FILE: Final = "HARVESTER_CONFIG"

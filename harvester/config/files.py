@@ -8,15 +8,10 @@ import pwd
 import re
 import stat
 import tomllib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
-from harvester.config.entries import KNOWN, Entry, Layer, Walk, dotted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from harvester.config.entries import Keys
+from harvester.config.entries import KNOWN, Entry, Keys, Layer, Walk, dotted
 
 _MOST_BYTES = 16 * 1024 * 1024
 _GROUP_WRITES, _OTHERS_WRITE = stat.S_IWGRP, stat.S_IWOTH

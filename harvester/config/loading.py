@@ -8,6 +8,7 @@ environment beats the file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,8 +21,6 @@ from harvester.config.wording import plain
 from harvester.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from harvester.config.settings import Settings
 
 ETC: Final = Path("/etc/harvester")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,6 @@ from harvester.config.wording import hint, shown
 from harvester.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-
     from harvester.config.settings import Account, Settings
 
 

@@ -10,14 +10,11 @@ lost digit is likelier than an unknown numbering plan; a `+` before any 7 to 15 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from harvester.config.settings import Phone
 from harvester.config.wording import shown
 from harvester.core.model import ALL
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 _DASHES = "\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{FIGURE DASH}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"
 _FILLING = re.compile(rf"[\s().\-/{_DASHES}]")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harvester.config.wording import none_of, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 

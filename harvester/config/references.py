@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import SecretStr
 
 from harvester.config import phones
 from harvester.config.database_url import expand_home
-from harvester.config.entries import SECRETS
+from harvester.config.entries import SECRETS, Entry
 from harvester.config.files import Unreadable, read_text
 from harvester.config.settings import Phone, Secret
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from harvester.config.entries import Entry
 
 
 def located(entry: Entry, home: Path, problems: list[str]) -> Path | None:

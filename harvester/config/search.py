@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from harvester.config import environment
 from harvester.config.database_url import expand_home
 from harvester.config.files import distrust
 from harvester.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 NAME = "config.toml"
 

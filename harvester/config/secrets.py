@@ -12,6 +12,7 @@ import signal
 import stat
 import subprocess
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,8 +22,6 @@ from harvester.config.wording import plain
 from harvester.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from harvester.config.settings import PasswordSources, Secret, Settings
 
 COMMAND_TIMEOUT: Final = 30.0  # seconds

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from harvester.config import database_url
-from harvester.config.entries import SECRETS, Entry, tables
+from harvester.config.entries import SECRETS, Entry, Keys, Layer, Table, tables
 from harvester.config.environment import variable
 from harvester.config.problems import describe
 from harvester.config.references import located, phones_of, secret_of
@@ -20,19 +22,11 @@ from harvester.config.settings import (
     PasswordSources,
     Phone,
     Quota,
+    Secret,
     Settings,
 )
 from harvester.config.wording import hint
 from harvester.core.model import ALL
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from harvester.config.entries import Keys, Layer, Table
-    from harvester.config.settings import (
-        Secret,
-    )
 
 T = TypeVar("T")
 

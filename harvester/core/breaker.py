@@ -17,10 +17,9 @@ Rejected: giving up at the 20th failure (eight workers reach it in a second; a r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
 
-if TYPE_CHECKING:
-    from collections.abc import Hashable
+from harvester.core.backoff import backoff
 
 FAILURES = 20
 SLICES = 4
@@ -30,8 +29,6 @@ PATIENCE = 30.0  # seconds after the first failure in which a closed door is tri
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 STALE = 20.0  # seconds; no pause between the tries of a slice is as long
-
-_DOUBLINGS = 10  # more than enough for the longest pause; keeps the power small after days of probing
 
 
 class Breaker:
@@ -80,6 +77,6 @@ class Breaker:
         """Seconds until the next probe may go, or None when patience has ended."""
         if self._since is None or now - self._since >= patience:
             return None
-        pause: float = min(FIRST_PAUSE * 2 ** min(self._probes - 1, _DOUBLINGS), LONGEST_PAUSE)
+        pause = backoff(FIRST_PAUSE, self._probes, LONGEST_PAUSE)
         self._probes += 1
         return pause

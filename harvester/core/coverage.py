@@ -19,17 +19,12 @@ Rejected: a row per day (cost follows age), a cursor (knows no holes), a `final`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import NamedTuple
 
-from harvester.core.model import Stretch
-from harvester.core.period import ONE_DAY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import date
-
-    from harvester.core.model import Slice
-    from harvester.core.period import Calendar, Period
+from harvester.core.model import Slice, Stretch
+from harvester.core.period import ONE_DAY, Calendar, Period
 
 
 class Span(NamedTuple):
@@ -68,14 +63,14 @@ def overlay(
     return result
 
 
-def settled(stretches: Iterable[Stretch], period: Period, calendar: Calendar, settle_days: int) -> list[Span]:
+def final_spans(stretches: Iterable[Stretch], period: Period, calendar: Calendar, settle_days: int) -> list[Span]:
     """The days whose periods were asked for at least `settle_days` after their end, neighbours joined.
 
     With `settle_days` 0 these are the complete ones.
     """
     spans: list[Span] = []
     for stretch in stretches:
-        last = settled_through(stretch, period, calendar, settle_days)
+        last = final_through(stretch, period, calendar, settle_days)
         if last < stretch.first:
             continue
         if spans and spans[-1].last + ONE_DAY == stretch.first:
@@ -85,7 +80,7 @@ def settled(stretches: Iterable[Stretch], period: Period, calendar: Calendar, se
     return spans
 
 
-def settled_through(stretch: Stretch, period: Period, calendar: Calendar, settle_days: int) -> date:
+def final_through(stretch: Stretch, period: Period, calendar: Calendar, settle_days: int) -> date:
     """The last day of the last settled period of a stretch; the day before its first if there is none."""
     if stretch.lag >= settle_days:
         return stretch.last

@@ -10,11 +10,10 @@ limit on it tells late from punctual.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from harvester.core.period import Calendar, Period
 
 

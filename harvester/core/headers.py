@@ -16,14 +16,11 @@ window. The configured windows on the server's own Date do better.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LONGEST_RETRY_AFTER = 86_400  # seconds; a longer one is nonsense
 

@@ -7,13 +7,12 @@ a Batch the same after it was judged against the slice that asked.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import date
-
     from harvester.core.period import Period
 
 ALL = "ALL"  # the pseudo number under which VoiceTrends merges all phones of an account
@@ -50,14 +49,14 @@ class Slice:
         return f"{self.series} {self.first}..{self.last}"
 
 
-class Junk(NamedTuple):
+class InvalidValue(NamedTuple):
     """Something in the place of a number that no number can be made of: its text (cut to 200), and why not."""
 
     text: str
     reason: str
 
 
-Raw = int | float | None | Junk
+Raw = int | float | None | InvalidValue
 """What a payload holds for one timestamp: a number, null, or something else."""
 
 
@@ -179,9 +178,19 @@ class QuotaRecord:
     server_ahead: float  # seconds by which the server's clock was ahead of the host's
     recorded_at: float  # host's epoch seconds
 
+    def left(self, reserve: int) -> int:
+        """Return how many more requests may be sent in this window if `reserve` of them are conceded to others."""
+        ours = usable_limit(self.limit, reserve) - self.spent
+        return max(0, ours if self.remaining is None else min(ours, self.remaining))
+
+
+def usable_limit(limit: int, reserve: int) -> int:
+    """Return how many requests per window may be sent: the limit less the reserve, and one at least."""
+    return max(1, limit - reserve)
+
 
 @dataclass(frozen=True, slots=True)
-class Widths:
+class RangeLimits:
     """How wide a range the server takes for one account and resource, as far as answers have shown, in days."""
 
     accepted: int | None = None  # widest range that was answered

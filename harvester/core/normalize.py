@@ -25,39 +25,27 @@ error, and is the one place in the core that may make the interpreter read zone 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from harvester.core.metrics import known_metrics
-from harvester.core.model import Batch, Junk, Reject
+from harvester.core.calendar_check import check_calendar, instant_of
+from harvester.core.metric_catalogue import known_metrics
+from harvester.core.model import Batch, InvalidValue, Page, Raw, Reject
 from harvester.core.payload import NO_TIMESTAMP, shown
-from harvester.core.period import Calendar, Period, WeekStart
-from harvester.errors import CalendarMismatch, PayloadError
+from harvester.errors import PayloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import date
-
-    from harvester.core.model import Page, Raw, Slice
+    from harvester.core.period import Calendar, Period
 
 MOST_METRICS = 200  # more names than that in one answer are junk, and would stay in the tables for ever
 MOST_REJECTS = 1000  # of one answer, told one by one
 
-ZONES = (
-    *("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "UTC", "Etc/GMT+5"),
-    *("America/Phoenix", "America/Anchorage", "Pacific/Honolulu", "America/Halifax", "America/St_Johns"),
-    *("Etc/GMT+4", "Etc/GMT+6", "Etc/GMT+7", "Etc/GMT+8", "America/Sao_Paulo", "Europe/London", "Europe/Berlin"),
-    *("Europe/Athens", "Europe/Moscow", "Asia/Dubai", "Asia/Karachi", "Asia/Kolkata", "Asia/Kathmandu", "Asia/Dhaka"),
-    *("Asia/Bangkok", "Asia/Shanghai", "Asia/Tokyo", "Australia/Adelaide", "Australia/Sydney", "Pacific/Auckland"),
-)
 
 LONGEST_NAME = 64  # characters
-_INSTANT = re.compile(r"[1-9][0-9]{7,9}")  # epoch seconds from 1970-04 on
-_LATEST = 4_102_444_800  # 2100-01-01
 
 
 class _Grid(NamedTuple):
@@ -78,7 +66,7 @@ def normalize(page: Page, calendar: Calendar) -> Batch:
     grid = _grid(calendar, piece.series.period, piece.first, piece.last)
     testimony = _testimony(page)
     if testimony and not testimony <= grid.epochs.keys():
-        _check_calendar(testimony, piece, calendar)
+        check_calendar(testimony, piece, calendar)
         if testimony.isdisjoint(grid.epochs):
             raise PayloadError(f"no entry within {piece.first}..{piece.last}")
     values: dict[str, Sequence[tuple[int, float | None]]] = {}
@@ -123,7 +111,7 @@ def _judge(
     untold = 0
     for text, raw in entries:
         epoch = epochs.get(text)
-        if epoch is None or isinstance(raw, Junk) or text in twice:
+        if epoch is None or isinstance(raw, InvalidValue) or text in twice:
             if len(rejects) < MOST_REJECTS:
                 rejects.append(_reject(metric, text, raw, doubled=text in twice))
             else:
@@ -137,81 +125,13 @@ def _judge(
 
 
 def _reject(metric: str, text: str, raw: Raw, *, doubled: bool) -> Reject:
-    value = raw.text if isinstance(raw, Junk) else "null" if raw is None else repr(raw)
+    value = raw.text if isinstance(raw, InvalidValue) else "null" if raw is None else repr(raw)
     if doubled:
         reason = "the timestamp comes twice"
-    elif isinstance(raw, Junk):
+    elif isinstance(raw, InvalidValue):
         reason = raw.reason
-    elif _instant(text) is None:
+    elif instant_of(text) is None:
         reason = "the key is no timestamp in seconds"
     else:
         reason = "outside the slice, or no start of a period"
     return Reject(metric, shown(text), value, reason)
-
-
-def _instant(text: str) -> int | None:
-    if _INSTANT.fullmatch(text) is None:
-        return None
-    instant = int(text)
-    return instant if instant < _LATEST else None
-
-
-def _check_calendar(testimony: Iterable[str], piece: Slice, calendar: Calendar) -> None:
-    instants = {instant for text in testimony if (instant := _instant(text)) is not None}
-    strangers = {instant for instant in instants if not _begins(instant, piece.series.period, calendar)}
-    if len(strangers) > 1 or (strangers and strangers == instants):
-        raise _mismatch(instants, min(strangers), piece, calendar)
-
-
-def _begins(instant: int, period: Period, calendar: Calendar) -> bool:
-    """Whether a period of this calendar begins at this instant."""
-    day = calendar.local_date(instant)
-    return calendar.midnight(day) == instant and calendar.floor(period, day) == day
-
-
-def _mismatch(instants: set[int], stray: int, piece: Slice, calendar: Calendar) -> CalendarMismatch:
-    period = piece.series.period
-    if period is Period.WEEK and all(_begins(instant, Period.DAY, calendar) for instant in instants):
-        weekday = calendar.local_date(stray).strftime("%A")
-        detail = f"the server's weeks begin on a {weekday}, those of week_start = {calendar.week_start.value!r} do not"
-        other = _other(calendar)
-        fits = other.week_start.value if all(_begins(instant, period, other) for instant in instants) else None
-        return CalendarMismatch(_advised(detail, "week_start", fits), setting="week_start", fits=fits)
-    detail = f"the server's {period.value} at {stray} does not begin with a {period.value} of {calendar.zone.key}"
-    fits = _fitting_zone(instants, piece, calendar)
-    return CalendarMismatch(_advised(detail, "timezone", fits), setting="timezone", fits=fits)
-
-
-def _other(calendar: Calendar) -> Calendar:
-    start = WeekStart.MONDAY if calendar.week_start is WeekStart.SUNDAY else WeekStart.SUNDAY
-    return Calendar(calendar.zone, start)
-
-
-def _advised(detail: str, setting: str, fits: str | None) -> str:
-    return f"{detail}; {setting} = {fits!r} would fit" if fits else f"{detail}; no {setting} tried would fit"
-
-
-def _fitting_zone(instants: set[int], piece: Slice, calendar: Calendar) -> str | None:
-    """The most plausible zone in which each instant begins a period of the slice.
-
-    If none does for weeks, one in which each begins a day: zone and week start may both be wrong.
-    """
-    period = piece.series.period
-    for wanted in (Period.WEEK, Period.DAY) if period is Period.WEEK else (period,):
-        for name in ZONES:
-            candidate = _candidate(name, calendar)
-            if candidate and all(_fits(instant, wanted, piece, candidate) for instant in instants):
-                return name
-    return None
-
-
-def _candidate(name: str, calendar: Calendar) -> Calendar | None:
-    try:
-        return Calendar(ZoneInfo(name), calendar.week_start)
-    except ZoneInfoNotFoundError:
-        return None
-
-
-def _fits(instant: int, period: Period, piece: Slice, candidate: Calendar) -> bool:
-    """Whether it begins a period, and one that was asked for: zones a day apart share their midnights."""
-    return _begins(instant, period, candidate) and piece.first <= candidate.local_date(instant) <= piece.last

@@ -23,24 +23,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from json import JSONDecodeError
 from math import isfinite
-from typing import TYPE_CHECKING, TypeGuard, cast
-from xml.etree.ElementTree import ParseError
+from typing import TypeGuard, cast
+from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
-from harvester.core.model import Junk
+from harvester.core.model import InvalidValue, Raw
 from harvester.errors import PayloadError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from xml.etree.ElementTree import Element
-
-    from harvester.core.model import Raw
-
-    Entries = Sequence[tuple[str, Raw]]
+Entries = Sequence[tuple[str, Raw]]
 
 WIDEST_INTEGER = 2**53  # beyond it neighbouring whole numbers share one double
 LONGEST_TEXT = 200  # of a Junk or an error, characters
@@ -176,13 +171,13 @@ def _members(document: object) -> tuple[tuple[str, object], ...]:
     return document
 
 
-def _constant(name: str) -> Junk:
-    return Junk(name, "not a finite number")
+def _constant(name: str) -> InvalidValue:
+    return InvalidValue(name, "not a finite number")
 
 
-def _long_integer(text: str) -> int | Junk:
+def _long_integer(text: str) -> int | InvalidValue:
     if len(text) > _LONGEST_NUMBER:
-        return Junk(text[:LONGEST_TEXT], "a whole number that a double would change")
+        return InvalidValue(text[:LONGEST_TEXT], "a whole number that a double would change")
     return int(text)
 
 
@@ -194,7 +189,7 @@ def _json_entries(value: object) -> Entries:
     if value == []:
         return ()
     if not _is_object(value):
-        return ((NO_TIMESTAMP, Junk(_json_shown(value), "no map of timestamps")),)
+        return ((NO_TIMESTAMP, InvalidValue(_json_shown(value), "no map of timestamps")),)
     if _all_plain([number for _, number in value]):
         return cast("Entries", value)
     return [(timestamp, _json_number(number)) for timestamp, number in value]
@@ -209,19 +204,21 @@ def _all_plain(values: Sequence[object]) -> bool:
 
 
 def _json_number(value: object) -> Raw:
-    if value is None or isinstance(value, Junk):
+    if value is None or isinstance(value, InvalidValue):
         return value
     if isinstance(value, bool):
-        return Junk(_json_shown(value), "true or false, no number")
+        return InvalidValue(_json_shown(value), "true or false, no number")
     if isinstance(value, int | float):
         return _storable(value)
     if isinstance(value, str):
         return _text_number(value)
-    return Junk(_json_shown(value), "an array, no number" if isinstance(value, list) else "an object, no number")
+    return InvalidValue(
+        _json_shown(value), "an array, no number" if isinstance(value, list) else "an object, no number"
+    )
 
 
 def _json_shown(value: object) -> str:
-    if isinstance(value, Junk):
+    if isinstance(value, InvalidValue):
         return value.text
     if isinstance(value, str):
         return shown(value)
@@ -235,7 +232,7 @@ def _json_shown(value: object) -> str:
 def _text_number(text: str) -> Raw:
     text = text.strip(" \t\r\n")
     if len(text) > _LONGEST_NUMBER or _NUMBER.fullmatch(text) is None:
-        return Junk(shown(text), "not a number")
+        return InvalidValue(shown(text), "not a number")
     return _storable(int(text) if text.removeprefix("-").isdigit() else float(text))
 
 
@@ -244,8 +241,8 @@ def _storable(number: float) -> Raw:
     if isinstance(number, int):
         if abs(number) <= WIDEST_INTEGER:
             return number
-        return Junk(shown(str(number)), "a whole number that a double would change")
-    return number if isfinite(number) else Junk(str(number), "not a finite number")
+        return InvalidValue(shown(str(number)), "a whole number that a double would change")
+    return number if isfinite(number) else InvalidValue(str(number), "not a finite number")
 
 
 def _xml(body: bytes) -> Element:
@@ -277,14 +274,14 @@ def _xml_metrics(root: Element) -> dict[str, Entries]:
 def _xml_entries(metric: Element) -> Entries:
     text = (metric.text or "").strip()
     entries: list[tuple[str, Raw]] = [_xml_entry(item) for item in metric]
-    return [(NO_TIMESTAMP, Junk(shown(text), "no map of timestamps")), *entries] if text else entries
+    return [(NO_TIMESTAMP, InvalidValue(shown(text), "no map of timestamps")), *entries] if text else entries
 
 
 def _xml_entry(item: Element) -> tuple[str, Raw]:
     timestamp = item.get("timestamp")
     text = item.text or ""
     if item.tag != "item" or timestamp is None:
-        return NO_TIMESTAMP, Junk(shown(text.strip() or item.tag), "no item with a timestamp")
+        return NO_TIMESTAMP, InvalidValue(shown(text.strip() or item.tag), "no item with a timestamp")
     if len(item):
-        return timestamp, Junk(shown(item[0].tag), "an element, no number")
+        return timestamp, InvalidValue(shown(item[0].tag), "an element, no number")
     return timestamp, _text_number(text) if text.strip() else None

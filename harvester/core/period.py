@@ -16,15 +16,12 @@ knows every rule needed here).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo
 
 ONE_DAY = timedelta(days=1)
 _EPOCH = date(1970, 1, 1).toordinal()

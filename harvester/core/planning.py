@@ -21,19 +21,13 @@ Rejected: a cursor per series (does not heal holes), one slice per hole (every s
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import date
 
-from harvester.core.coverage import Span, gaps, joined, settled
-from harvester.core.model import Slice
-from harvester.core.period import ONE_DAY, Period
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import date
-
-    from harvester.core.model import Series, Stretch
-    from harvester.core.period import Calendar
+from harvester.core.coverage import Span, final_spans, gaps, joined
+from harvester.core.model import Series, Slice, Stretch
+from harvester.core.period import ONE_DAY, Calendar, Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +88,7 @@ def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, widths:
         missing = [whole]
         stretches = stored.coverage.get(series)
         if stretches and not rules.refetch:
-            final = settled(stretches, series.period, rules.calendar, rules.settle_days)
+            final = final_spans(stretches, series.period, rules.calendar, rules.settle_days)
             missing = joined([*gaps(whole, final), *_within(whole, stored.failed.get(series, ()))])
             already_covered += _untouched(cut([whole], series.period, rules.calendar, width), missing)
         for part in _apart(missing, whole, series, stored, rules.calendar):

@@ -40,17 +40,12 @@ knows the server's words but "Invalid start parameter."), a width learnt for goo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from datetime import date
 
 from harvester.core.coverage import Span
-from harvester.core.model import Slice, Widths
-from harvester.core.period import ONE_DAY
+from harvester.core.model import RangeLimits, Slice
+from harvester.core.period import ONE_DAY, Calendar, Period
 from harvester.core.planning import cut
-
-if TYPE_CHECKING:
-    from datetime import date
-
-    from harvester.core.period import Calendar, Period
 
 WIDER_AGAIN_AFTER = 86_400  # seconds
 BROKEN = 5  # 5xx in a row that put the width in question: as many as a slice is tried
@@ -76,20 +71,20 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class NextStep:
     """What to ask next, and what is given up."""
 
     tasks: tuple[Task, ...] = ()
     failed: Slice | None = None
 
 
-class Tolerance:
+class RangeLimitTracker:
     """What ranges the server takes for one account and resource, as far as its answers have shown.
 
     `widths` is worth remembering; whether the current period is taken lives in this process only.
     """
 
-    def __init__(self, widths: Widths, max_days: int) -> None:
+    def __init__(self, widths: RangeLimits, max_days: int) -> None:
         self.widths = widths
         self.takes_today: bool | None = None
         self.breaks_wide = False  # a narrow range passed while wide ones were answered 5xx
@@ -111,7 +106,7 @@ class Tolerance:
     def accept(self, days: int) -> None:
         """A range of so many days was answered."""
         if self.widths.refused is not None and days >= self.widths.refused:
-            self.widths = Widths(days)
+            self.widths = RangeLimits(days)
         elif self.widths.accepted is None or days > self.widths.accepted:
             self.widths = replace(self.widths, accepted=days)
         if self._broken is not None and days > self._broken // 2:
@@ -140,26 +135,26 @@ class Tolerance:
         accepted = self.widths.accepted
         if accepted is None or accepted >= refused:  # it was taken once: the server has become stricter
             accepted = passed
-        self.widths = Widths(max(accepted, passed), refused, int(now))
+        self.widths = RangeLimits(max(accepted, passed), refused, int(now))
         self._whole_again()
 
     def _whole_again(self) -> None:
         self.breaks_wide, self._broken, self._broken_in_a_row = False, None, 0
 
 
-def fit(task: Task, tolerance: Tolerance, calendar: Calendar, today: date, now: float) -> tuple[Task, ...]:
+def fit(task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar, today: date, now: float) -> tuple[Task, ...]:
     """The task as it may be sent now: cut to the width that is allowed, newest first, without a refused today.
 
     The first is to be sent, the others wait; nothing is left where the server is known to refuse today.
     """
     piece, period = task.slice, task.slice.series.period
-    if tolerance.takes_today is False and piece.last >= calendar.floor(period, today):
+    if limit_tracker.takes_today is False and piece.last >= calendar.floor(period, today):
         last = calendar.floor(period, today) - ONE_DAY
         if last < piece.first:
             return () if task.rest is None else (Task(Slice(piece.series, task.rest.first, task.rest.last)),)
         piece = replace(piece, last=last)
         task = replace(task, slice=piece)
-    allowed = tolerance.allowed(now)
+    allowed = limit_tracker.allowed(now)
     if piece.days <= allowed or task.rest is not None:
         return (task,)
     newest, *older = cut([Span(piece.first, piece.last)], period, calendar, allowed)
@@ -184,64 +179,68 @@ def tested(task: Task, calendar: Calendar) -> Task | None:
     return Task(narrow.slice, Span(piece.first, older[0].slice.last), is_test=True) if older else None
 
 
-def after_acceptance(task: Task, tolerance: Tolerance, calendar: Calendar, today: date, now: float) -> Verdict:
+def after_acceptance(
+    task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar, today: date, now: float
+) -> NextStep:
     """The task's slice was answered: what about its rest?"""
     piece, rest = task.slice, task.rest
     passed = max(task.passed_width, piece.days)
     if task.held_back is not None:
-        tolerance.takes_today = False
+        limit_tracker.takes_today = False
     elif piece.last >= calendar.floor(piece.series.period, today):
-        tolerance.takes_today = True
-    tolerance.accept(piece.days)
+        limit_tracker.takes_today = True
+    limit_tracker.accept(piece.days)
     if task.is_test:
-        tolerance.narrow_passed(task.whole.days)
+        limit_tracker.narrow_passed(task.whole.days)
     if task.bad_through is None and task.refused_width > passed:
-        tolerance.blame(task.refused_width, passed, now)
+        limit_tracker.blame(task.refused_width, passed, now)
     if rest is None:
-        return Verdict()
+        return NextStep()
     if task.bad_through is None:
-        return Verdict((Task(Slice(piece.series, rest.first, rest.last)),))
+        return NextStep((Task(Slice(piece.series, rest.first, rest.last)),))
     task = replace(task, passed_width=passed, held_back=None)
     if task.bad_through is not None and task.bad_through < rest.last:
-        return Verdict((_bisected(task, rest, calendar),))
+        return NextStep((_bisected(task, rest, calendar),))
     # The boundary: does a range that begins with the newest bad period pass when it is as narrow as can be?
     alone = calendar.floor(piece.series.period, rest.last)
     older = Span(rest.first, alone - ONE_DAY) if alone > rest.first else None
-    return Verdict((replace(task, slice=Slice(piece.series, alone, rest.last), rest=older, bad_through=None),))
+    return NextStep((replace(task, slice=Slice(piece.series, alone, rest.last), rest=older, bad_through=None),))
 
 
-def after_refusal(task: Task, named: frozenset[str], tolerance: Tolerance, calendar: Calendar, today: date) -> Verdict:
+def after_refusal(
+    task: Task, named: frozenset[str], limit_tracker: RangeLimitTracker, calendar: Calendar, today: date
+) -> NextStep:
     """The task's slice was refused: what to ask next, or what to give up."""
     piece, period = task.slice, task.slice.series.period
     current = calendar.floor(period, today)
     if "phone" in named:
-        return Verdict(failed=task.whole)
+        return NextStep(failed=task.whole)
     if task.held_back is not None:  # without the current period it was refused as well
         piece = replace(piece, last=task.held_back)
         task = replace(task, slice=piece, held_back=None)
-    elif piece.last >= current > piece.first and tolerance.takes_today is None and "start" not in named:
-        return Verdict((replace(task, slice=replace(piece, last=current - ONE_DAY), held_back=piece.last),))
+    elif piece.last >= current > piece.first and limit_tracker.takes_today is None and "start" not in named:
+        return NextStep((replace(task, slice=replace(piece, last=current - ONE_DAY), held_back=piece.last),))
     if task.refused_before or calendar.last(period, piece.first) >= piece.last:  # searched already, or a single period
-        tolerance.acquit()
-        return Verdict(failed=task.whole)
+        limit_tracker.acquit()
+        return NextStep(failed=task.whole)
     first = task.rest.first if task.rest else piece.first
     refused = replace(task, refused_width=piece.days)
-    if "start" not in named and task.bad_through is None and tolerance.may_be_too_wide(piece.days):
-        return Verdict((_halved(refused, calendar),))
+    if "start" not in named and task.bad_through is None and limit_tracker.may_be_too_wide(piece.days):
+        return NextStep((_halved(refused, calendar),))
     refused = replace(refused, bad_through=calendar.last(period, piece.first))
-    return Verdict((_bisected(refused, Span(first, piece.last), calendar),))
+    return NextStep((_bisected(refused, Span(first, piece.last), calendar),))
 
 
-def after_server_errors(task: Task, tolerance: Tolerance, calendar: Calendar) -> Verdict:
+def after_server_errors(task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar) -> NextStep:
     """The server failed on the slice in every try (500): blame the width while narrower ones pass, else give up."""
     piece = task.slice
-    accepted = tolerance.widths.accepted
+    accepted = limit_tracker.widths.accepted
     one_period = calendar.last(piece.series.period, piece.first) >= piece.last
     if one_period:
-        tolerance.acquit()
+        limit_tracker.acquit()
     if accepted is None or piece.days <= accepted or one_period:
-        return Verdict(failed=task.whole)
-    return Verdict((_halved(replace(task, refused_width=piece.days, held_back=None), calendar),))
+        return NextStep(failed=task.whole)
+    return NextStep((_halved(replace(task, refused_width=piece.days, held_back=None), calendar),))
 
 
 def _halved(task: Task, calendar: Calendar) -> Task:

@@ -12,18 +12,13 @@ Retry-After is not read here: the quota hears it with the other headers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from harvester.errors import PayloadError, SourceUnavailable, Throttled
-
-if TYPE_CHECKING:
-    from harvester.errors import HarvesterError
+from harvester.core.backoff import backoff
+from harvester.errors import HarvesterError, PayloadError, SourceUnavailable, Throttled
 
 MOST_TRIES = 5
 FIRST_PAUSE = 0.5  # seconds
 LONGEST_PAUSE = 30.0  # seconds
-
-_DOUBLINGS = 10  # more than enough for the longest pause; keeps the power small for any attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +51,5 @@ def decide(error: HarvesterError, attempt: int, jitter: float) -> Retry | GiveUp
 
 def pause(attempt: int, jitter: float) -> float:
     """Seconds to wait after the failed try number `attempt` (1 or more), for a random number in [0, 1)."""
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempt - 1, _DOUBLINGS))
+    longest = backoff(FIRST_PAUSE, attempt, LONGEST_PAUSE)
     return longest * (1 + jitter) / 2

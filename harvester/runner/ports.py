@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from harvester.core.model import Batch, FailedSlice, Page, RowCounts, Slice, Widths
+    from harvester.core.model import Batch, FailedSlice, Page, RangeLimits, RowCounts, Slice
+    from harvester.events import Event
 
 
 class Permit(Protocol):
@@ -89,7 +89,7 @@ class Store(Protocol):
         """
         ...
 
-    async def save_widths(self, resource: str, widths: Widths) -> None:
+    async def save_range_limits(self, resource: str, widths: RangeLimits) -> None:
         """Remember how wide a range the server takes."""
         ...
 
@@ -97,6 +97,6 @@ class Store(Protocol):
 class Observer(Protocol):
     """Is told what happens, as it happens: one event, its facts as fields. Must not raise."""
 
-    def __call__(self, event: str, /, **facts: object) -> None:
+    def __call__(self, event: Event, /, **facts: object) -> None:
         """Take note."""
         ...

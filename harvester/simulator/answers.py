@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 from harvester.simulator import wire
 from harvester.simulator.faults import Ending, Fault, cut_length, html, junk
-from harvester.simulator.options import AUTH, ResetStyle
-from harvester.simulator.request import Reply
+from harvester.simulator.options import AUTH, Options, ResetStyle
+from harvester.simulator.request import Exchange, Refusal, Reply, Request
 from harvester.simulator.servertime import http_date
 
 if TYPE_CHECKING:
-    from harvester.simulator.options import Options
     from harvester.simulator.quota import Meter
-    from harvester.simulator.request import Exchange, Refusal, Request
 
 _PAGES = {Fault.BAD_GATEWAY: (502, "Bad Gateway"), Fault.UNAVAILABLE: (503, "Service Unavailable")}
 

@@ -17,8 +17,9 @@ a 400 and a 401 too, but for a 429. Requests without credentials that were ever 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from harvester.simulator import wire
@@ -26,17 +27,11 @@ from harvester.simulator.answers import page, proxy_page, refused, spoiled, want
 from harvester.simulator.chance import numbers
 from harvester.simulator.credentials import Registry
 from harvester.simulator.faults import DISTORTING, PROXY, Ending, Fault, distorted
-from harvester.simulator.options import AUTH, Account, Options
+from harvester.simulator.options import AUTH, Account, Options, Pair
 from harvester.simulator.quota import Meter
-from harvester.simulator.request import Exchange, Refusal, Reply, judge, parse_basic, parse_query
+from harvester.simulator.request import Exchange, Refusal, Reply, Request, judge, parse_basic, parse_query
 from harvester.simulator.servertime import server_time
 from harvester.simulator.world import FORMULAS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from harvester.simulator.options import Pair
-    from harvester.simulator.request import Request
 
 PREFIX = "/api"
 NOBODY = ""  # the account of requests whose credentials were never good

@@ -7,14 +7,13 @@ can still be counted against its account.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harvester.simulator.chance import octets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from harvester.simulator.options import Account, Pair
 
 

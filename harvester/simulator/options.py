@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-from harvester.simulator.faults import CALM
+from harvester.simulator.faults import CALM, Faults
 from harvester.simulator.world import World
-
-if TYPE_CHECKING:
-    from harvester.simulator.faults import Faults
 
 AUTH = "/auth"
 Pair = tuple[str, str]

@@ -5,21 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
 from harvester.core.model import ALL
 from harvester.core.period import Period
-from harvester.simulator.faults import Ending
-from harvester.simulator.world import Beyond
+from harvester.simulator.faults import Ending, Fault
+from harvester.simulator.world import Beyond, World
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from harvester.simulator.faults import Fault
     from harvester.simulator.options import Options
-    from harvester.simulator.world import World
 
 _BAD = 400
 _YEARS = range(1970, 2200)  # a calendar of epoch seconds has its bounds

@@ -6,21 +6,15 @@ It decides nothing: it carries requests to `SimulatedApi`, waits as long as that
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable
+from typing import Self
 
 from aiohttp import web
 
-from harvester.clock import SystemClock
-from harvester.simulator.api import PREFIX
+from harvester.clock import Clock, SystemClock
+from harvester.simulator.api import PREFIX, SimulatedApi
 from harvester.simulator.faults import Ending
-from harvester.simulator.request import Request
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from harvester.clock import Clock
-    from harvester.simulator.api import SimulatedApi
-    from harvester.simulator.request import Exchange, Reply
+from harvester.simulator.request import Exchange, Reply, Request
 
 _PIECES = 20  # a trickling body comes in so many
 _SHUTDOWN = 0.2  # seconds that a request in flight is waited for

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 from xml.sax.saxutils import escape
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    Printable = int | float | None
+Printable = int | float | None
 
 _DECLARATION = '<?xml version="1.0"?>\n'
 

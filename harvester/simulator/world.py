@@ -16,22 +16,17 @@ ALL is the account's phones merged; where any number is served it is a number of
 from __future__ import annotations
 
 from calendar import monthrange
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 from functools import lru_cache, partial
 from itertools import groupby
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from harvester.core.model import ALL
 from harvester.core.period import Calendar, Period
-from harvester.simulator.traffic import NOTHING, day_tally, merged
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from harvester.simulator.traffic import Tally
+from harvester.simulator.traffic import NOTHING, Tally, day_tally, merged
 
 Number = int | float
 Figures = dict[str, dict[int, Number]]

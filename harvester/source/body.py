@@ -9,14 +9,13 @@ body. Members may follow one another, as the format allows.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harvester.errors import Outage, PayloadError, SourceUnavailable
 from harvester.failpoints import Step, step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from harvester.source.transport import Response
 
 LARGEST_BODY = 16 * 1024 * 1024  # bytes, decoded; ten years of days of twelve metrics, in XML, have 2 MiB

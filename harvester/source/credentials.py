@@ -19,34 +19,31 @@ A pair is exchanged anew after 24 h. Where that fails for want of an answer, the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import urlencode
 
 from aiohttp import encode_basic_auth
 
-from harvester.clock import NAP
+from harvester.clock import NAP, Clock
+from harvester.core.backoff import backoff
 from harvester.core.headers import read_facts
 from harvester.core.payload import is_document, parse_error, parse_pair, shown
 from harvester.errors import ConfigError, CredentialsRefused, Outage, PayloadError, SourceUnavailable, Transient
-from harvester.source.answers import BAD_REQUEST, FORBIDDEN, OK, TOO_MANY, UNAUTHORIZED, not_the_slice
 from harvester.source.body import accepting, read_answer
-from harvester.source.transport import Request
+from harvester.source.responses import BAD_REQUEST, FORBIDDEN, OK, TOO_MANY, UNAUTHORIZED, not_the_slice
+from harvester.source.transport import Request, Transport
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from harvester.clock import Clock
-    from harvester.source.transport import Transport
-
-    Run = Callable[[Callable[[], str]], Awaitable[str]]
+Run = Callable[[Callable[[], str]], Awaitable[str]]
 
 LIFETIME = 24 * 3600.0  # seconds after which a pair is exchanged anew
 MOST_UNPROVEN = 2  # exchanges in a row without an accepted data request
 
 _REFUSING = frozenset({OK, BAD_REQUEST, FORBIDDEN})
 _POSTPONED = 900.0  # seconds until an exchange for age that failed is tried again
+_FIRST_PAUSE = 0.5  # seconds
 _LONGEST_PAUSE = 8.0  # seconds between failed exchanges; longer ones are the caller's business
 
 
@@ -228,8 +225,8 @@ class ToolCredentials:
     def _note_failure(self, error: Transient) -> None:
         self._failures += 1
         self._failed = error
-        pause = min(_LONGEST_PAUSE, 0.5 * 2 ** min(self._failed_in_a_row, 10))
         self._failed_in_a_row += 1
+        pause = backoff(_FIRST_PAUSE, self._failed_in_a_row, _LONGEST_PAUSE)
         self._paused_until = max(self._paused_until, self._clock.monotonic() + pause)
 
     async def _exchange(self, *, aged: bool) -> None:

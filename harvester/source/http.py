@@ -9,19 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from harvester.core.model import Page
+from harvester.core.model import Page, Slice
 from harvester.core.payload import parse_metrics
 from harvester.errors import Outage, SourceUnavailable
 from harvester.failpoints import Step, step
-from harvester.source.answers import refusal
 from harvester.source.body import accepting, read_answer
-from harvester.source.transport import Request
+from harvester.source.responses import refusal
+from harvester.source.transport import Request, Transport
 
 if TYPE_CHECKING:
-    from harvester.core.model import Slice
     from harvester.runner.ports import Permit
     from harvester.source.credentials import Credentials, Pair
-    from harvester.source.transport import Transport
 
 
 class HttpSource:

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import os
 import ssl
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol, Self
+from pathlib import Path
+from typing import Protocol, Self
 
 import aiohttp
 from yarl import URL
@@ -30,11 +32,6 @@ from yarl import URL
 from harvester import __version__
 from harvester.errors import ConfigError, Outage, SourceUnavailable
 from harvester.failpoints import Step, step
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-    from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
 CONNECT_TIMEOUT = 10.0  # seconds: name, TCP, proxy and TLS together
 KEEP_ALIVE = 4.0  # seconds

@@ -9,17 +9,16 @@ The driver's own exceptions pass through; whoever holds the transaction translat
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
     from sqlalchemy import Connection
 
-    Row = tuple[Any, ...]
-    Day = str | date  # a DATE as the driver takes and gives it: ISO text in SQLite
+Row = tuple[Any, ...]
+Day = str | date  # a DATE as the driver takes and gives it: ISO text in SQLite
 
 ROWS_PER_STEP = 100  # of a few columns each: SQLite takes 999 values in one statement, whatever its age
 

@@ -7,32 +7,29 @@ connection is lost, all that was claimed over it is lost with it; the next claim
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import date
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from harvester.core.period import Period
 from harvester.errors import ConfigError, StoreError
-from harvester.store import orders, reading, schema
-from harvester.store.account import AccountStore
+from harvester.store import orders, queries, schema
+from harvester.store.account_store import AccountStore
+from harvester.store.connection import StoreConnection
+from harvester.store.db_thread import DatabaseThread
+from harvester.store.dsn import SqliteTarget, parse
 from harvester.store.lock import holder_name, try_lock
 from harvester.store.migrate import look, refuse_unready, upgrade
-from harvester.store.names import insert_new
-from harvester.store.records import Held, SchemaFit, other_days
-from harvester.store.session import Session
-from harvester.store.target import SqliteTarget, parse
-from harvester.store.writer import Writer
+from harvester.store.sql import insert_new
+from harvester.store.types import AccountIdentity, Held, OrderProgress, SchemaFit, other_days
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
-    from datetime import date
-
-    from sqlalchemy import Connection
 
     from harvester.core.model import Series
-    from harvester.store.records import AccountIdentity, OrderProgress
 
 _T = TypeVar("_T")
 
@@ -61,9 +58,9 @@ class Database:
     ) -> None:
         self._target = parse(url, schema, password)
         self._auto_migrate = auto_migrate or isinstance(self._target, SqliteTarget)
-        self._writer = Writer(executor)
+        self._writer = DatabaseThread(executor)
         self._now = now
-        self._session: Session | None = None
+        self._session: StoreConnection | None = None
         self._claimed: dict[str, AccountStore] = {}
 
     async def open(self) -> None:
@@ -142,7 +139,7 @@ class Database:
         finally:
             self._writer.close()
 
-    def _opened(self) -> Session:
+    def _opened(self) -> StoreConnection:
         if self._session is not None and not self._session.lost:
             return self._session
         self._drop()
@@ -151,7 +148,7 @@ class Database:
             upgrade(self._target)
         else:
             refuse_unready(self._target, state)
-        self._session = Session(self._target)
+        self._session = StoreConnection(self._target)
         return self._session
 
     def _claim(self, identity: AccountIdentity) -> AccountStore | Held:
@@ -212,7 +209,7 @@ def _give_back(claimed: AccountStore | Held) -> None:
         claimed.release_now()
 
 
-def _holder(session: Session, account: str) -> str:
+def _holder(session: StoreConnection, account: str) -> str:
     table = schema.account
     with session.transaction(reading=True) as connection:
         name = connection.scalar(select(table.c.holder).where(table.c.name == account))
@@ -235,11 +232,11 @@ def _enter(connection: Connection, identity: AccountIdentity) -> int:
         insert_new(connection, table, [{"name": identity.name, **values}])
         known = connection.execute(select(table).where(table.c.name == identity.name)).one()
     else:
-        _refuse_other_days(connection, known.id, reading.identity(connection, known), identity)
+        _refuse_other_days(connection, known.id, queries.identity(connection, known), identity)
         connection.execute(update(table).where(table.c.id == known.id).values(**values))
     number: int = known.id
     wanted = dict(identity.phones)
-    if wanted != dict(reading.identity(connection, known).phones):
+    if wanted != dict(queries.identity(connection, known).phones):
         phone = schema.phone
         connection.execute(delete(phone).where(phone.c.account_id == number))
         if wanted:

@@ -6,22 +6,17 @@ forgotten where it may be wrong: a transaction failed, or a new plan begins from
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
 from harvester.core.coverage import lag_of, overlay, stretch_of
-from harvester.core.model import Stretch
-from harvester.core.period import ONE_DAY
-from harvester.store.bulk import day_adapter, read_each, run_all
+from harvester.core.model import FailedSlice, Series, Slice, Stretch
+from harvester.core.period import ONE_DAY, Calendar
+from harvester.store.bulk import Day, Row, day_adapter, read_each, run_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from sqlalchemy import Connection
-
-    from harvester.core.model import FailedSlice, Series, Slice
-    from harvester.core.period import Calendar
-    from harvester.store.bulk import Day, Row
 
 _READ_COVERAGE = "SELECT first_day, last_day, asked_on, lag FROM coverage WHERE series_id = ? ORDER BY first_day"
 _READ_FAILED = "SELECT first_day, last_day, error, failed_at, attempts FROM failed_slice WHERE series_id = ?"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,10 @@ from filelock import FileLock, Timeout
 from sqlalchemy import text
 
 from harvester.errors import StoreError
-from harvester.store.target import SqliteTarget
+from harvester.store.dsn import SqliteTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from harvester.store.session import Session
+    from harvester.store.connection import StoreConnection
 
 
 def holder_name() -> str:
@@ -34,7 +33,7 @@ def advisory_key(schema: str, account: str | None) -> int:
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-def try_lock(session: Session, account: str) -> Callable[[], None] | None:
+def try_lock(session: StoreConnection, account: str) -> Callable[[], None] | None:
     """Take the account's lock if nobody holds it.
 
     Returns:

@@ -15,23 +15,21 @@ out twice, so whoever slept while its order was dropped cannot touch a later one
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sqlalchemy import BigInteger, bindparam, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 from harvester.core.model import Series
 from harvester.core.period import Period
-from harvester.store.answers import plain
-from harvester.store.records import BackfillOrder, OrderProgress, OrderState
 from harvester.store.schema import account, backfill_order
+from harvester.store.types import BackfillOrder, OrderProgress, OrderState
+from harvester.store.values import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import date
-
-    from sqlalchemy import Connection, Row
     from sqlalchemy.sql.compiler import SQLCompiler
 
 STALE_AFTER: Final = 60  # seconds since the last heartbeat

@@ -6,32 +6,24 @@ SQLite may leave the two empty files of its WAL mode, as every reader of such a 
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from datetime import UTC, date, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from sqlalchemy import Boolean, Date, column, func, literal, select, table
+from sqlalchemy import Boolean, Date, Select, column, func, literal, select, table
 
-from harvester.core.model import ALL
-from harvester.store import reading, schema
+from harvester.core.model import ALL, RangeLimits, Series, Stretch
+from harvester.store import queries, schema
+from harvester.store.connection import StoreConnection
+from harvester.store.dsn import parse
+from harvester.store.errors import translated
 from harvester.store.migrate import read_state, refuse_unready
-from harvester.store.records import AccountState, AccountStatus, SeriesStatus
-from harvester.store.session import Session
-from harvester.store.target import parse
-from harvester.store.trouble import translated
+from harvester.store.types import AccountStatus, FailedRange, RecordedState, SeriesStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
-    from datetime import date
-    from types import TracebackType
-    from typing import Self
-
-    from sqlalchemy import Select
-
-    from harvester.core.model import Series, Stretch, Widths
     from harvester.core.period import Period
-    from harvester.store.records import FailedRange
 
 _TRUE = literal(True, Boolean())
 _AT_ONCE = 5_000  # rows fetched from PostgreSQL's cursor at a time
@@ -60,7 +52,7 @@ class Reader:
     def __init__(self, url: str, schema: str = "public", password: str | None = None) -> None:
         self._target = parse(url, schema, password)
         with ExitStack() as stack:
-            self._session = Session(self._target, read_only=True)
+            self._session = StoreConnection(self._target, read_only=True)
             stack.callback(self._session.close)
             self._connection = stack.enter_context(self._session.transaction())
             state = read_state(self._connection)
@@ -89,14 +81,14 @@ class Reader:
             rows = self._connection.execute(select(schema.account).order_by(schema.account.c.name)).all()
             return [
                 AccountStatus(
-                    identity=reading.identity(self._connection, row),
-                    state=AccountState(row.state),
+                    identity=queries.identity(self._connection, row),
+                    state=RecordedState(row.state),
                     reason=row.reason,
                     holder=row.holder,
                     answer=row.answer,
                     answered_at=row.answered_at,
-                    quota=reading.quota(self._connection, row.id),
-                    widths=reading.widths(self._connection, row.id),
+                    quota=queries.quota(self._connection, row.id),
+                    widths=queries.widths(self._connection, row.id),
                     series=series.get(row.name, []),
                 )
                 for row in rows
@@ -105,18 +97,18 @@ class Reader:
     def coverage(self, account: str | None = None) -> dict[Series, list[Stretch]]:
         """The coverage of an account's series (None: of all); a series without any is missing."""
         with self._translated():
-            return reading.coverage(self._connection, account)
+            return queries.coverage(self._connection, account)
 
     def failed(self, account: str | None = None) -> list[FailedRange]:
         """The failed slices of an account (None: of all)."""
         with self._translated():
-            return reading.failed(self._connection, account)
+            return queries.failed(self._connection, account)
 
-    def widths(self, account: str) -> dict[str, Widths]:
+    def widths(self, account: str) -> dict[str, RangeLimits]:
         """How wide a range the server takes, by resource; empty for an account never claimed."""
         with self._translated():
             number = self._connection.scalar(select(schema.account.c.id).where(schema.account.c.name == account))
-            return reading.widths(self._connection, number) if number is not None else {}
+            return queries.widths(self._connection, number) if number is not None else {}
 
     def export(
         self,
@@ -163,22 +155,22 @@ class Reader:
                     yield tuple(bool(cell) if at in truths else _as_text(cell) for at, cell in enumerate(row))
 
     def _series(self) -> list[SeriesStatus]:
-        coverage = reading.coverage(self._connection, None)
+        coverage = queries.coverage(self._connection, None)
         failed: dict[Series, list[FailedRange]] = {}
-        for gap in reading.failed(self._connection, None):
+        for gap in queries.failed(self._connection, None):
             failed.setdefault(gap.series, []).append(gap)
         absent = self._absent()
         value, series = schema.value, schema.series
         first = select(func.min(value.c.day)).where(value.c.series_id == series.c.id).scalar_subquery()
         last = select(func.max(value.c.day)).where(value.c.series_id == series.c.id).scalar_subquery()
         statement = (
-            select(*reading.SERIES, series.c.id, first.label("first"), last.label("last"))
+            select(*queries.SERIES, series.c.id, first.label("first"), last.label("last"))
             .select_from(series.join(schema.account))
-            .order_by(*reading.SERIES)
+            .order_by(*queries.SERIES)
         )
         found = []
         for row in self._connection.execute(statement):
-            one = reading.series_of(row)
+            one = queries.series_of(row)
             found.append(
                 SeriesStatus(
                     one, row.first, row.last, coverage.get(one, []), absent.get(row.id, 0), failed.get(one, [])

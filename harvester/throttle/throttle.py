@@ -9,21 +9,18 @@ request is granted after the last await only, so none can be lost on the way to 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, Self
 
 from aiolimiter import AsyncLimiter
 
-from harvester.clock import NAP
+from harvester.clock import NAP, Clock
 from harvester.core.headers import read_facts
-from harvester.core.quota import Denied, Granted, Unstored
+from harvester.core.quota import Block, Denied, Granted, Quota, Snapshot, Token, Unstored
 from harvester.failpoints import Step, step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from harvester.clock import Clock
     from harvester.core.model import QuotaRecord
-    from harvester.core.quota import Block, Quota, Snapshot, Token
 
 
 class QuotaLedger(Protocol):
@@ -153,7 +150,7 @@ class Throttle:
                 self._quota.stored(answer.block)
                 continue
             self._granted_any |= isinstance(answer, Granted)
-            self._tell(answer.until if isinstance(answer, Denied) else None)
+            self._report_wait(answer.until if isinstance(answer, Denied) else None)
             return answer
 
     @step(Step.RESERVE)
@@ -173,7 +170,7 @@ class Throttle:
         finally:
             news.cancel()
 
-    def _tell(self, until: float | None) -> None:
+    def _report_wait(self, until: float | None) -> None:
         if until != self._waiting_until:
             self._waiting_until = until
             if self._on_wait is not None:

@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import socket
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -23,11 +24,10 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import hdrs, web
 
 from harvester.errors import ConfigError
+from harvester.events import Event
 from harvester.web.hosts import is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from harvester.runner.ports import Observer
 
 PATIENCE = 10.0  # seconds
@@ -74,11 +74,11 @@ class Endpoints:
         metrics: Callable[[], bytes],
         status: Callable[[], Mapping[str, Any]] | None = None,
         allowed_hosts: Iterable[str] = (),
-        tell: Observer | None = None,
+        emit: Observer | None = None,
         patience: float = PATIENCE,
     ) -> None:
         self._names = set(allowed_hosts)
-        self._tell = tell
+        self._emit = emit
         self._patience = patience
         self._broken: set[str] = set()  # paths whose callable raised last time
         self._runner: web.ServerRunner | None = None
@@ -156,8 +156,8 @@ class Endpoints:
         try:
             response = page()
         except Exception as error:  # noqa: BLE001 - an endpoint's bug must not reach the work beside it
-            if path not in self._broken and self._tell is not None:
-                self._tell("bug", path=path, error=error)
+            if path not in self._broken and self._emit is not None:
+                self._emit(Event.BUG, path=path, error=error)
             self._broken.add(path)
             return _text(HTTPStatus.INTERNAL_SERVER_ERROR, "A bug; the log has more.\n")
         self._broken.discard(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
@@ -13,15 +14,12 @@ from harvester.core.period import Period
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options, ResetStyle
 from harvester.simulator.world import World
-from tests.support.process import Installation, configuration
+from tests.support.process import Installation, Running, configuration
 from tests.support.simulation import serving_in_thread
 from tests.support.truth import Wanted, assert_harvested
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.acceptance.conftest import Install
-    from tests.support.process import Running
 
 LIMIT, WINDOW = 20, 3
 HOUR = 3600.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,13 +13,10 @@ from harvester.simulator.faults import Faults
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.databases import query
-from tests.support.process import CHECKOUT
+from tests.support.process import CHECKOUT, Ended, Installation
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.acceptance.conftest import Install
-    from tests.support.process import Ended, Installation
 
 CANARY = "c4n4ry-p4ssw0rd"
 PHONES = ["8005550100", "8005550101", "8005550102"]

@@ -6,9 +6,11 @@ import os
 import socket
 import sqlite3
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,18 +21,13 @@ from harvester.simulator.faults import Faults
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.databases import query
-from tests.support.postgres import running_cluster
-from tests.support.process import Installation, configuration
+from tests.support.postgres import Cluster, running_cluster
+from tests.support.process import Ended, Installation, Running, configuration
 from tests.support.simulation import serving_in_thread
 from tests.support.truth import Wanted, assert_harvested
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from tests.acceptance.conftest import Install
-    from tests.support.postgres import Cluster
-    from tests.support.process import Ended, Running
 
 WORLD = World()
 FATAL = ("html", "bad_gateway", "drop")

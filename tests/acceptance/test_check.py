@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -17,15 +18,12 @@ from harvester.simulator.api import SimulatedApi
 from harvester.simulator.faults import Fault
 from harvester.simulator.options import AUTH, Account, Options
 from harvester.simulator.world import World
-from harvester.store.records import AccountIdentity
+from harvester.store.types import AccountIdentity
 from tests.support.databases import claimed, query
-from tests.support.process import toml
+from tests.support.process import Ended, Installation, toml
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.acceptance.conftest import Install
-    from tests.support.process import Ended, Installation
 
 CANARY = "canary-7f3a9c"
 DEMO = Account()

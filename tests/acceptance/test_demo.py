@@ -12,22 +12,18 @@ import signal
 import sqlite3
 import subprocess
 from contextlib import closing
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from harvester.app.demo.ownership import refuse_foreign
-from harvester.app.demo.setting import LIMIT, PHONES
 from harvester.core.period import WeekStart
+from harvester.demo.ownership import refuse_foreign
+from harvester.demo.setting import LIMIT, PHONES
 from harvester.errors import StoreError, UsageError
 from harvester.store.database import Database
-from harvester.store.records import AccountIdentity
-from tests.support.process import Installation
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.process import Ended
+from harvester.store.types import AccountIdentity
+from tests.support.process import Ended, Installation
 
 DB = "shown here.db"
 SERIES = 4 * (1 + len(PHONES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -16,8 +17,6 @@ from tests.support.daemon import account_of, assert_kept, calendar_at_noon, daem
 from tests.support.truth import Wanted
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.acceptance.conftest import Install
     from tests.support.process import Installation
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,8 +31,6 @@ from tests.support.databases import query
 from tests.support.truth import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.acceptance.conftest import Install
 
 WORLD = World(calendar=calendar_at_noon())

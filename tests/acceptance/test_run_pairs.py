@@ -11,12 +11,11 @@ from harvester.core.period import Period
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
-from tests.support.daemon import account_of, assert_kept, calendar_at_noon, daemon, past_of, prepared
+from tests.support.daemon import Daemon, account_of, assert_kept, calendar_at_noon, daemon, past_of, prepared
 from tests.support.truth import Wanted
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Install
-    from tests.support.daemon import Daemon
 
 CALENDAR = calendar_at_noon()
 WORLD = World(calendar=CALENDAR)

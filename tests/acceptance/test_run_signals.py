@@ -14,6 +14,7 @@ from harvester.simulator.faults import Faults
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.daemon import (
+    Daemon,
     account_of,
     assert_kept,
     calendar_at_noon,
@@ -26,7 +27,6 @@ from tests.support.truth import Wanted
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Install
-    from tests.support.daemon import Daemon
     from tests.support.process import Installation
 
 CALENDAR = calendar_at_noon()

@@ -8,6 +8,7 @@ import socket
 import time
 from contextlib import closing
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,8 +27,6 @@ from tests.support.databases import query
 from tests.support.postgres import running_cluster
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.acceptance.conftest import Install
     from tests.support.process import Ended, Installation
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.daemon import (
+    Daemon,
     account_of,
     assert_kept,
     calendar_at_noon,
@@ -31,10 +33,7 @@ from tests.support.small_disk import small_disk
 from tests.support.truth import Wanted
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.acceptance.conftest import Install
-    from tests.support.daemon import Daemon
 
 CALENDAR = calendar_at_noon()
 WORLD = World(calendar=CALENDAR)

@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import date, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import psycopg
 
-from harvester.simulator.api import SimulatedApi
+from harvester.simulator.api import SimulatedApi, Visit
 from harvester.simulator.options import AUTH, Account, Options
 from harvester.simulator.world import World
 from tests.support.databases import query
-from tests.support.process import PATIENCE
+from tests.support.process import PATIENCE, Installation, Running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import date
-
-    from harvester.simulator.api import Visit
     from tests.acceptance.conftest import Install
-    from tests.support.process import Installation, Running
 
 ACCOUNTS = tuple(f"a{number:02}" for number in range(60))
 PHONES = tuple(f"80055501{number:02}" for number in range(20))

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harvester.app.unit import installed_command, unit
 from harvester.cli.systemd_unit import systemd_unit
+from harvester.daemon.systemd_unit import installed_command, unit
 from harvester.errors import UsageError
 
 SAFE_ENOUGH = 15  # tenths of systemd's exposure level

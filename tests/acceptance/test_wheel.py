@@ -6,9 +6,9 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
 import pytest
@@ -22,9 +22,6 @@ from tests.support.databases import query
 from tests.support.process import Installation, configuration
 from tests.support.simulation import serving_in_thread
 from tests.support.truth import Wanted, assert_harvested
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[2]
 PHONE = "8005550100"

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,16 +18,14 @@ import pytest
 from harvester.core.model import RowCounts
 from harvester.core.period import Period, WeekStart
 from harvester.errors import ConfigError, StoreError, StoreLost
-from harvester.store import target
-from harvester.store.account import AccountStore
-from harvester.store.records import Held
-from harvester.store.writer import InlineExecutor
+from harvester.store import dsn
+from harvester.store.account_store import AccountStore
+from harvester.store.db_thread import InlineExecutor
+from harvester.store.types import Held
 from tests.support.answers import JANUARY, answer, identity, series
 from tests.support.databases import claimed, opened, query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.postgres import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +96,7 @@ async def test_a_killed_holder_holds_nothing(store_url: str) -> None:
 
 async def test_a_claim_in_vain_writes_nothing(store_url: str, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # SQLite: somebody else is writing. PostgreSQL: the session may not write at all.
-    monkeypatch.setattr(target, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(dsn, "BUSY_TIMEOUT", 0.05)
     standby = store_url
     async with claimed(store_url, identity()), contextlib.AsyncExitStack() as stack:
         if store_url == sqlite_url:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+from collections.abc import AsyncIterator
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -12,17 +13,15 @@ import pytest
 
 from harvester.core.period import Period
 from harvester.errors import StoreError, StoreLost
-from harvester.store import target
-from harvester.store.account import AccountStore
+from harvester.store import dsn
+from harvester.store.account_store import AccountStore
 from harvester.store.lock import holder_name
 from harvester.store.orders import BEAT_EVERY, STALE_AFTER
-from harvester.store.records import BackfillOrder, OrderProgress, OrderState
+from harvester.store.types import BackfillOrder, OrderProgress, OrderState
 from tests.support.answers import JANUARY, identity, series
 from tests.support.databases import claimed, opened, query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from harvester.core.model import Series
     from harvester.store.database import Database
     from tests.support.postgres import Cluster
@@ -114,7 +113,7 @@ async def test_progress_and_the_end_reach_the_owner(holder: AccountStore, beside
 
 
 async def test_the_same_report_again_writes_nothing(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(dsn, "BUSY_TIMEOUT", 0.05)
     async with claimed(sqlite_url, identity()) as store, opened(sqlite_url) as beside:
         number = await placed(beside)
         await store.report_order(number, "1")

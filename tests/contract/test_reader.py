@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
-from harvester.core.model import FailedSlice, Slice, Stretch, Widths
+from harvester.core.model import FailedSlice, RangeLimits, Slice, Stretch
 from harvester.core.period import Period
 from harvester.store.reader import Reader
 from harvester.store.schema import HEAD
 from tests.support.answers import JANUARY, answer, at, identity, series
 from tests.support.databases import claimed
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 OTHER = series("8005550000")
 FAILED = FailedSlice(Slice(OTHER, date(2024, 2, 1), date(2024, 2, 9)), "no number of yours")
@@ -35,7 +32,7 @@ async def url(store_url: str) -> AsyncIterator[str]:
             ],
             [FAILED],
         )
-        await store.save_widths("performance", Widths(31))
+        await store.save_range_limits("performance", RangeLimits(31))
         yield store_url
 
 
@@ -45,7 +42,7 @@ async def test_status_shows_each_series(url: str) -> None:
         (account,) = reader.accounts()
     assert (account.identity, account.state, account.quota) == (identity(), "ok", None)
     assert account.holder.startswith("pid ")
-    assert account.widths == {"performance": Widths(31)}
+    assert account.widths == {"performance": RangeLimits(31)}
     shown = {(one.series.phone, one.series.period): one for one in account.series}
     assert len(shown) == 4
     one = shown["8005551234", Period.DAY]
@@ -62,7 +59,7 @@ async def test_plan_reads_the_ledger(url: str) -> None:
         assert reader.coverage("nobody") == {}
         assert [one.series for one in reader.failed()] == [OTHER]
         assert reader.failed("nobody") == []
-        assert reader.widths("main") == {"performance": Widths(31)}
+        assert reader.widths("main") == {"performance": RangeLimits(31)}
         assert reader.widths("nobody") == {}
 
 

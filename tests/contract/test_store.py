@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from harvester.core.coverage import settled
-from harvester.core.model import FailedSlice, QuotaRecord, Reject, RowCounts, Slice, Widths
+from harvester.core.coverage import final_spans
+from harvester.core.model import FailedSlice, QuotaRecord, RangeLimits, Reject, RowCounts, Slice
 from harvester.core.period import Period
 from harvester.store.reader import Reader
-from harvester.store.records import AccountState
+from harvester.store.types import RecordedState
 from tests.support.answers import CALENDAR, JANUARY, SETTLE_DAYS, answer, at, identity, series
 from tests.support.databases import claimed, query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from harvester.store.account import AccountStore
+    from harvester.store.account_store import AccountStore
 
 SECOND = JANUARY + timedelta(1)
 THIRD = JANUARY + timedelta(2)
@@ -205,7 +204,7 @@ async def test_coverage_grows_and_is_read_back(store: AccountStore) -> None:
     await store.commit([answer(JANUARY, {"calls": [1.0]}), answer(SECOND, {"calls": [1.0, 2.0]})], [])
     found = await store.coverage([one, other])
     assert found[other] == []
-    assert settled(found[one], Period.DAY, CALENDAR, SETTLE_DAYS) == [(JANUARY, THIRD)]
+    assert final_spans(found[one], Period.DAY, CALENDAR, SETTLE_DAYS) == [(JANUARY, THIRD)]
     assert len(found[one]) == 1
 
 
@@ -256,16 +255,16 @@ async def test_what_was_learnt_is_there_after_a_restart(store: AccountStore, sto
     record = QuotaRecord(150, 40, 90, 1_704_200_400, -0.25, 1_704_200_000.5)
     for one in (QuotaRecord(150, 0, None, None, 0.0, 0.0), record):
         await store.save(one)
-    for widths in (Widths(92), Widths(92, 366, 1_704_200_000)):
-        await store.save_widths("performance", widths)
+    for widths in (RangeLimits(92), RangeLimits(92, 366, 1_704_200_000)):
+        await store.save_range_limits("performance", widths)
     for moment in (0.0, 100_000.5, 100_001.5):
         await store.record_auth_attempt(moment)
-    await store.set_state(AccountState.PAUSED, "credentials refused")
+    await store.set_state(RecordedState.PAUSED, "credentials refused")
     await store.set_answer("the zone fits", 1_704_200_000.9)
     await store.release()
     async with claimed(store_url, identity()) as again:
         assert await again.load() == record
-        assert await again.widths() == {"performance": Widths(92, 366, 1_704_200_000)}
+        assert await again.widths() == {"performance": RangeLimits(92, 366, 1_704_200_000)}
         assert await again.auth_attempts() == [100_000.5, 100_001.5]
     with Reader(store_url) as reader:
         (account,) = reader.accounts()

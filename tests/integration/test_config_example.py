@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import stat
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
@@ -15,9 +15,6 @@ from harvester.cli.init import init
 from harvester.config import Account, Api, Daemon, Database, Log, Phone, Quota, load, warnings
 from harvester.config.entries import ANY, KNOWN, leaves
 from harvester.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harvester.config import Phone, load, warnings
+from harvester.config import Phone, Settings, load, warnings
 from harvester.core.period import Period
 from harvester.errors import ConfigError
-
-if TYPE_CHECKING:
-    from harvester.config import Settings
 
 ACCOUNT = 'login = "me@example.com"\nphones = ["ALL"]\n'
 MAIN = f"[accounts.main]\n{ACCOUNT}"

@@ -6,15 +6,11 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from harvester.config import database_password, load, password, secrets
+from harvester.config import Settings, database_password, load, password, secrets
 from harvester.errors import ConfigError
-
-if TYPE_CHECKING:
-    from harvester.config import Settings
 
 CANARY = "hunter2"
 

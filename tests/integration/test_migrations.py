@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic.script import ScriptDirectory
 
-from harvester.core.metrics import METRICS
+from harvester.core.metric_catalogue import METRICS
 from harvester.errors import SchemaError
 from harvester.store.database import Database
 from harvester.store.migrate import difference, downgrade, migrate, migration_sql, schema_state
-from harvester.store.records import SchemaFit
 from harvester.store.schema import HEAD, VERSIONS
+from harvester.store.types import SchemaFit
 from tests.support.databases import query
 
 if TYPE_CHECKING:

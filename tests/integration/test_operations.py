@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from harvester.app.metrics import Metrics
 from harvester.clock import SystemClock
+from harvester.daemon.metrics import Metrics
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "operations.md").read_text(encoding="utf-8")

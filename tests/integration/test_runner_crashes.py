@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
 import pytest
 
 from harvester.simulator.options import Account, Options
 from tests.support.rig import Desired, Rig
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NEAR = Options(latency=0.02, jitter=0.3)
 SMALL = Desired(phones=("8005550001", "8005550002", "ALL"), first=date(2023, 1, 1), last=date(2023, 1, 31), max_days=8)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,13 +14,7 @@ from harvester.simulator.faults import Fault
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.in_process import Weather
-from tests.support.rig import START, Desired, Rig
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from tests.support.rig import Process
+from tests.support.rig import START, Desired, Process, Rig
 
 NEAR = Options(latency=0.02)
 SLOW = Options(latency=1.0, limit=1000, single_pair=True)  # eight in flight at any moment
@@ -44,7 +39,7 @@ def test_an_auth_that_is_down_for_twenty_seconds_is_survived(tmp_path: Path) -> 
     assert process.error is None
     assert process.elapsed < 30
     assert len(rig.auths) == 1
-    assert len(process.told("no_credentials")) <= 7, "one exchange for all workers, with growing pauses"
+    assert len(process.logged("no_credentials")) <= 7, "one exchange for all workers, with growing pauses"
 
 
 def test_an_auth_that_is_down_when_a_pair_dies_is_survived(tmp_path: Path) -> None:

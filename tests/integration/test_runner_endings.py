@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from harvester.core.period import Calendar, Period, WeekStart
-from harvester.errors import CalendarMismatch, Interrupted, StoreError, StoreLost
+from harvester.errors import CalendarMismatch, HarvesterError, Interrupted, StoreError, StoreLost
 from harvester.simulator.options import Options
 from harvester.simulator.world import World
 from tests.support.in_process import Weather
-from tests.support.rig import START, Desired, Rig
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from harvester.errors import HarvesterError
-    from tests.support.rig import Process
+from tests.support.rig import START, Desired, Process, Rig
 
 NEAR = Options(latency=0.02)
 SLOW = Options(latency=2.0)
@@ -163,7 +157,7 @@ def test_after_a_failed_commit_nothing_more_is_sent(
     process = rig.run()
     assert process.error is error
     assert rig.wire.sent == sent_at_failure[0]
-    assert [facts["error"] for facts in process.told("store_failed")] == [str(error)]
+    assert [facts["error"] for facts in process.logged("store_failed")] == [str(error)]
     assert len(rig.rows()) == process.report.rows.new, "only what was told is stored"
     assert_nothing_is_left(process)
     rig.store_fails, rig.store_delay = lambda _: None, 0.0

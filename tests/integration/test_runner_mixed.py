@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,9 +15,6 @@ from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.in_process import Weather
 from tests.support.rig import START, Desired, Rig
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PHONES = tuple(f"800555{number:04}" for number in range(8))
 KINDS = (
@@ -83,7 +80,7 @@ def test_the_books_agree_and_the_table_equals_the_truth(tmp_path: Path, seed: in
     assert report.rows.new == len(stored)
     if process.error is None:
         assert slices.planned == slices.done + slices.failed
-        assert len(process.told("answered")) == slices.done
+        assert len(process.logged("answered")) == slices.done
     assert stored.items() <= whole_periods(rig).items()
     heal(rig)
 

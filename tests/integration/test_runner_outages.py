@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +13,6 @@ from harvester.simulator.faults import Fault, Faults
 from harvester.simulator.options import Account, Options
 from tests.support.in_process import Weather
 from tests.support.rig import START, Desired, Rig
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NEAR = Options(latency=0.02)
 PHONES = tuple(f"800555{number:04}" for number in range(20))
@@ -89,7 +86,7 @@ def test_probes_go_one_at_a_time_with_growing_pauses(tmp_path: Path) -> None:
     moments = [visit.at for visit in rig.visits]
     pauses = [later - earlier for earlier, later in pairwise(moments)]
     assert [round(pause) for pause in pauses[-5:]] == [1, 2, 4, 8, 16]
-    assert [facts["again_in"] for facts in process.told("unreachable")] == [1, 2, 4, 8, 16]
+    assert [facts["again_in"] for facts in process.logged("unreachable")] == [1, 2, 4, 8, 16]
 
 
 def test_two_failures_with_a_quota_wait_between_are_no_outage(tmp_path: Path) -> None:
@@ -99,7 +96,7 @@ def test_two_failures_with_a_quota_wait_between_are_no_outage(tmp_path: Path) ->
     lost = [visit.at for visit in rig.visits if visit.fault is Fault.DROP]
     assert max(later - earlier for earlier, later in pairwise(lost)) > 500
     assert process.error is None
-    assert (process.report.retries, process.report.failed, process.told("unreachable")) == (4, [], [])
+    assert (process.report.retries, process.report.failed, process.logged("unreachable")) == (4, [], [])
 
 
 @pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.BAD_GATEWAY, Fault.DROP, Fault.JUNK, Fault.CUT])

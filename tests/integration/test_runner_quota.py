@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from harvester.simulator.options import Options, ResetStyle
 from tests.support.ideal import Ideal
 from tests.support.rig import START, Desired, Rig
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 QUARTER = Options(latency=0.02)
 SIX_HUNDRED = Desired(first=date(2023, 1, 1), last=date(2023, 4, 30), max_days=1)  # five phones, 120 days, a day each

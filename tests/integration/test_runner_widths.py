@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +12,6 @@ from harvester.core.refusal import WIDER_AGAIN_AFTER
 from harvester.simulator.faults import Fault
 from harvester.simulator.options import Options
 from tests.support.rig import START, Desired, Rig
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NARROW = Options(latency=0.02, max_days=100)
 A_YEAR = Desired(first=date(2023, 1, 1), last=date(2024, 1, 1))  # five phones, 366 days: 20 slices of 92 days or fewer
@@ -30,8 +27,8 @@ def test_twenty_slices_are_learnt_and_done_in_few_requests(tmp_path: Path, statu
     assert process.report.requests == len(rig.visits) <= 30  # 45 are allowed
     assert process.report.slices.failed == 0
     assert rig.rows() == rig.truth()
-    assert process.tolerance is not None
-    assert process.tolerance.widths.accepted in {91, 92}
+    assert process.limit_tracker is not None
+    assert process.limit_tracker.widths.accepted in {91, 92}
 
 
 def test_what_was_learnt_is_asked_for_in_the_next_run(tmp_path: Path) -> None:
@@ -51,8 +48,8 @@ def test_a_wider_range_is_tried_again_after_a_day(tmp_path: Path) -> None:
     rig.desired = replace(A_YEAR, first=date(2022, 1, 1), last=date(2022, 12, 31))
     process = rig.run()
     assert process.report.requests == len(A_YEAR.phones)
-    assert process.tolerance is not None
-    assert process.tolerance.widths.accepted == 365
+    assert process.limit_tracker is not None
+    assert process.limit_tracker.widths.accepted == 365
 
 
 def test_many_phones_cost_no_more_learning_than_few(tmp_path: Path) -> None:
@@ -69,8 +66,8 @@ def test_an_outage_of_500s_teaches_no_width(tmp_path: Path, failures: int) -> No
     rig.api.order(Fault.SERVER_ERROR, failures)
     process = rig.run()
     assert process.error is None
-    assert process.tolerance is not None
-    assert (process.tolerance.widths.accepted, process.tolerance.widths.refused) == (366, None)
+    assert process.limit_tracker is not None
+    assert (process.limit_tracker.widths.accepted, process.limit_tracker.widths.refused) == (366, None)
     assert process.report.requests <= failures + 8 + 5, "at most the narrow ones of five probes are asked for beside"
     assert rig.rows() == rig.truth()
 
@@ -80,8 +77,8 @@ def test_a_phone_that_always_breaks_teaches_no_width(tmp_path: Path) -> None:
     rig.api.order(Fault.SERVER_ERROR, 1000, where=A_YEAR.phones[0])
     process = rig.run()
     assert [failed.slice.series.phone for failed in process.report.failed] == [A_YEAR.phones[0]]
-    assert process.tolerance is not None
-    assert process.tolerance.widths.refused is None
+    assert process.limit_tracker is not None
+    assert process.limit_tracker.widths.refused is None
 
 
 def test_a_refused_today_costs_one_request_and_is_left_for_another_day(tmp_path: Path) -> None:

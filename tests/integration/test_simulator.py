@@ -10,8 +10,8 @@ import sys
 import time
 import tomllib
 import urllib.request
+from collections.abc import AsyncIterator
 from datetime import date
-from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
@@ -23,9 +23,6 @@ from harvester.simulator.options import Options
 from harvester.simulator.server import SimulatorServer
 from harvester.simulator.world import World
 from tests.support.simulation import basic, direct_account, serving_in_thread, simulator_process
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 _PATH = "/performance/20240101/20240131/day/8005551234"
 _ACCOUNT = direct_account()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import pytest
@@ -22,9 +22,6 @@ from harvester.errors import (
 from harvester.source.credentials import LIFETIME, AuthLimit, DirectCredentials, ToolCredentials
 from harvester.source.transport import AiohttpTransport
 from tests.support.raw_server import RawServer, Script, reply
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
 
 CANARY = "pässwörd-canary-✓"
 PLAIN_CANARY = "hunter2-canary"

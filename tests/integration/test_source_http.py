@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import logging
 import traceback
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import pytest
 
-from harvester.core.model import Series, Slice
+from harvester.core.model import Page, Series, Slice
 from harvester.core.period import Period
 from harvester.errors import (
     HarvesterError,
@@ -26,11 +27,6 @@ from harvester.source.credentials import DirectCredentials
 from harvester.source.http import HttpSource
 from harvester.source.transport import AiohttpTransport
 from tests.support.raw_server import RawServer, Script, chunked, cut, gzipped, reply
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from harvester.core.model import Page
 
 WIRE = Path(__file__).parent.parent / "wire"
 JSON = (WIRE / "performance.json").read_bytes()

@@ -9,7 +9,8 @@ import socket
 import ssl
 import subprocess
 import tracemalloc
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -17,10 +18,6 @@ from harvester.errors import ConfigError, Outage, PayloadError, SourceUnavailabl
 from harvester.source.body import LARGEST_BODY, LARGEST_DENSE, read_body
 from harvester.source.transport import AiohttpTransport, Request
 from tests.support.raw_server import RawServer, Script, chunked, cut, gzipped, head, reply, until_close
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 CANARY = "hunter2-canary"
 BODY = b'{"calls":{"1517461200":0}}' * 20

@@ -10,7 +10,9 @@ import pty
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import date, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,18 +20,14 @@ import pytest
 from harvester.core.model import FailedSlice, QuotaRecord, Slice
 from harvester.core.period import Period
 from harvester.store.migrate import migrate
-from harvester.store.records import AccountState
 from harvester.store.schema import HEAD
+from harvester.store.types import RecordedState
 from tests.support.answers import CALENDAR, answer, identity, series
 from tests.support.databases import claimed, opened
-from tests.support.process import Installation
+from tests.support.process import Ended, Installation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from tests.support.postgres import Cluster
-    from tests.support.process import Ended
 
 DESK, OTHER, MERGED = series(), series("8005550000"), series("ALL")
 # Today is covered too, so that a test that runs over midnight finds its yesterday covered all the same.
@@ -108,7 +106,7 @@ async def test_the_exit_code_follows_what_lacks(home: Installation, sqlite_url: 
     assert home.run(*days).code == 0
     assert home.run(*days, "--phone", "8005551234", "--exit-code").code == 0
     async with claimed(sqlite_url, identity(start=START)) as store:
-        await store.set_state(AccountState.PAUSED, "The API refuses the credentials.")
+        await store.set_state(RecordedState.PAUSED, "The API refuses the credentials.")
     ended = home.run(*days, "--phone", "8005551234", "--exit-code")
     assert ended.code == 3
     assert "main: paused: The API refuses the credentials." in ended.out.splitlines()

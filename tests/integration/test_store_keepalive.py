@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from harvester.store.target import parse
+from harvester.store.dsn import parse
 
 
 def test_the_server_asks_whether_we_live(postgres_url: str) -> None:

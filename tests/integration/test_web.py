@@ -6,17 +6,15 @@ import asyncio
 import json
 import logging
 import socket
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from harvester.errors import ConfigError
 from harvester.web import Endpoints, Readiness
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
 
 LOOPBACK = "127.0.0.1"
 SOON = 5.0  # seconds after which a test has failed
@@ -280,7 +278,7 @@ async def test_a_huge_body_is_not_waited_for() -> None:
 async def test_a_bug_in_one_page_is_told_once_and_leaves_the_others_alone() -> None:
     heard: list[tuple[str, Mapping[str, object]]] = []
     told = Told(broken=True)
-    async with serving(told, tell=_into(heard)) as address:
+    async with serving(told, emit=_into(heard)) as address:
         for _ in range(3):
             assert (await ask(address, "/metrics")).status == 500
         assert (await ask(address, "/healthz")).status == 200
@@ -293,10 +291,10 @@ async def test_a_bug_in_one_page_is_told_once_and_leaves_the_others_alone() -> N
 
 
 def _into(heard: list[tuple[str, Mapping[str, object]]]) -> Callable[..., None]:
-    def tell(event: str, /, **facts: object) -> None:
+    def emit(event: str, /, **facts: object) -> None:
         heard.append((event, facts))
 
-    return tell
+    return emit
 
 
 def _post(body: bytes, *, length: int = 1000) -> bytes:

@@ -16,27 +16,21 @@ import math
 import sys
 import time
 import zlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING
 
 from aiohttp import encode_basic_auth
 
 from harvester.core.headers import read_facts
-from harvester.core.model import Page
+from harvester.core.model import Batch, Page
 from harvester.core.normalize import normalize
 from harvester.core.payload import is_document, is_html, parse_error, parse_metrics, parse_pair
 from harvester.core.quota import Denied, Granted, Quota, Unstored
 from harvester.errors import HarvesterError, SourceError
-from harvester.source.answers import named, refusal
 from harvester.source.body import read_body
+from harvester.source.responses import named, refusal
 from harvester.source.transport import Response
-from tests.proof.fuzz_inputs import BLIND, PHONE, STATUSES, make_headers, make_input
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-
-    from harvester.core.model import Batch
-    from tests.proof.fuzz_inputs import Input
+from tests.proof.fuzz_inputs import BLIND, PHONE, STATUSES, Input, make_headers, make_input
 
 _BIGINT = 2**63
 _INT = 2**31

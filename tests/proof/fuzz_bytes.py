@@ -11,13 +11,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from itertools import product
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from harvester.core.model import RESOURCES, Series, Slice
+from harvester.core.model import RESOURCES, Batch, Series, Slice
 from harvester.core.period import Period
 from tests.proof.fuzz_answers import judge, judge_coding, judge_headers
 from tests.proof.fuzz_inputs import (
@@ -35,9 +36,6 @@ from tests.proof.fuzz_inputs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from harvester.core.model import Batch
     from harvester.errors import HarvesterError
 
 HEAD = 4

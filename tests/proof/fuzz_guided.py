@@ -18,17 +18,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 # Nothing of the harvester's is imported up here: what the child imports is to be instrumented.
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 CHECKOUT = Path(__file__).parents[2]
 KEPT = CHECKOUT / ".fuzz"  # ignored by git; `make clean` removes it

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from harvester.core.model import Series, Slice
 from harvester.core.period import Calendar, Period, WeekStart
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 WIRE = Path(__file__).parents[1] / "wire"
 CORPUS = tuple(path.read_bytes() for path in sorted(WIRE.iterdir()))

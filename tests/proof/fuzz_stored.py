@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harvester.core.model import Batch, FailedSlice, Series, Slice
+from harvester.core.model import Batch, FailedSlice, RowCounts, Series, Slice
 from harvester.core.period import Period
 from harvester.errors import HarvesterError
 from tests.proof.fuzz_inputs import TOKENS
@@ -16,12 +17,7 @@ from tests.support.answers import identity
 from tests.support.databases import claimed, query
 from tests.support.truth import stored_rows
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from harvester.core.model import RowCounts
-
-    Shown = Sequence[Counter[tuple[Any, ...]]]
+Shown = Sequence[Counter[tuple[Any, ...]]]
 
 FIRST_SENT = 1_519_000_000
 NOW = 1_704_200_000.0

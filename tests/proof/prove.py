@@ -12,19 +12,14 @@ import argparse
 import random
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from tests.proof.simulation.daemon_sim import Simulation
 from tests.proof.simulation.invariants import check
-from tests.proof.simulation.world_of_faults import DAY, scenario
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from tests.proof.simulation.world_of_faults import Scenario
+from tests.proof.simulation.world_of_faults import DAY, Scenario, scenario
 
 _YEAR = 365.25 * DAY
 _SHOWN = 60  # of the last things told, where one seed alone is asked for

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,16 +14,10 @@ from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.daemon import account_of, assert_kept, calendar_at_noon, daemon, past_of, prepared
-from tests.support.deaths import AT_THE_END, KINDS, at_all_places, failpoint
+from tests.support.deaths import AT_THE_END, KINDS, Deaths, at_all_places, failpoint
 from tests.support.process import PATIENCE, Installation, configuration
 from tests.support.simulation import serving_in_thread
 from tests.support.truth import Wanted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.support.deaths import Deaths
 
 CALENDAR = calendar_at_noon()
 WORLD = World(calendar=CALENDAR)

@@ -11,9 +11,10 @@ import shutil
 import sqlite3
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -23,18 +24,11 @@ from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from harvester.store.migrate import migrate
 from tests.support.databases import query
-from tests.support.postgres import running_cluster
-from tests.support.process import Installation, configuration
+from tests.support.postgres import Cluster, running_cluster
+from tests.support.process import Ended, Installation, configuration
 from tests.support.simulation import serving_in_thread
 from tests.support.small_disk import small_disk
 from tests.support.truth import Wanted, assert_harvested, stored_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.support.postgres import Cluster
-    from tests.support.process import Ended
 
 WORLD = World()
 PHONES = tuple(f"80055501{number:02}" for number in range(12))

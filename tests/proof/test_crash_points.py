@@ -13,11 +13,13 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,18 +29,11 @@ from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.databases import query
-from tests.support.deaths import AT_THE_END, KINDS, at_all_places, failpoint
+from tests.support.deaths import AT_THE_END, KINDS, Deaths, at_all_places, failpoint
 from tests.support.postgres import running_cluster
-from tests.support.process import CHECKOUT, Installation, configuration
+from tests.support.process import CHECKOUT, Ended, Installation, configuration
 from tests.support.simulation import serving_in_thread
 from tests.support.truth import Wanted, assert_harvested, stored_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tests.support.deaths import Deaths
-    from tests.support.process import Ended
 
 WORLD = World()
 PHONES = tuple(f"80055501{number:02}" for number in range(4))
@@ -156,9 +151,9 @@ def test_an_ordinary_run_has_no_places_and_one_that_tells_passes_them_all(tmp_pa
     assert told_places[f"after-{Step.PARSE}"] == SLICES
 
 
-def passed(tell: Callable[[str], object], file: Path) -> int:
+def passed(emit: Callable[[str], object], file: Path) -> int:
     """How many places an undisturbed run passes."""
-    tell(f"tell {file}")
+    emit(f"tell {file}")
     return len(file.read_text().split())
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import pytest
 
-from harvester.core.model import Series, Slice
+from harvester.core.model import Batch, Series, Slice
 from harvester.core.normalize import normalize
 from harvester.core.period import Period
 from harvester.errors import HarvesterError, Outage, PayloadError, SourceUnavailable
@@ -18,11 +19,6 @@ from harvester.source.http import HttpSource
 from harvester.source.transport import AiohttpTransport
 from tests.support.answers import CALENDAR
 from tests.support.raw_server import RawServer, Script, chunked, gzipped, head, reply, until_close
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from harvester.core.model import Batch
 
 WIRE = Path(__file__).parent.parent / "wire"
 JSON = (WIRE / "performance.json").read_bytes()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,9 +15,6 @@ from tests.proof.fuzz_answers import judge, run_seed
 from tests.proof.fuzz_bytes import CASES, beginnings, change, judge_bytes, read_input, write_input
 from tests.proof.fuzz_inputs import CALENDARS, PHONE, Input, make_input
 from tests.proof.fuzz_stored import store_alike, worth_storing
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SEEDS = 6_000
 STORED = 120

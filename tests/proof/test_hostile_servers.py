@@ -13,10 +13,11 @@ import ssl
 import subprocess
 import time
 import zlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -24,14 +25,8 @@ from harvester.source.body import LARGEST_DENSE
 from harvester.source.transport import AiohttpTransport, Request
 from tests.support.fault_proxy import proxied
 from tests.support.in_thread import in_thread
-from tests.support.process import PATIENCE, Installation, configuration
-from tests.support.raw_server import RawServer, reply
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from tests.support.process import Ended, Running
-    from tests.support.raw_server import Script
+from tests.support.process import PATIENCE, Ended, Installation, Running, configuration
+from tests.support.raw_server import RawServer, Script, reply
 
 _T = TypeVar("_T")
 

@@ -7,9 +7,10 @@ the harvester counted as sent is never less than what the server counted.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import date
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -19,24 +20,19 @@ from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.fault_proxy import (
     Bandwidth,
+    FaultProxy,
     Latency,
     LimitData,
     ResetPeer,
     Slicer,
     SlowClose,
     Timeout,
+    Toxic,
     proxied,
 )
-from tests.support.process import Installation, configuration
+from tests.support.process import Ended, Installation, Running, configuration
 from tests.support.simulation import serving_in_thread
 from tests.support.truth import Wanted, assert_harvested, stored_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.support.fault_proxy import FaultProxy, Toxic
-    from tests.support.process import Ended, Running
 
 WORLD = World()
 PHONES = tuple(f"80055501{number:02}" for number in range(6))

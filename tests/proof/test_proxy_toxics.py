@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,10 +15,8 @@ from tests.support.fault_proxy import (
     Slicer,
     SlowClose,
     Timeout,
+    Toxic,
 )
-
-if TYPE_CHECKING:
-    from tests.support.fault_proxy import Toxic
 
 SENT = bytes(range(256)) * 8
 

@@ -30,7 +30,7 @@ def test_nothing_is_lost_doubled_overspent_or_stuck(seed: int) -> None:
     if outcome.error is not None:
         sys.stdout.write("\n".join(map(str, (outcome.scenario, *outcome.simulation.recent))))
         raise outcome.error
-    assert outcome.simulation.told["committed"] > 0
+    assert outcome.simulation.emitted["committed"] > 0
 
 
 def test_the_seeds_make_ten_years_and_hold_everything_that_can_happen() -> None:

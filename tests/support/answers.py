@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from harvester.core.model import Batch, Series, Slice
+from harvester.core.model import Batch, Reject, Series, Slice
 from harvester.core.period import Calendar, Period, WeekStart
-from harvester.store.records import AccountIdentity
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from harvester.core.model import Reject
+from harvester.store.types import AccountIdentity
 
 CALENDAR = Calendar(ZoneInfo("America/New_York"), WeekStart.SUNDAY)
 SETTLE_DAYS = 3

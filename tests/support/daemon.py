@@ -10,20 +10,17 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from harvester.core.period import Calendar, Period
-from tests.support.truth import stored_rows
+from tests.support.truth import Wanted, stored_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import date
-
     from tests.support.process import Installation, Running
-    from tests.support.truth import Wanted
 
 SETTLE_DAYS = 3  # the default
 NEVER = "0 0 29 2 *"  # a refresh that no test lives to see, but for one night in four years

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from harvester.failpoints import ANY, PLACES, Step
 from tests.support.postgres import running_cluster
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from concurrent.futures import Future
-    from pathlib import Path
-
-    Deaths = Mapping[tuple[str, str], Future[None]]  # by place and kind of database
+Deaths = Mapping[tuple[str, str], Future[None]]  # by place and kind of database
 
 KINDS = ("sqlite", "postgresql")
 AT_THE_END = ("before-release", "after-release")  # places that a process passes once

@@ -15,16 +15,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from tests.support.in_thread import in_thread
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
 
 _CHUNK = 64 * 1024
 _LOOK_EVERY = 0.01

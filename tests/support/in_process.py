@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,17 +20,14 @@ from urllib.parse import urlsplit
 from harvester.errors import Outage, SourceUnavailable, StoreLost
 from harvester.simulator.faults import Ending
 from harvester.simulator.options import AUTH
-from harvester.simulator.request import Request
+from harvester.simulator.request import Exchange, Reply, Request
 from harvester.source.transport import CONNECT_TIMEOUT, Response
-from harvester.store.writer import InlineExecutor
+from harvester.source.transport import Request as Sent
+from harvester.store.db_thread import InlineExecutor
 from tests.support.virtual import VirtualLoop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
     from harvester.simulator.api import SimulatedApi
-    from harvester.simulator.request import Exchange, Reply
-    from harvester.source.transport import Request as Sent
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import TypeVar
 
 _T = TypeVar("_T")
 _WITHIN = 20.0  # seconds

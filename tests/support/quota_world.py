@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
 from harvester.core.headers import read_facts
-from harvester.core.quota import Denied, Granted, Quota, Unstored
-from tests.support.window_server import EPOCH
+from harvester.core.quota import Denied, Granted, Quota, Token, Unstored
+from tests.support.window_server import EPOCH, WindowServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from harvester.core.model import QuotaRecord
-    from harvester.core.quota import Token
-    from tests.support.window_server import WindowServer
 
 
 OK = 200

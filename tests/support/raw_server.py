@@ -12,12 +12,12 @@ import asyncio
 import gzip
 import socket
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)

@@ -10,43 +10,34 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
-from harvester.app.account import stored_of
-from harvester.app.wiring import Attempts
-from harvester.core.model import RunReport, Series, Widths
-from harvester.core.period import Period
-from harvester.core.planning import Desire, Rules, plan_slices
+from harvester.core.model import Batch, FailedSlice, RangeLimits, RowCounts, RunReport, Series
+from harvester.core.period import Calendar, Period
+from harvester.core.planning import Desire, Plan, Rules, plan_slices
 from harvester.core.quota import Quota
-from harvester.core.refusal import Tolerance
+from harvester.core.refusal import RangeLimitTracker
+from harvester.engine.account_plan import stored_of
+from harvester.engine.wiring import Attempts
 from harvester.errors import HarvesterError
-from harvester.runner.drain import Drain, World
-from harvester.runner.judge import Judge, Terms
-from harvester.runner.room import Room
-from harvester.simulator.api import SimulatedApi
-from harvester.simulator.options import AUTH, Account
+from harvester.runner.capacity_limiter import CapacityLimiter
+from harvester.runner.coordinator import AccountContext, Coordinator
+from harvester.runner.worker_pool import Ports, WorkerPool
+from harvester.simulator.api import SimulatedApi, Visit
+from harvester.simulator.options import AUTH, Account, Options
 from harvester.source.credentials import AuthLimit, DirectCredentials, ToolCredentials
 from harvester.source.http import HttpSource
-from harvester.store.account import AccountStore
+from harvester.store.account_store import AccountStore
 from harvester.store.database import Database
-from harvester.store.records import AccountIdentity
+from harvester.store.types import AccountIdentity
 from harvester.throttle import Throttle
 from tests.support.databases import query
 from tests.support.in_process import Disk, InProcessTransport, Killed, Loop, Wire
 from tests.support.virtual import VirtualClock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    from harvester.core.model import Batch, FailedSlice, RowCounts
-    from harvester.core.period import Calendar
-    from harvester.core.planning import Plan
-    from harvester.simulator.api import Visit
-    from harvester.simulator.options import Options
 
 START = 1_725_000_600.0  # true epoch second of a rig's birth, 2024-08-30 in New York: a third into a window of 900 s
 SETTLE_DAYS = 3
@@ -91,9 +82,9 @@ class Front:
         process.unstored -= len(batches)
         return counts
 
-    async def save_widths(self, resource: str, widths: Widths) -> None:
+    async def save_range_limits(self, resource: str, widths: RangeLimits) -> None:
         """See runner.ports.Store."""
-        await self._store.save_widths(resource, widths)
+        await self._store.save_range_limits(resource, widths)
 
 
 class Process:
@@ -107,16 +98,16 @@ class Process:
         self.disk = Disk()
         self.transport = InProcessTransport(rig.wire, timeout=desired.timeout)
         self.slots = asyncio.Semaphore(desired.concurrency)
-        self.room = Room(2 * desired.concurrency)
+        self.capacity = CapacityLimiter(2 * desired.concurrency)
         self.report = RunReport(rig.account.name)
         self.events: list[tuple[float, str, Mapping[str, object]]] = []
         self.unstored = 0  # answers that the runner has and the store has not
         self.most_unstored = 0  # together with what is in flight
         self.plan: Plan | None = None
-        self.judge: Judge | None = None
-        self.drain: Drain | None = None
+        self.coordinator: Coordinator | None = None
+        self.drain: WorkerPool | None = None
         self.throttle: Throttle | None = None
-        self.tolerance: Tolerance | None = None
+        self.limit_tracker: RangeLimitTracker | None = None
         self.error: HarvesterError | None = None
         self.died = False
         self.cancelled = False
@@ -143,7 +134,7 @@ class Process:
         """kill -9."""
         self.loop.die()
 
-    def told(self, event: str) -> list[Mapping[str, object]]:
+    def logged(self, event: str) -> list[Mapping[str, object]]:
         """What was told under this name."""
         return [facts for _, name, facts in self.events if name == event]
 
@@ -154,7 +145,7 @@ class Process:
 
     def free(self) -> tuple[int, int]:
         """Places left in flight and in `room`."""
-        return self.slots._value, self.room.free  # noqa: SLF001 - there is no public way to ask
+        return self.slots._value, self.capacity.free  # noqa: SLF001 - there is no public way to ask
 
     # Its life
 
@@ -193,12 +184,12 @@ class Process:
     async def _work(self, store: AccountStore) -> None:
         rig, desired, clock = self.rig, self.rig.desired, self.clock
         widths = await store.widths()
-        self.tolerance = Tolerance(widths.get(desired.resource, Widths()), desired.max_days)
+        self.limit_tracker = RangeLimitTracker(widths.get(desired.resource, RangeLimits()), desired.max_days)
         series = rig.series()
         stored = stored_of(await store.coverage(series), await store.failed(series))
         rules = Rules(rig.calendar, rig.calendar.local_date(clock.time()), SETTLE_DAYS)
         desires = [Desire(one, desired.first, desired.last) for one in series]
-        self.plan = plan_slices(desires, stored, rules, {desired.resource: self.tolerance.allowed(clock.time())})
+        self.plan = plan_slices(desires, stored, rules, {desired.resource: self.limit_tracker.allowed(clock.time())})
         quota = Quota(
             limit=desired.limit,
             window=desired.window,
@@ -208,29 +199,29 @@ class Process:
         )
         self.throttle = Throttle(clock=clock, quota=quota, ledger=store, slots=self.slots, rate=desired.rate)
         await self.throttle.open()
-        self.judge = Judge(self.plan, self._terms(), self.report)
-        world = World(
+        self.coordinator = Coordinator(self.plan, self._context(), self.report)
+        world = Ports(
             source=self._source(store),
             gate=self.throttle,
             store=Front(self, store),
             clock=clock,
             workers=desired.concurrency,
-            room=self.room,
+            capacity=self.capacity,
         )
-        self.drain = Drain(world, self.judge)
+        self.drain = WorkerPool(world, self.coordinator)
         if self.plan.slices:
             await self.drain.run()
 
-    def _terms(self) -> Terms:
-        assert self.tolerance is not None
-        return Terms(
+    def _context(self) -> AccountContext:
+        assert self.limit_tracker is not None
+        return AccountContext(
             calendar=self.rig.calendar,
             now=self.clock.monotonic,
             today_is=self.clock.time,
             jitter=self.rig.random.random,
-            tolerances={self.rig.desired.resource: self.tolerance},
+            limit_trackers={self.rig.desired.resource: self.limit_tracker},
             renewable=not self.rig.account.direct,
-            tell=self._tell,
+            emit=self._emit,
         )
 
     def _source(self, store: AccountStore) -> HttpSource:
@@ -252,7 +243,7 @@ class Process:
             )
         return HttpSource(self.transport, credentials, base_url=URL)
 
-    def _tell(self, event: str, /, **facts: object) -> None:
+    def _emit(self, event: str, /, **facts: object) -> None:
         self.events.append((self.loop.time(), event, facts))
         self.unstored += event == "answered"
         self.most_unstored = max(self.most_unstored, self.unstored + self.rig.wire.in_flight)

@@ -10,19 +10,17 @@ import base64
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from harvester.simulator.options import Account
-from harvester.simulator.request import Request
+from harvester.simulator.request import Reply, Request
 from harvester.simulator.server import SimulatorServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from harvester.simulator.api import SimulatedApi
-    from harvester.simulator.request import Reply
 
 _STARTS_WITHIN = 20.0  # seconds
 _OPENS = "open sesame"

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
+from collections.abc import Coroutine
+from typing import TypeVar
 
 T = TypeVar("T")
 TURN = 1e-6  # seconds that one turn of the loop takes, or code that waits for the clock to move on would spin for ever

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,6 @@ from tests.support.virtual import Deadlock, VirtualClock, VirtualLoop, run_virtu
 from tests.support.window_server import EPOCH, WindowServer
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from harvester.core.model import QuotaRecord
     from harvester.runner.ports import Gate, Permit
 

@@ -23,8 +23,8 @@ server); trusting Remaining alone (with eight requests in flight it is eight too
 spend, and we forget when we die); giving a denied request an exception (it is the ordinary case).
 """
 
-from harvester.core.quota.offset import ServerClock
-from harvester.core.quota.parts import Block, Denied, Granted, Snapshot, Token, Unstored
+from harvester.core.quota.server_clock import ServerClock
+from harvester.core.quota.types import Block, Denied, Granted, Snapshot, Token, Unstored
 from harvester.core.quota.window import BLOCK, Quota
 
 __all__ = ["BLOCK", "Block", "Denied", "Granted", "Quota", "ServerClock", "Snapshot", "Token", "Unstored"]

@@ -16,10 +16,11 @@ import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from harvester.core.model import QuotaRecord
-from harvester.core.quota.margin import Margin
-from harvester.core.quota.offset import ServerClock
-from harvester.core.quota.parts import Block, Denied, Granted, Snapshot, Standing, Token, Unstored, Window
+from harvester.core.backoff import backoff
+from harvester.core.model import QuotaRecord, usable_limit
+from harvester.core.quota.roll_margin import Margin
+from harvester.core.quota.server_clock import ServerClock
+from harvester.core.quota.types import Block, Denied, Granted, Snapshot, Token, Unstored, Window, WindowCertainty
 
 if TYPE_CHECKING:
     from harvester.core.headers import Facts
@@ -57,7 +58,7 @@ class Quota:
         self.reserve = reserve
         self.clock = ServerClock(low=host - now, high=host - now, at=now)
         self.margin = Margin(window)
-        self._window = Window(self._end_after(host), Standing.GUESSED, now)
+        self._window = Window(self._end_after(host), WindowCertainty.GUESSED, now)
         self._previous: Window | None = None
         self._flight: set[Token] = set()
         self._unplaced: list[float] = []  # monotonic moments at which requests ended that no answer placed
@@ -131,7 +132,7 @@ class Quota:
         return any(one.others > 0 for one in (self._window, self._previous) if one is not None)
 
     def _left(self) -> int:
-        left = max(1, self.limit - self.reserve) - self._window.spent
+        left = usable_limit(self.limit, self.reserve) - self._window.spent
         if self._window.remaining is not None:
             left = min(left, self._window.remaining - len(self._flight))
         return left
@@ -150,7 +151,7 @@ class Quota:
         """
         window = self._window
         give_up = self.clock.perhaps(window.end) - 1
-        if window.standing is not Standing.TOLD or left > KEPT or now >= give_up or not self.clock.heard:
+        if window.certainty is not WindowCertainty.TOLD or left > KEPT or now >= give_up or not self.clock.heard:
             return None
         theirs_by_then = self._others and window.remaining == left + len(self._flight)
         if theirs_by_then or self.clock.doubt(now) <= FINE * self.length:
@@ -214,9 +215,9 @@ class Quota:
         if facts.date is not None:
             self.clock = self.clock.dated(facts.date, token.sent, now)
             latest = self.clock.bounds(now)[1]
-            longest = self.length if self._window.standing is Standing.GUESSED else self._longest()
+            longest = self.length if self._window.certainty is WindowCertainty.GUESSED else self._longest()
             if self._window.end > latest + longest:  # guessed on another clock, or the server's was stepped back
-                self._window.end, self._window.standing = self._end_after(latest), Standing.GUESSED
+                self._window.end, self._window.certainty = self._end_after(latest), WindowCertainty.GUESSED
                 self._window.not_before = -math.inf
                 self._stored, self._on_record = 0, None
             # The request was counted while it was under way. A Reset before that is no end of its window.
@@ -237,7 +238,7 @@ class Quota:
         return max(4 * self.length, _LONGEST_AHEAD)
 
     def _told(self) -> list[Window]:
-        return [w for w in (self._window, self._previous) if w is not None and w.standing is Standing.TOLD]
+        return [w for w in (self._window, self._previous) if w is not None and w.certainty is WindowCertainty.TOLD]
 
     def _place(self, token: Token, now: float, reset: int | None, status: int) -> bool:
         """Find the window in which a request was counted; returns whether that is the one we are in now."""
@@ -251,11 +252,11 @@ class Quota:
             return fresh
         # Windows longer or shorter than configured: still the one that we entered.
         other = not window.known and self._recorded is None and reset > window.end - self.length
-        if window.standing is Standing.GUESSED or reset == window.end or other:
+        if window.certainty is WindowCertainty.GUESSED or reset == window.end or other:
             self._name(reset, now)
         elif reset > window.end:
-            self._enter(Window(reset, Standing.TOLD, now, told_at=now, spent=1))
-        elif fresh and (window.standing is not Standing.TOLD or token.sent >= window.told_at):
+            self._enter(Window(reset, WindowCertainty.TOLD, now, told_at=now, spent=1))
+        elif fresh and (window.certainty is not WindowCertainty.TOLD or token.sent >= window.told_at):
             return self._contradicted(token, now, reset)
         else:
             window.spent -= 1
@@ -266,28 +267,28 @@ class Quota:
         """A request granted in this window was counted in one that ends earlier; returns as `_place`."""
         window, previous = self._window, self._previous
         if (
-            previous is None or previous.standing is Standing.GUESSED or reset > previous.end
+            previous is None or previous.certainty is WindowCertainty.GUESSED or reset > previous.end
         ):  # the window is shorter than we assumed
             self._name(reset, now)
             return True
         if reset < previous.end:  # the server's clock was stepped back
-            self._enter(Window(reset, Standing.TOLD, now, told_at=now, spent=1))
+            self._enter(Window(reset, WindowCertainty.TOLD, now, told_at=now, spent=1))
             return True
         # By its Date the server had rolled. The clock may just have been narrowed a little, so not to the digit; but
         # a second request sent at the same moment says nothing new.
         if token.sent - self.clock.surely(reset) > 0.75 * self.margin.seconds - 0.01:
             self.margin.grow()
         # Doubled each time: without any Date, and with a window longer than configured, only asking again tells.
-        pause = min(max(self.margin.seconds, self.margin.first) * 2**previous.survived, self._longest())
+        pause = backoff(max(self.margin.seconds, self.margin.first), previous.survived + 1, self._longest())
         previous.survived += 1
-        if window.standing is Standing.TOLD:  # some of the server's machines have rolled, some have not
+        if window.certainty is WindowCertainty.TOLD:  # some of the server's machines have rolled, some have not
             window.spent -= 1
-            window.standing = Standing.ASSUMED
+            window.certainty = WindowCertainty.ASSUMED
             self._hold = max(self._hold, now + pause, self.clock.surely(reset) + self.margin.seconds)
             return False
         previous.spent += window.spent  # some are in there already: rather one too many
         previous.not_before = now + pause
-        previous.standing = Standing.TOLD
+        previous.certainty = WindowCertainty.TOLD
         for other in self._flight:
             other.window = previous
         self._window, self._previous = previous, None
@@ -300,16 +301,16 @@ class Quota:
         window.remaining = 0
         if token.window is window and token.sent - window.entered < _SOON and self._previous is not None:
             self.margin.grow()
-        if window.standing is Standing.GUESSED and retry_after is not None:  # better than our guess
+        if window.certainty is WindowCertainty.GUESSED and retry_after is not None:  # better than our guess
             window.end = math.ceil(self.clock.bounds(now + retry_after)[1])
             self._on_record = None
 
     def _name(self, end: int, now: float) -> None:
         """The server says when this window ends."""
-        if end != self._window.end or self._window.standing is Standing.GUESSED:
+        if end != self._window.end or self._window.certainty is WindowCertainty.GUESSED:
             self._window.end = end
             self._stored, self._on_record = 0, None  # a record that was guessed tells a guessed clock, too
-        self._window.standing = Standing.TOLD
+        self._window.certainty = WindowCertainty.TOLD
         self._window.told_at = min(now, self._window.told_at)
 
     # From window to window
@@ -321,15 +322,15 @@ class Quota:
             return
         earliest, latest = self.clock.bounds(now)
         following = math.ceil(window.end + self.length)
-        if window.standing is Standing.GUESSED:
+        if window.certainty is WindowCertainty.GUESSED:
             # Nobody will tell us if it is an earlier one, so believe in the latest: the sum over both stays in bounds.
             end = max(following, self._end_after(latest, window.end))
-            standing = Standing.GUESSED
+            certainty = WindowCertainty.GUESSED
         else:
             end = max(following, self._end_after(earliest - self.margin.seconds, window.end))
-            standing = Standing.ASSUMED
+            certainty = WindowCertainty.ASSUMED
         self.margin.rolled()
-        self._enter(Window(end, standing, now))
+        self._enter(Window(end, certainty, now))
 
     def _end_after(self, reading: float, origin: int = 0) -> int:
         """The first end after a reading of the server's clock, counted in whole windows from an earlier one."""
@@ -386,7 +387,7 @@ class Quota:
         longest = end - record.recorded_at - record.server_ahead + SLACK
         wait = min(wait, longest, self._longest())
         self.clock = ServerClock(low=end - now - wait, high=end - now - wait + 2 * SLACK, at=now)
-        self._window = Window(end, Standing.ASSUMED, now, spent=record.spent, remaining=record.remaining)
+        self._window = Window(end, WindowCertainty.ASSUMED, now, spent=record.spent, remaining=record.remaining)
         self._recorded = end
         if self._left() <= 0:
             self._on_record = 0

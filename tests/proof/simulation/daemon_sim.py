@@ -11,6 +11,7 @@ import asyncio
 import shutil
 import sqlite3
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -20,23 +21,19 @@ from random import Random
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
-from harvester.app.account import Order
-from harvester.app.harvest import Process
-from harvester.runner.room import Room
+from harvester.engine.account_plan import BackfillRequest
+from harvester.engine.process import Process
+from harvester.runner.capacity_limiter import CapacityLimiter
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.faults import CALM
 from harvester.store.migrate import migrate
 from tests.proof.simulation.processes import Backfill, Daemon
-from tests.proof.simulation.universe import Universe, belonging_to_nobody
-from tests.proof.simulation.world_of_faults import CANARY, DAY, HOUR, What, changed
+from tests.proof.simulation.universe import SimProcess, Universe, belonging_to_nobody
+from tests.proof.simulation.world_of_faults import CANARY, DAY, HOUR, Death, Happening, Scenario, What, Wishes, changed
 from tests.support.in_process import Weather
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from harvester.config import Account, Settings
-    from tests.proof.simulation.universe import SimProcess
-    from tests.proof.simulation.world_of_faults import Death, Happening, Scenario, Wishes
 
 NOTICED = 15.0  # seconds in which the daemon notices that the host slept or a clock was stepped
 LOOK = 12 * DAY  # between two looks at the invariants while things happen
@@ -63,7 +60,7 @@ class Simulation:
     scenario: Scenario
     folder: Path
     check: Callable[[Simulation, str], None]
-    told: Counter[str] = field(default_factory=Counter)
+    emitted: Counter[str] = field(default_factory=Counter)
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=400))
 
     def __post_init__(self) -> None:
@@ -105,15 +102,15 @@ class Simulation:
             database=owner.database,
             clock=self.universe.host,
             slots=asyncio.Semaphore(concurrency),
-            room=Room(2 * concurrency),
-            tell=partial(self.tell, owner),
+            capacity=CapacityLimiter(2 * concurrency),
+            emit=partial(self.emit, owner),
             transport=transport,
             jitter=self.luck.random,
             run_blocking=run_blocking,
             pause=self.universe.look_out,
         )
 
-    def tell(self, owner: SimProcess, event: str, /, **facts: object) -> None:
+    def emit(self, owner: SimProcess, event: str, /, **facts: object) -> None:
         """What the log would say."""
         if owner.dead:
             return
@@ -122,7 +119,7 @@ class Simulation:
             self.universe.fail(f"a secret in the log (I5): {line}")
         if event == "bug":
             self.universe.fail(f"a bug: {line}")
-        self.told[event] += 1
+        self.emitted[event] += 1
         self.digest.update(f"{self.universe.now()!r} {event}\n".encode())
         at = datetime.fromtimestamp(self.universe.now(), UTC)
         self.recent.append(f"{at:%m-%d %H:%M:%S} {line[:300]}")
@@ -306,7 +303,7 @@ class Simulation:
         def days(today: Any) -> Any:
             return today - back - ahead, today - ahead
 
-        backfill = Backfill(self, self.settings, Order(days=days, refetch=one.kind == "refetch"))
+        backfill = Backfill(self, self.settings, BackfillRequest(days=days, refetch=one.kind == "refetch"))
         backfill.start()
         if one.steps:
             self.universe.loop.in_steps(one.steps, backfill.kill)

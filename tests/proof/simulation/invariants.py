@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harvester.app import status
-from harvester.app.fate import Phase
 from harvester.core.model import Series
 from harvester.core.period import Period
+from harvester.daemon.account_state import Phase
+from harvester.reports import status
 from harvester.simulator.faults import Fault
 from harvester.simulator.options import AUTH
-from harvester.simulator.world import FORMULAS
+from harvester.simulator.world import FORMULAS, World
 from harvester.store.reader import Reader
 from tests.proof.simulation.world_of_faults import CANARY, DAY, WINDOW, What
 from tests.support.databases import query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from harvester.app.status import SeriesReport
-    from harvester.simulator.world import World
+    from harvester.reports.status import SeriesReport
     from tests.proof.simulation.daemon_sim import Simulation
 
 _ROWS = """
@@ -281,21 +279,21 @@ def _one_honest(simulation: Simulation, one: SeriesReport, days: Mapping[date, b
     begin = min([calendar.floor(period, simulation.wishes.first), *days])
     expected = [day for day in calendar.starts(period, begin, today) if calendar.following(period, day) <= today]
     missing = {day for day in expected if day not in days}
-    told = {calendar.floor(period, day) for gap in one.gaps for day in calendar.starts(Period.DAY, *gap)}
-    assert missing <= told, f"status of {one.series} leaves out {missing - told} (I7)"
-    wrong = {day for day in told - missing if days.get(day, True)}
+    reported = {calendar.floor(period, day) for gap in one.gaps for day in calendar.starts(Period.DAY, *gap)}
+    assert missing <= reported, f"status of {one.series} leaves out {missing - reported} (I7)"
+    wrong = {day for day in reported - missing if days.get(day, True)}
     assert not wrong, f"status of {one.series}: {wrong} are no gaps (I7)"
     assert (one.first, one.last) == ((min(days), max(days)) if days else (None, None)), f"{one} (I7)"
-    assert one.lacks_latest == bool(expected and expected[-1] in told), f"status of {one.series}: {one} (I7)"
+    assert one.lacks_latest == bool(expected and expected[-1] in reported), f"status of {one.series}: {one} (I7)"
 
 
 def _state_honest(simulation: Simulation, account: status.AccountReport) -> None:
-    keepers = [
-        daemon.keepers[account.name]
+    workers = [
+        daemon.workers[account.name]
         for daemon in simulation.daemons
-        if not daemon.over.is_set() and account.name in daemon.keepers
+        if not daemon.over.is_set() and account.name in daemon.workers
     ]
-    phases = {keeper.fate.phase for keeper in keepers}
+    phases = {worker.state.phase for worker in workers}
     if phases & {Phase.IDLE} and not phases & {Phase.WORKING, Phase.NO_DATABASE} and not simulation.universe.trouble:
         assert account.state.value != "paused", f"{account.state}, {account.reason} (I7)"
     clean = not simulation.scenario.steps_server and not simulation.scenario.steps_host
@@ -336,8 +334,8 @@ def _recovered(simulation: Simulation, cells: Mapping[Key, Cell], answers: Mappi
                     assert math.isclose(cell.value or 0.0, true), f"{series} {day} {metric}: {cell}, not {true} (I2)"
             if not settled:
                 newest = next(one for one in reversed(answers[series]) if one.first <= day <= one.last)
-                for metric, told in _told(simulation, series, day, newest).items():
-                    assert cells[series, day, metric].value == told, f"{series} {day} {metric}: not the newest (I2)"
+                for metric, reported in _told(simulation, series, day, newest).items():
+                    assert cells[series, day, metric].value == reported, f"{series} {day} {metric}: not the newest (I2)"
 
 
 def _configured(simulation: Simulation) -> Iterable[Series]:

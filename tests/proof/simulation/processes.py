@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -10,20 +11,17 @@ from typing import TYPE_CHECKING, Protocol
 from apscheduler.triggers.cron import CronTrigger
 
 from harvester import config
-from harvester.app.harvest import Harvest
-from harvester.app.keeper import Keeper
+from harvester.backfill.account_run import AccountRun
+from harvester.daemon.account_worker import AccountWorker
 from harvester.errors import HarvesterError
 from harvester.store.database import Database
-from tests.proof.simulation.universe import SimProcess
+from tests.proof.simulation.universe import SimProcess, Universe
 from tests.proof.simulation.world_of_faults import HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from harvester.app.account import Order
-    from harvester.app.harvest import Process
     from harvester.config import Settings
-    from tests.proof.simulation.universe import Universe
+    from harvester.engine.account_plan import BackfillRequest
+    from harvester.engine.process import Process
 
 JUMP = 30.0  # seconds by which the clocks may part, as daemon.ticks has it
 
@@ -44,7 +42,7 @@ class Daemon(SimProcess):
         super().__init__(home.universe)
         self._home = home
         self.settings = settings
-        self.keepers: dict[str, Keeper] = {}
+        self.workers: dict[str, AccountWorker] = {}
         self.doomed: tuple[int, Callable[[], None]] | None = None
         self._running: list[asyncio.Task[None]] = []
         self._ticking: asyncio.Task[None] | None = None
@@ -85,29 +83,29 @@ class Daemon(SimProcess):
         if self.doomed is not None:
             (steps, end), self.doomed = self.doomed, None
             self.universe.loop.in_steps(steps, end)
-        for keeper in self.keepers.values():
-            keeper.tick()
+        for worker in self.workers.values():
+            worker.tick()
 
     def _begin(self) -> None:
         concurrency = self.settings.api.concurrency
         process = self._home.process(self, self.settings, concurrency)
         for account in self.settings.accounts.values():
-            keeper = Keeper(process, account, refreshed=lambda: None)
-            self.keepers[account.name] = keeper
-            self._running.append(asyncio.create_task(keeper.run()))
+            worker = AccountWorker(process, account, refreshed=lambda: None)
+            self.workers[account.name] = worker
+            self._running.append(asyncio.create_task(worker.run()))
         self._ticking = asyncio.create_task(self._ticks())
 
     async def _stop_keepers(self) -> None:
         if self._ticking is not None:
             self._ticking.cancel()
-        for keeper in self.keepers.values():
-            keeper.stop()
+        for worker in self.workers.values():
+            worker.stop()
         running, self._running = self._running, []
         if running:
             await asyncio.wait(running)
             for task in running:
                 task.result()
-        self.keepers.clear()
+        self.workers.clear()
 
     async def _ticks(self) -> None:
         """As daemon.ticks: the cron's moments by the clock of the day, and one for each jump of that."""
@@ -128,18 +126,18 @@ class Daemon(SimProcess):
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(HOUR / 2)
-            for keeper in list(self.keepers.values()):
-                await keeper.note_outage()
+            for worker in list(self.workers.values()):
+                await worker.note_outage()
 
 
 class Backfill(SimProcess):
     """`harvester backfill` of all accounts, beside the daemon or alone."""
 
-    def __init__(self, home: Home, settings: Settings, order: Order) -> None:
+    def __init__(self, home: Home, settings: Settings, order: BackfillRequest) -> None:
         super().__init__(home.universe)
         self.database = Database(settings.database.url, executor=self.disk, now=self.universe.host.time)
         process = home.process(self, settings, settings.api.concurrency)
-        self.harvests = [Harvest(process, account, order) for account in settings.accounts.values()]
+        self.harvests = [AccountRun(process, account, order) for account in settings.accounts.values()]
 
     async def main(self) -> None:
         """From start to end."""
@@ -153,6 +151,6 @@ class Backfill(SimProcess):
                 await self.database.close()
 
     @staticmethod
-    async def _one(harvest: Harvest) -> None:
+    async def _one(harvest: AccountRun) -> None:
         with suppress(HarvesterError):  # the daemon goes on
             await harvest.run()

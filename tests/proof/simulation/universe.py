@@ -12,8 +12,10 @@ import asyncio
 import contextlib
 import sqlite3
 from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Engine, event
@@ -23,9 +25,7 @@ from tests.support.in_process import Disk, InProcessTransport, Wire
 from tests.support.virtual import VirtualLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
     from concurrent.futures import Future
-    from pathlib import Path
 
     from harvester.simulator.api import SimulatedApi
     from harvester.store.database import Database

@@ -6,11 +6,12 @@ met none. The last days of a scenario are quiet, so that what must be complete b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
@@ -21,10 +22,6 @@ from harvester.simulator.faults import CALM, DISTORTING, KINDS, Fault, Faults
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.in_process import Weather
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 DAY = 86_400.0
 HOUR = 3600.0

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.config import Phone, load
+from harvester.config import Phone, Settings, load
 from harvester.config.entries import ANY, KNOWN, leaves
 from harvester.config.environment import read_environment, variable
 from harvester.core.period import Period, WeekStart
 from harvester.errors import ConfigError
-
-if TYPE_CHECKING:
-    from harvester.config import Settings
 
 NOWHERE = Path("/nonexistent")
 ACCOUNT = {"HARVESTER_ACCOUNTS__MAIN__LOGIN": "me@example.com", "HARVESTER_ACCOUNTS__MAIN__PHONES": "ALL"}

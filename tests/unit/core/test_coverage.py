@@ -2,18 +2,14 @@ from __future__ import annotations
 
 import itertools
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.core.coverage import Span, gaps, joined, lag_of, overlay, settled, settled_through, stretch_of
-from harvester.core.model import Series, Slice
+from harvester.core.coverage import Span, final_spans, final_through, gaps, joined, lag_of, overlay, stretch_of
+from harvester.core.model import Series, Slice, Stretch
 from harvester.core.period import ONE_DAY, Calendar, Period
-
-if TYPE_CHECKING:
-    from harvester.core.model import Stretch
 
 CALENDAR = Calendar(ZoneInfo("America/New_York"))
 ORIGIN = date(2024, 1, 1)
@@ -74,7 +70,7 @@ def test_a_daemon_of_ten_years_leaves_a_handful_of_stretches() -> None:
 @given(periods, answers, st.integers(0, 10))
 def test_settled_through_agrees_with_each_period(period: Period, numbers: tuple[int, int, int], days: int) -> None:
     stretch = answer(period, *numbers)
-    last = settled_through(stretch, period, CALENDAR, days)
+    last = final_through(stretch, period, CALENDAR, days)
     for start in each_period(period, stretch):
         end = CALENDAR.following(period, start)
         assert ((stretch.asked_on - end).days >= days) == (start <= last)
@@ -82,10 +78,10 @@ def test_settled_through_agrees_with_each_period(period: Period, numbers: tuple[
 
 def test_today_is_covered_but_neither_complete_nor_final() -> None:
     stretch = answer(Period.DAY, 0, 0, 0)
-    assert settled([stretch], Period.DAY, CALENDAR, 0) == []
+    assert final_spans([stretch], Period.DAY, CALENDAR, 0) == []
     tomorrow = answer(Period.DAY, 0, 0, 1)
-    assert settled([tomorrow], Period.DAY, CALENDAR, 0) == [Span(ORIGIN, ORIGIN)]
-    assert settled([tomorrow], Period.DAY, CALENDAR, 1) == []
+    assert final_spans([tomorrow], Period.DAY, CALENDAR, 0) == [Span(ORIGIN, ORIGIN)]
+    assert final_spans([tomorrow], Period.DAY, CALENDAR, 1) == []
 
 
 spans = st.lists(

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.core.metrics import METRICS, known_metrics
-from harvester.core.model import RESOURCES, Junk, Page, Series, Slice
-from harvester.core.normalize import MOST_REJECTS, ZONES, normalize
+from harvester.core.calendar_check import ZONES
+from harvester.core.metric_catalogue import METRICS, known_metrics
+from harvester.core.model import RESOURCES, Batch, InvalidValue, Page, Raw, Series, Slice
+from harvester.core.normalize import MOST_REJECTS, normalize
 from harvester.core.payload import parse_metrics
 from harvester.core.period import Calendar, Period, WeekStart
 from harvester.errors import CalendarMismatch, PayloadError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from harvester.core.model import Batch, Raw
 
 NEW_YORK = Calendar(ZoneInfo("America/New_York"))
 FIRST, LAST = date(2024, 3, 8), date(2024, 3, 12)  # the clock changes on the tenth
@@ -80,7 +76,7 @@ def test_absent_is_what_no_metric_has() -> None:
 
 
 def test_a_null_and_a_reject_are_not_absent() -> None:
-    batch = judged({"calls": [*FULL[:3], (FULL[3][0], None), (FULL[4][0], Junk("NaN", "not a finite number"))]})
+    batch = judged({"calls": [*FULL[:3], (FULL[3][0], None), (FULL[4][0], InvalidValue("NaN", "not a finite number"))]})
     assert batch.absent == []
     assert batch.values["calls"][-1] == (EPOCHS[3], None)
     assert batch.rejects == [("calls", FULL[4][0], "NaN", "not a finite number")]
@@ -91,7 +87,7 @@ def test_a_null_and_a_reject_are_not_absent() -> None:
     [
         {"uptime": FULL},
         {"callers": FULL},  # another resource's
-        {"calls": [("", Junk("5", "no map of timestamps"))]},
+        {"calls": [("", InvalidValue("5", "no map of timestamps"))]},
         {"calls": [("2024-03-08", 1)]},
         {"calls": [("1709874000000", 1), ("1709960400000", 1)]},
         {f"m{number}": FULL for number in range(300)} | {"calls": FULL},
@@ -272,7 +268,9 @@ def test_an_answer_in_our_calendar_is_taken_whole(
 
 
 KEYS = st.sampled_from([stamp for stamp, _ in FULL]) | st.text(max_size=3) | st.integers(0, 10**13).map(str)
-RAWS = st.none() | st.integers(-9, 9) | st.floats(allow_nan=False, allow_infinity=False) | st.just(Junk("x", "y"))
+RAWS = (
+    st.none() | st.integers(-9, 9) | st.floats(allow_nan=False, allow_infinity=False) | st.just(InvalidValue("x", "y"))
+)
 
 
 @given(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harvester.core.model import Junk
+from harvester.core.model import InvalidValue
 from harvester.core.payload import WIDEST_INTEGER, is_document, is_html, parse_error, parse_metrics, parse_pair, shown
 from harvester.errors import PayloadError
 
@@ -132,7 +132,7 @@ def test_numbers(value: str, number: float | None) -> None:
 )
 def test_what_no_number_can_be_made_of_is_junk_with_a_reason(value: str, reason: str) -> None:
     raw = entries(value)
-    assert isinstance(raw, Junk)
+    assert isinstance(raw, InvalidValue)
     assert raw.reason == reason
     assert raw.text.isascii()
     assert len(raw.text) <= 200
@@ -140,7 +140,7 @@ def test_what_no_number_can_be_made_of_is_junk_with_a_reason(value: str, reason:
 
 def test_junk_spoils_nothing_beside_it() -> None:
     found = parse_metrics(b'{"calls":{"1":1,"2":NaN,"3":"x","4":%s,"5":5}}' % (b"9" * 5000))["calls"]
-    assert [raw for _, raw in found if not isinstance(raw, Junk)] == [1, 5]
+    assert [raw for _, raw in found if not isinstance(raw, InvalidValue)] == [1, 5]
     assert [stamp for stamp, _ in found] == list("12345")
 
 
@@ -149,7 +149,7 @@ def test_what_is_no_map_is_one_junk_without_a_timestamp(value: str) -> None:
     found = parse_metrics(b'{"calls":{"1":1},"status":%s}' % value.encode())
     ((stamp, raw),) = found["status"]
     assert stamp == ""
-    assert isinstance(raw, Junk)
+    assert isinstance(raw, InvalidValue)
     assert list(found["calls"]) == [("1", 1)]
 
 
@@ -166,7 +166,7 @@ def test_what_is_no_map_is_one_junk_without_a_timestamp(value: str) -> None:
 def test_xml_that_is_no_item_is_junk(inner: str, stamp: str) -> None:
     ((found, raw),) = parse_metrics(f"<result><calls>{inner}</calls></result>".encode())["calls"]
     assert found == stamp
-    assert isinstance(raw, Junk)
+    assert isinstance(raw, InvalidValue)
 
 
 def test_duplicate_keys_are_kept_for_the_judge() -> None:
@@ -254,7 +254,7 @@ def test_any_json_gives_storable_numbers_or_explained_junk(document: object) -> 
         return
     for found in metrics.values():
         for _, raw in found:
-            if isinstance(raw, Junk):
+            if isinstance(raw, InvalidValue):
                 assert raw.reason
                 assert raw.text.isascii()
                 assert raw.text.isprintable()

@@ -1,19 +1,15 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.core.coverage import Span, joined, overlay, stretch_of
-from harvester.core.model import Series, Slice
+from harvester.core.model import Series, Slice, Stretch
 from harvester.core.period import Calendar, Period, WeekStart
 from harvester.core.planning import Desire, Rules, Stored, cut, plan_slices
-
-if TYPE_CHECKING:
-    from harvester.core.model import Stretch
 
 CALENDAR = Calendar(ZoneInfo("America/New_York"))
 ORIGIN = date(2023, 12, 25)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.quota import ServerClock
-from harvester.core.quota.margin import FORGIVEN, Margin
+from harvester.core.quota.roll_margin import FORGIVEN, Margin
 
 EPOCH = 1_700_000_000.0
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.core.coverage import Span
-from harvester.core.model import Series, Slice, Widths
+from harvester.core.model import RangeLimits, Series, Slice
 from harvester.core.period import Calendar, Period
 from harvester.core.planning import cut
 from harvester.core.refusal import (
     WIDER_AGAIN_AFTER,
+    RangeLimitTracker,
     Task,
-    Tolerance,
     after_acceptance,
     after_refusal,
     after_server_errors,
@@ -63,21 +63,21 @@ def year(phone: str, last: date = TODAY, period: Period = Period.DAY) -> Slice:
     return Slice(series(phone, period), first, last)
 
 
-def drain(server: Server, slices: list[Slice], tolerance: Tolerance, in_flight: int = 1) -> list[Slice]:
+def drain(server: Server, slices: list[Slice], limit_tracker: RangeLimitTracker, in_flight: int = 1) -> list[Slice]:
     """Ask for everything, `in_flight` at a time; what was given up."""
     queue = deque(Task(piece) for piece in slices)
     failed: list[Slice] = []
     while queue:
         wave: list[Task] = []
         while queue and len(wave) < in_flight:
-            fitted = fit(queue.popleft(), tolerance, CALENDAR, TODAY, NOW)
+            fitted = fit(queue.popleft(), limit_tracker, CALENDAR, TODAY, NOW)
             queue.extendleft(reversed(fitted[1:]))
             wave += fitted[:1]
         for task, good in [(task, server.takes(task.slice)) for task in wave]:
             if good:
-                verdict = after_acceptance(task, tolerance, CALENDAR, TODAY, NOW)
+                verdict = after_acceptance(task, limit_tracker, CALENDAR, TODAY, NOW)
             else:
-                verdict = after_refusal(task, server.words, tolerance, CALENDAR, TODAY)
+                verdict = after_refusal(task, server.words, limit_tracker, CALENDAR, TODAY)
             queue.extendleft(reversed(verdict.tasks))
             failed += [verdict.failed] if verdict.failed else []
     return failed
@@ -89,85 +89,85 @@ def days_of(slices: list[Slice]) -> set[tuple[str, date]]:
 
 def test_twenty_slices_of_92_days_are_learnt_and_done_within_45_requests() -> None:
     for in_flight in (1, 8):
-        server, tolerance = Server(limit=100), Tolerance(Widths(), 366)
+        server, limit_tracker = Server(limit=100), RangeLimitTracker(RangeLimits(), 366)
         slices = [year(str(phone)) for phone in range(5)]
-        assert drain(server, slices, tolerance, in_flight) == []
+        assert drain(server, slices, limit_tracker, in_flight) == []
         assert days_of(server.passed) == days_of(slices)
         assert len(server.asked) <= 45
-        assert tolerance.widths.accepted == 92
-        assert tolerance.allowed(NOW) == 92
+        assert limit_tracker.widths.accepted == 92
+        assert limit_tracker.allowed(NOW) == 92
 
 
 def test_a_learnt_width_is_used_at_once_and_a_wider_one_tried_again_after_a_day() -> None:
-    tolerance = Tolerance(Widths(accepted=92, refused=183, refused_at=NOW), 366)
+    limit_tracker = RangeLimitTracker(RangeLimits(accepted=92, refused=183, refused_at=NOW), 366)
     server = Server(limit=100)
-    drain(server, [year("1")], tolerance)
+    drain(server, [year("1")], limit_tracker)
     assert len(server.asked) == 4
-    assert tolerance.allowed(NOW + WIDER_AGAIN_AFTER) == 366
-    tolerance.accept(366)
-    assert tolerance.widths == Widths(accepted=366)
+    assert limit_tracker.allowed(NOW + WIDER_AGAIN_AFTER) == 366
+    limit_tracker.accept(366)
+    assert limit_tracker.widths == RangeLimits(accepted=366)
 
 
 def test_a_phone_that_is_refused_narrows_nothing_for_the_others() -> None:
-    server, tolerance = Server(bad_phones=frozenset("1")), Tolerance(Widths(), 366)
+    server, limit_tracker = Server(bad_phones=frozenset("1")), RangeLimitTracker(RangeLimits(), 366)
     slices = [year(phone) for phone in "123"]
-    assert drain(server, slices, tolerance) == [slices[0]]
+    assert drain(server, slices, limit_tracker) == [slices[0]]
     assert len(server.asked) <= 2 * 10 + 2
-    assert tolerance.allowed(NOW) == 366
-    assert tolerance.widths.refused is None
+    assert limit_tracker.allowed(NOW) == 366
+    assert limit_tracker.widths.refused is None
 
 
 def test_a_refusal_that_names_the_phone_fails_the_slice_at_once() -> None:
     server = Server(bad_phones=frozenset("1"), words=frozenset({"phone"}))
-    assert drain(server, [year("1")], Tolerance(Widths(), 366)) == [year("1")]
+    assert drain(server, [year("1")], RangeLimitTracker(RangeLimits(), 366)) == [year("1")]
     assert len(server.asked) == 1
 
 
 def test_a_start_before_the_first_data_is_found_by_bisection_and_fails_as_one_slice() -> None:
     for words in (frozenset({"start"}), frozenset[str]()):
         server = Server(first_day=date(2024, 9, 17), words=words)
-        tolerance = Tolerance(Widths(accepted=366), 366)
-        failed = drain(server, [year("1")], tolerance)
+        limit_tracker = RangeLimitTracker(RangeLimits(accepted=366), 366)
+        failed = drain(server, [year("1")], limit_tracker)
         assert failed == [Slice(series(), year("1").first, date(2024, 9, 16))]
         assert days_of(server.passed) == days_of([year("1")]) - days_of(failed)
         assert len(server.asked) <= 16
-        assert tolerance.widths.refused is None
+        assert limit_tracker.widths.refused is None
 
 
 def test_what_an_earlier_run_searched_in_vain_is_asked_for_once() -> None:
-    server, tolerance = Server(first_day=date(2024, 9, 17)), Tolerance(Widths(accepted=366), 366)
-    (failed,) = drain(server, [year("1")], tolerance)
-    again = after_refusal(Task(failed, refused_before=True), frozenset(), tolerance, CALENDAR, TODAY)
+    server, limit_tracker = Server(first_day=date(2024, 9, 17)), RangeLimitTracker(RangeLimits(accepted=366), 366)
+    (failed,) = drain(server, [year("1")], limit_tracker)
+    again = after_refusal(Task(failed, refused_before=True), frozenset(), limit_tracker, CALENDAR, TODAY)
     assert again.failed == failed
     assert not again.tasks
 
 
 def test_a_server_that_refuses_today_gives_the_rest_and_fails_nothing() -> None:
-    server, tolerance = Server(takes_today=False), Tolerance(Widths(), 366)
-    assert drain(server, [year("1"), year("2")], tolerance) == []
+    server, limit_tracker = Server(takes_today=False), RangeLimitTracker(RangeLimits(), 366)
+    assert drain(server, [year("1"), year("2")], limit_tracker) == []
     assert len(server.asked) == 3
     assert days_of(server.passed) == {key for key in days_of([year("1"), year("2")]) if key[1] < TODAY}
 
 
 def test_a_server_that_became_stricter_is_learnt_anew() -> None:
-    server, tolerance = Server(limit=100), Tolerance(Widths(accepted=366), 366)
+    server, limit_tracker = Server(limit=100), RangeLimitTracker(RangeLimits(accepted=366), 366)
     slices = [year(str(phone)) for phone in range(5)]
-    assert drain(server, slices, tolerance) == []
+    assert drain(server, slices, limit_tracker) == []
     assert days_of(server.passed) == days_of(slices)
     assert len(server.asked) <= 60
-    assert tolerance.allowed(NOW) <= 100
+    assert limit_tracker.allowed(NOW) <= 100
 
 
 def test_server_errors_are_blamed_on_the_width_only_while_narrower_ranges_pass() -> None:
-    tolerance = Tolerance(Widths(), 366)
+    limit_tracker = RangeLimitTracker(RangeLimits(), 366)
     task = Task(year("1"))
-    assert after_server_errors(task, tolerance, CALENDAR).failed == task.slice
-    tolerance.accept(100)
-    (halved,) = after_server_errors(task, tolerance, CALENDAR).tasks
+    assert after_server_errors(task, limit_tracker, CALENDAR).failed == task.slice
+    limit_tracker.accept(100)
+    (halved,) = after_server_errors(task, limit_tracker, CALENDAR).tasks
     assert halved.slice.days == 183
     assert halved.whole == task.slice
-    tolerance.accept(366)
-    assert after_server_errors(task, tolerance, CALENDAR).failed == task.slice
+    limit_tracker.accept(366)
+    assert after_server_errors(task, limit_tracker, CALENDAR).failed == task.slice
 
 
 servers = st.builds(
@@ -187,7 +187,7 @@ def test_every_day_is_answered_once_or_given_up_once(
 ) -> None:
     last = min(TODAY, CALENDAR.last(period, TODAY - timedelta(days=ago)))
     slices = [year(phone, last, period) for phone in "123"]
-    failed = drain(server, slices, Tolerance(Widths(accepted), 366), in_flight)
+    failed = drain(server, slices, RangeLimitTracker(RangeLimits(accepted), 366), in_flight)
     answered, given_up = days_of(server.passed), days_of(failed)
     assert len(answered) == sum(piece.days for piece in server.passed), "answered twice"
     assert not answered & given_up

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +10,7 @@ from harvester.core.retry import FIRST_PAUSE, LONGEST_PAUSE, MOST_TRIES, GiveUp,
 from harvester.errors import (
     CalendarMismatch,
     CredentialsRefused,
+    HarvesterError,
     Outage,
     PayloadError,
     SliceRejected,
@@ -21,9 +20,6 @@ from harvester.errors import (
     Unauthorized,
     Unreachable,
 )
-
-if TYPE_CHECKING:
-    from harvester.errors import HarvesterError
 
 DOWN = SourceUnavailable("x", outage=Outage.SERVER)
 JITTER = st.floats(0, 1, exclude_max=True)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.metrics import METRICS
+from harvester.core.metric_catalogue import METRICS
 from harvester.core.period import Calendar, Period, WeekStart
 from harvester.simulator.traffic import NOTHING, Tally, day_tally, merged
 from harvester.simulator.wire import json_figures

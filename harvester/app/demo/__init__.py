@@ -1,5 +1,0 @@
-"""The demonstration: a simulated company, a real harvest of its year, and what came of it."""
-
-from harvester.app.demo.run import run
-
-__all__ = ["run"]

@@ -1,0 +1,1 @@
+"""Harvest a past range of every account and end: the `backfill` command."""

@@ -1,0 +1,75 @@
+"""How a run ended, for every account and as a whole: exit code and the JSON that `backfill` and `run --once` print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harvester.core.model import RowCounts, RunReport, SliceCounts
+from harvester.errors import ExitCode, HarvesterError, describe_error, exit_code
+
+
+@dataclass(slots=True)
+class AccountOutcome:
+    """What became of one account."""
+
+    report: RunReport
+    error: Exception | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """This account's own exit code."""
+        if isinstance(self.error, HarvesterError):
+            return self.error.exit_code
+        if self.error is not None:
+            return ExitCode.BUG
+        return ExitCode.FAILED_SLICES if self.report.slices.failed else ExitCode.OK
+
+
+def gravest(outcomes: Sequence[AccountOutcome]) -> Exception | None:
+    """The error that gives the whole its exit code, if it is one."""
+    code = exit_code(outcome.exit_code for outcome in outcomes)
+    return next((o.error for o in outcomes if o.error is not None and o.exit_code == code), None)
+
+
+def as_json(outcomes: Sequence[AccountOutcome], elapsed: float, error: Exception | None = None) -> dict[str, Any]:
+    """What `backfill --json` prints; see the contract."""
+    slices, rows = SliceCounts(), RowCounts()
+    for outcome in outcomes:
+        rows.add(outcome.report.rows)
+        slices.planned += outcome.report.slices.planned
+        slices.done += outcome.report.slices.done
+        slices.failed += outcome.report.slices.failed
+        slices.already_covered += outcome.report.slices.already_covered
+    return {
+        "requests": sum(outcome.report.requests for outcome in outcomes),
+        "rate_limited": sum(outcome.report.rate_limited for outcome in outcomes),
+        "retries": sum(outcome.report.retries for outcome in outcomes),
+        "slices": asdict(slices),
+        "rows": asdict(rows),
+        "elapsed_seconds": round(elapsed, 3),
+        "failed": [
+            {
+                "account": failure.slice.series.account,
+                "resource": failure.slice.series.resource,
+                "phone": failure.slice.series.phone,
+                "period": failure.slice.series.period.value,
+                "start": failure.slice.first.isoformat(),
+                "end": failure.slice.last.isoformat(),
+                "error": failure.error,
+            }
+            for outcome in outcomes
+            for failure in outcome.report.failed
+        ],
+        "accounts": [
+            {
+                "name": outcome.report.account,
+                "exit": outcome.exit_code,
+                "error": describe_error(outcome.error),
+                "requests": outcome.report.requests,
+            }
+            for outcome in outcomes
+        ],
+        "error": describe_error(error or gravest(outcomes)),
+    }

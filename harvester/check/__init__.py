@@ -1,0 +1,1 @@
+"""Check configuration, credentials and database: the `check` command."""

@@ -1,0 +1,39 @@
+"""What all accounts of a process share."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harvester.engine.wiring import build_transport
+
+if TYPE_CHECKING:
+    from harvester.clock import Clock
+    from harvester.config import Account, Settings
+    from harvester.runner.capacity_limiter import CapacityLimiter
+    from harvester.runner.ports import Observer
+    from harvester.source.transport import Transport
+    from harvester.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """What all accounts of this process share. The last four are the world outside, for a simulation to replace."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    database: Database
+    clock: Clock
+    slots: asyncio.Semaphore  # requests in flight
+    capacity: CapacityLimiter  # requests sent and not stored
+    emit: Observer
+    measure: Callable[[str, str, str, float], None] | None = None  # account, resource, outcome, seconds
+    waiting: Callable[[str, float | None], None] | None = None  # account, monotonic moment
+    transport: Callable[[Account], AbstractAsyncContextManager[Transport]] = build_transport
+    jitter: Callable[[], float] = random.random
+    run_blocking: Callable[[Callable[[], str]], Awaitable[str]] = asyncio.to_thread  # a password's command may be slow
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep  # between looks at what other processes leave us

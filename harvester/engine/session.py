@@ -1,0 +1,167 @@
+"""A claimed account at work: its gate and its way to the API, open for as long as the account is held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Self
+
+from harvester import config
+from harvester.core.breaker import PATIENCE
+from harvester.core.priority import Priority
+from harvester.engine.wiring import build_source, build_throttle
+from harvester.errors import CalendarMismatch, CredentialsRefused, HarvesterError, StoreLost, Unreachable
+from harvester.events import Event
+from harvester.runner.coordinator import AccountContext, Coordinator
+from harvester.runner.worker_pool import Ports, WorkerPool
+from harvester.source.instrumented import InstrumentedTransport
+from harvester.store.types import RecordedState
+
+if TYPE_CHECKING:
+    from harvester.config import Account
+    from harvester.core.model import Batch, FailedSlice, RangeLimits, RowCounts, RunReport, Slice
+    from harvester.core.planning import Plan
+    from harvester.core.refusal import RangeLimitTracker
+    from harvester.engine.process import Process
+    from harvester.source.transport import Transport
+    from harvester.store.account_store import AccountStore
+    from harvester.throttle import Throttle
+
+
+class Session:
+    """Entered once; then plans can be drained through it, also several side by side."""
+
+    def __init__(
+        self,
+        process: Process,
+        account: Account,
+        store: AccountStore,
+        *,
+        stored: Callable[[Sequence[Batch]], None] | None = None,
+    ) -> None:
+        """Work on `store`; `stored` is told of the answers in each transaction after it."""
+        waiting = process.waiting
+        self.throttle: Throttle = build_throttle(
+            account,
+            clock=process.clock,
+            ledger=store,
+            slots=process.slots,
+            on_wait=None if waiting is None else lambda until: waiting(account.name, until),
+        )
+        self._process = process
+        self._account = account
+        self._store = store
+        self._committing = store if stored is None else _Telling(store, stored)
+        self._stack = AsyncExitStack()
+        self._ports: Ports | None = None
+
+    async def __aenter__(self) -> Self:
+        process, account, store = self._process, self._account, self._store
+        async with AsyncExitStack() as stack:
+            await self.throttle.open()
+            stack.push_async_callback(self._give_back)
+            transport = self._measured(await stack.enter_async_context(process.transport(account)))
+            source = build_source(
+                account,
+                transport=transport,
+                clock=process.clock,
+                store=store,
+                password=lambda: config.password(account.name, process.settings, process.environ),
+                run_blocking=process.run_blocking,
+                on_auth_wait=lambda seconds: self._emit(Event.WAITING_FOR_AUTH, seconds=round(seconds)),
+            )
+            self._ports = Ports(
+                source=source,
+                gate=self.throttle,
+                store=self._committing,
+                clock=process.clock,
+                workers=process.settings.api.concurrency,
+                capacity=process.capacity,
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._ports = None
+        await self._stack.aclose()
+
+    def coordinator(
+        self,
+        plan: Plan,
+        report: RunReport,
+        limit_trackers: Mapping[str, RangeLimitTracker],
+        *,
+        priority: Callable[[Slice], Priority] | None = None,
+        patience: float = PATIENCE,
+    ) -> Coordinator:
+        """Who will decide about a plan's slices."""
+        clock = self._process.clock
+        context = AccountContext(
+            calendar=self._account.calendar,
+            now=clock.monotonic,
+            today_is=clock.time,
+            jitter=self._process.jitter,
+            limit_trackers=limit_trackers,
+            renewable=self._account.tool is not None,
+            emit=self._emit,
+            priority=priority or (lambda _: Priority.PAST),
+            patience=patience,
+        )
+        return Coordinator(plan, context, report)
+
+    def pool(self, coordinator: Coordinator) -> WorkerPool:
+        """A plan ready to be worked off."""
+        if self._ports is None:
+            raise RuntimeError("the session is not open")
+        return WorkerPool(self._ports, coordinator)
+
+    def _measured(self, transport: Transport) -> Transport:
+        name, measure = self._account.name, self._process.measure
+        if measure is None:
+            return transport
+        return InstrumentedTransport(
+            transport,
+            base_url=self._account.api.base_url,
+            observe=lambda resource, outcome, seconds: measure(name, resource, outcome, seconds),
+            now=self._process.clock.monotonic,
+        )
+
+    async def _give_back(self) -> None:
+        """The unspent allowance; a database that is gone keeps it until the window ends."""
+        with suppress(StoreLost):
+            await self.throttle.close()
+
+    def _emit(self, event: Event, /, **facts: object) -> None:
+        self._process.emit(event, account=self._account.name, **facts)
+
+
+class _Telling:
+    """A store (runner.ports.Store) that tells what it stored."""
+
+    def __init__(self, store: AccountStore, stored: Callable[[Sequence[Batch]], None]) -> None:
+        self._store = store
+        self._stored = stored
+
+    async def commit(self, batches: Sequence[Batch], failures: Sequence[FailedSlice]) -> RowCounts:
+        counts = await self._store.commit(batches, failures)
+        self._stored(batches)
+        return counts
+
+    async def save_range_limits(self, resource: str, widths: RangeLimits) -> None:
+        await self._store.save_range_limits(resource, widths)
+
+
+async def note_success(store: AccountStore, account: Account, report: RunReport, now: float) -> None:
+    """Leave in the database that all is well, and what the answers showed."""
+    await store.set_state(RecordedState.OK)
+    if report.slices.done:
+        calendar = account.calendar
+        await store.set_answer(f"days begin in {account.timezone}, weeks on {calendar.week_start}, as configured", now)
+
+
+async def note_trouble(store: AccountStore, error: HarvesterError) -> None:
+    """Leave in the database why the account stopped, for `status`."""
+    if isinstance(error, CredentialsRefused | CalendarMismatch):
+        await store.set_state(RecordedState.PAUSED, str(error))
+    elif isinstance(error, Unreachable):
+        await store.set_state(RecordedState.WAITING, str(error))

@@ -1,0 +1,125 @@
+"""What talks to the API for one account, put together in the same way for every command that does.
+
+HTTP is imported when something is to be asked: a backfill that finds nothing to do does without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from harvester import config
+from harvester.core.quota import Quota
+from harvester.store.database import Database
+from harvester.throttle import QuotaLedger, Throttle
+
+if TYPE_CHECKING:
+    from harvester.clock import Clock
+    from harvester.config import Account, Settings
+    from harvester.source.credentials import DirectCredentials, ToolCredentials
+    from harvester.source.http import HttpSource
+    from harvester.source.transport import AiohttpTransport, Transport
+    from harvester.store.account_store import AccountStore
+
+
+def build_database(settings: Settings, environ: Mapping[str, str]) -> Database:
+    """The database to harvest into; nothing is opened yet.
+
+    Raises:
+        ConfigError: its password cannot be had, or its URL not be understood.
+    """
+    database = settings.database
+    password = config.database_password(settings, environ)
+    return Database(database.url, database.schema, password, auto_migrate=database.auto_migrate)
+
+
+def build_transport(account: Account) -> AiohttpTransport:
+    """The account's way to the API, to be entered.
+
+    Raises:
+        ConfigError: `ca_file` cannot be used.
+    """
+    from harvester.source.transport import AiohttpTransport
+
+    api = account.api
+    return AiohttpTransport(timeout=api.timeout, proxy=api.proxy, ca_file=api.ca_file)
+
+
+def build_throttle(
+    account: Account,
+    *,
+    clock: Clock,
+    ledger: QuotaLedger,
+    slots: asyncio.Semaphore,
+    on_wait: Callable[[float | None], None] | None = None,
+) -> Throttle:
+    """The account's gate, to be opened and closed; `on_wait` as Throttle has it."""
+    quota = Quota(
+        limit=account.quota.limit,
+        window=account.quota.window,
+        reserve=account.quota.reserve,
+        now=clock.monotonic(),
+        host=clock.time(),
+    )
+    return Throttle(clock=clock, quota=quota, ledger=ledger, slots=slots, rate=account.api.max_rate, on_wait=on_wait)
+
+
+def build_source(
+    account: Account,
+    *,
+    transport: Transport,
+    clock: Clock,
+    store: AccountStore,
+    password: Callable[[], str],
+    on_auth_wait: Callable[[float], None],
+    run_blocking: Callable[[Callable[[], str]], Awaitable[str]] = asyncio.to_thread,
+) -> HttpSource:
+    """The API as the account sees it.
+
+    Args:
+        account: whose.
+        transport: its way to the API.
+        clock: what time it is.
+        store: remembers the authentications.
+        password: gives the account's; called by `run_blocking`.
+        on_auth_wait: is told the seconds of a wait for /auth's own limit.
+        run_blocking: calls a function that may take long.
+    """
+    from harvester.source.credentials import AuthLimit, DirectCredentials, ToolCredentials
+    from harvester.source.http import HttpSource
+
+    api = account.api
+    credentials: DirectCredentials | ToolCredentials
+    if account.tool is None:
+        credentials = DirectCredentials(account.login, password, run=run_blocking)
+    else:
+        credentials = ToolCredentials(
+            transport,
+            clock,
+            Attempts(store),
+            base_url=api.base_url,
+            tool=account.tool,
+            login=account.login,
+            password=password,
+            accept=api.format,
+            limit=AuthLimit(window=account.quota.window),
+            run=run_blocking,
+            on_wait=on_auth_wait,
+        )
+    return HttpSource(transport, credentials, base_url=api.base_url, accept=api.format, method=api.method)
+
+
+class Attempts:
+    """The store as the credentials' ledger."""
+
+    def __init__(self, store: AccountStore) -> None:
+        self._store = store
+
+    async def attempts(self) -> list[float]:
+        """See AuthLedger."""
+        return await self._store.auth_attempts()
+
+    async def record(self, at: float) -> None:
+        """See AuthLedger."""
+        await self._store.record_auth_attempt(at)

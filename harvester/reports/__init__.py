@@ -1,0 +1,1 @@
+"""Reports from configuration and database alone: `plan`, `status` and `export`."""

@@ -1,0 +1,195 @@
+"""`plan`: what a backfill would cost, from configuration and database alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harvester import config
+from harvester.console.text import counted, duration
+from harvester.core.eta import Supply, estimate_eta
+from harvester.core.model import usable_limit
+from harvester.core.planning import Stored
+from harvester.engine.account_plan import BackfillRequest, identity_of, limit_trackers_of, plan_account, stored_of
+from harvester.errors import ConfigError, describe_error
+from harvester.store.migrate import schema_state
+from harvester.store.reader import Reader
+from harvester.store.types import AccountStatus, SchemaFit, other_days
+
+if TYPE_CHECKING:
+    from harvester.config import Account, Settings
+    from harvester.core.model import QuotaRecord, RangeLimits
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class AccountEstimate:
+    """One account's cost. `requests` are as many as slices, if no answer makes more of them."""
+
+    name: str
+    series: int
+    requests: int
+    windows: int
+    seconds: float
+    already_covered: int
+    per_window: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """All accounts, which are worked side by side."""
+
+    accounts: Sequence[AccountEstimate]
+
+    @property
+    def requests(self) -> int:
+        """Over all accounts."""
+        return sum(account.requests for account in self.accounts)
+
+    @property
+    def seconds(self) -> float:
+        """Until the slowest account is done."""
+        return max((account.seconds for account in self.accounts), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the database holds of an account."""
+
+    stored: Stored
+    widths: Mapping[str, RangeLimits]
+    quota: QuotaRecord | None
+
+
+def estimate(settings: Settings, order: BackfillRequest, environ: Mapping[str, str]) -> Estimate:
+    """Plan every account as a backfill would now.
+
+    Raises:
+        ConfigError: no account is configured.
+        StoreError: the database is there and cannot be read.
+    """
+    config.require_accounts(settings)
+    now = time.time()
+    known = _known(settings, environ)
+    return Estimate(
+        [
+            _estimate_account(account, settings, order, known.get(name), now)
+            for name, account in settings.accounts.items()
+        ]
+    )
+
+
+def _known(settings: Settings, environ: Mapping[str, str]) -> dict[str, _Known]:
+    """By account; a database that does not exist yet knows none."""
+    database = settings.database
+    password = config.database_password(settings, environ)
+    if schema_state(database.url, database.schema, password).fit is SchemaFit.EMPTY:
+        return {}
+    with Reader(database.url, database.schema, password) as reader:
+        found = reader.accounts()
+        _refuse_other_days(settings, found)
+        return {
+            status.identity.name: _Known(
+                stored_of(
+                    {one.series: one.coverage for one in status.series},
+                    [failed for one in status.series for failed in one.failed],
+                ),
+                status.widths,
+                status.quota,
+            )
+            for status in found
+            if status.identity.name in settings.accounts
+        }
+
+
+def _refuse_other_days(settings: Settings, found: Sequence[AccountStatus]) -> None:
+    """What is stored could not be subtracted from days of another zone."""
+    problems: list[str] = []
+    for status in found:
+        account = settings.accounts.get(status.identity.name)
+        if account is not None:
+            periods = {one.series.period for one in status.series if one.coverage}
+            problems += other_days(status.identity, identity_of(account, settings), periods).values()
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _estimate_account(
+    account: Account, settings: Settings, order: BackfillRequest, known: _Known | None, now: float
+) -> AccountEstimate:
+    known = known or _Known(Stored({}, {}), {}, None)
+    limit_trackers = limit_trackers_of(account, known.widths)
+    plan = plan_account(account, order, known.stored, limit_trackers, settings.daemon.settle_days, now)
+    supply = _supply(account, known.quota, now)
+    windows, seconds = estimate_eta(len(plan.slices), supply)
+    return AccountEstimate(
+        name=account.name,
+        series=len(account.phones) * len(account.resources) * len(account.periods),
+        requests=len(plan.slices),
+        windows=windows,
+        seconds=seconds,
+        already_covered=plan.already_covered,
+        per_window=supply.per_window,
+        window=account.quota.window,
+    )
+
+
+def _supply(account: Account, record: QuotaRecord | None, now: float) -> Supply:
+    """The quota as the last process left it, else a whole window of the configured one."""
+    quota = account.quota
+    limit = record.limit if record else quota.limit
+    per_window = usable_limit(limit, quota.reserve)
+    left, until_reset = per_window, quota.window - now % quota.window
+    if record is not None and record.resets_at is not None:
+        ends_in = record.resets_at - (now + record.server_ahead)
+        if 0 < ends_in <= quota.window:
+            until_reset = ends_in
+            left = record.left(quota.reserve)
+    return Supply(per_window, quota.window, account.api.max_rate, left, until_reset)
+
+
+def as_json(estimate: Estimate, error: Exception | None = None) -> dict[str, Any]:
+    """What `plan --json` prints; see the contract. An error leaves nothing to estimate."""
+    return {
+        "slices": estimate.requests,
+        "requests": estimate.requests,
+        "windows": max((account.windows for account in estimate.accounts), default=0),
+        "eta_seconds": round(estimate.seconds, 1),
+        "already_covered_slices": sum(account.already_covered for account in estimate.accounts),
+        "accounts": [
+            {
+                "name": account.name,
+                "series": account.series,
+                "slices": account.requests,
+                "requests": account.requests,
+                "windows": account.windows,
+                "eta_seconds": round(account.seconds, 1),
+                "already_covered_slices": account.already_covered,
+            }
+            for account in estimate.accounts
+        ],
+        "error": describe_error(error),
+    }
+
+
+def lines(estimate: Estimate) -> list[str]:
+    """What `plan` prints for people."""
+    told = [_line(account) for account in estimate.accounts]
+    if len(told) > 1:
+        told.append(f"together: {counted(estimate.requests, 'request')}, about {duration(estimate.seconds)}")
+    return told
+
+
+def _line(account: AccountEstimate) -> str:
+    covered = f"; {counted(account.already_covered, 'slice')} covered already" if account.already_covered else ""
+    if not account.requests:
+        return f"{account.name}: nothing to ask for in {account.series} series{covered}"
+    return (
+        f"{account.name}: {counted(account.requests, 'request')} for {account.series} series in "
+        f"{counted(account.windows, 'quota window')} of {account.per_window} per {duration(account.window)}, "
+        f"about {duration(account.seconds)}{covered}"
+    )

@@ -1,0 +1,78 @@
+"""Filters on what is stored, for commands that work without a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from harvester.config.phones import normalize
+from harvester.config.wording import hint, shown
+from harvester.errors import UsageError
+
+if TYPE_CHECKING:
+    from harvester.core.model import Series
+    from harvester.store.types import AccountStatus
+
+
+def narrow(
+    stored: Sequence[AccountStatus],
+    accounts: Sequence[str] = (),
+    phones: Sequence[str] = (),
+    resources: Sequence[str] = (),
+    periods: Sequence[str] = (),
+) -> list[AccountStatus]:
+    """The accounts with only those series that pass all filters; an empty filter lets all pass.
+
+    Raises:
+        UsageError: a value is not stored, or nothing passes all filters.
+    """
+    series = [one.series for status in stored for one in status.series]
+    phones = phone_numbers(phones)
+    refuse_unknown("account", accounts, {status.identity.name for status in stored})
+    refuse_unknown("phone", phones, stored_phones(stored))
+    refuse_unknown("resource", resources, {one.resource for one in series})
+    refuse_unknown("period", periods, {one.period.value for one in series})
+
+    def passes(one: Series) -> bool:
+        choices = ((phones, one.phone), (resources, one.resource), (periods, one.period.value))
+        return all(value in choice for choice, value in choices if choice)
+
+    chosen = [
+        replace(status, series=[one for one in status.series if passes(one.series)])
+        for status in stored
+        if not accounts or status.identity.name in accounts
+    ]
+    if phones or resources or periods:
+        chosen = [status for status in chosen if status.series]
+    if stored and not chosen:
+        raise UsageError("no stored series passes all of these filters together")
+    return chosen
+
+
+def stored_phones(stored: Sequence[AccountStatus]) -> set[str]:
+    """Every number that has a series, ALL included."""
+    return {one.series.phone for status in stored for one in status.series}
+
+
+def refuse_unknown(option: str, values: Sequence[str], known: Collection[str]) -> None:
+    """Refuse the first value that is not among the known ones, and name the nearest of these.
+
+    Raises:
+        UsageError: there is such a value.
+    """
+    for value in values:
+        if value not in known:
+            raise UsageError(f"--{option} {shown(value)} is not stored{hint(value, known)}")
+
+
+def phone_numbers(written: Sequence[str]) -> list[str]:
+    """The values of `--phone` as the API writes them.
+
+    Raises:
+        UsageError: one is no number.
+    """
+    try:
+        return [normalize(phone) for phone in written]
+    except ValueError as error:
+        raise UsageError(f"--phone: {error}") from None

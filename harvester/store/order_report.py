@@ -1,0 +1,65 @@
+"""The report of an order as the database stores it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+from harvester.core.model import FailedSlice, RowCounts, RunReport, Series, Slice, SliceCounts
+from harvester.core.period import Period
+from harvester.errors import (
+    CalendarMismatch,
+    ConfigError,
+    CredentialsRefused,
+    HarvesterError,
+    SourceError,
+    StoreError,
+    Unreachable,
+)
+
+_KNOWN: Mapping[str, type[HarvesterError]] = {
+    error.code: error for error in (Unreachable, CredentialsRefused, ConfigError, StoreError)
+}
+
+
+def encode(report: RunReport) -> str:
+    """A report as the database holds it."""
+    failed = [
+        {
+            "series": [failure.slice.series.resource, failure.slice.series.phone, failure.slice.series.period.value],
+            "days": [failure.slice.first.isoformat(), failure.slice.last.isoformat()],
+            "error": failure.error,
+        }
+        for failure in report.failed
+    ]
+    counts = {name: getattr(report, name) for name in ("requests", "rate_limited", "retries")}
+    return json.dumps({**counts, "slices": asdict(report.slices), "rows": asdict(report.rows), "failed": failed})
+
+
+def decode(text: str, report: RunReport) -> None:
+    """Fill a report with what `encode` made of another; nothing was reported yet where there is no text."""
+    if not text:
+        return
+    found: dict[str, Any] = json.loads(text)
+    report.requests, report.rate_limited, report.retries = (
+        found[name] for name in ("requests", "rate_limited", "retries")
+    )
+    report.slices = SliceCounts(**found["slices"])
+    report.rows = RowCounts(**found["rows"])
+    report.failed = [_failure(report.account, each) for each in found["failed"]]
+
+
+def raised(code: str, detail: str) -> HarvesterError:
+    """The error that an order ended with, as far as its owner cares."""
+    if code == CalendarMismatch.code:
+        return CalendarMismatch(detail, setting="", fits=None)
+    return _KNOWN.get(code, SourceError)(detail)
+
+
+def _failure(account: str, found: dict[str, Any]) -> FailedSlice:
+    resource, phone, period = found["series"]
+    first, last = map(date.fromisoformat, found["days"])
+    return FailedSlice(Slice(Series(account, resource, phone, Period(period)), first, last), found["error"])

@@ -1,0 +1,91 @@
+"""What both sides read: the spender of its account, `status` and `plan` of all."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from harvester.core.model import QuotaRecord, RangeLimits, Series, Stretch
+from harvester.core.period import Period, WeekStart
+from harvester.store import schema
+from harvester.store.types import AccountIdentity, FailedRange
+
+QUOTA_FIELDS = tuple(field.name for field in fields(QuotaRecord))
+SERIES = (
+    schema.account.c.name.label("account"),
+    schema.series.c.resource,
+    schema.series.c.phone,
+    schema.series.c.period,
+)
+
+
+def series_of(row: Row[*tuple[Any, ...]]) -> Series:
+    """The series that a row with the columns of `SERIES` speaks of."""
+    return Series(row.account, row.resource, row.phone, Period(row.period))
+
+
+def coverage(connection: Connection, account: str | None) -> dict[Series, list[Stretch]]:
+    """The coverage of an account's series (None: of all), each in order."""
+    table = schema.coverage
+    statement = (
+        select(*SERIES, table.c.first_day, table.c.last_day, table.c.asked_on, table.c.lag)
+        .select_from(table.join(schema.series).join(schema.account))
+        .order_by(table.c.series_id, table.c.first_day)
+    )
+    if account is not None:
+        statement = statement.where(schema.account.c.name == account)
+    found: dict[Series, list[Stretch]] = {}
+    for row in connection.execute(statement):
+        stretch = Stretch(row.first_day, row.last_day, row.asked_on, row.lag)
+        found.setdefault(series_of(row), []).append(stretch)
+    return found
+
+
+def failed(connection: Connection, account: str | None) -> list[FailedRange]:
+    """The failed slices of an account (None: of all), by series and day."""
+    table = schema.failed_slice
+    statement = (
+        select(*SERIES, table)
+        .select_from(table.join(schema.series).join(schema.account))
+        .order_by(table.c.series_id, table.c.first_day)
+    )
+    if account is not None:
+        statement = statement.where(schema.account.c.name == account)
+    return [
+        FailedRange(series_of(row), row.first_day, row.last_day, row.error, row.failed_at, row.attempts)
+        for row in connection.execute(statement)
+    ]
+
+
+def widths(connection: Connection, account_id: int) -> dict[str, RangeLimits]:
+    """How wide a range the server takes, by resource."""
+    table = schema.width
+    rows = connection.execute(select(table).where(table.c.account_id == account_id))
+    return {row.resource: RangeLimits(row.accepted, row.refused, row.refused_at) for row in rows}
+
+
+def quota(connection: Connection, account_id: int) -> QuotaRecord | None:
+    """What was written down of the account's window."""
+    table = schema.quota
+    columns = [table.c[name] for name in QUOTA_FIELDS]
+    row = connection.execute(select(*columns).where(table.c.account_id == account_id)).first()
+    return QuotaRecord(*row) if row else None
+
+
+def identity(connection: Connection, row: Row[*tuple[Any, ...]]) -> AccountIdentity:
+    """The account that a row of `account` speaks of, with its phones."""
+    table = schema.phone
+    phones = connection.execute(
+        select(table.c.phone, table.c.name).where(table.c.account_id == row.id).order_by(table.c.phone)
+    )
+    return AccountIdentity(
+        name=row.name,
+        base_url=row.base_url,
+        timezone=row.timezone,
+        week_start=WeekStart(row.week_start),
+        settle_days=row.settle_days,
+        start=row.start,
+        phones=tuple((phone.phone, phone.name) for phone in phones),
+    )

@@ -1,0 +1,76 @@
+"""The writer's thread: whoever stops waiting, the work goes on, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from harvester.core.model import RowCounts
+from harvester.store.db_thread import DatabaseThread, InlineExecutor
+from tests.support.answers import JANUARY, answer, identity
+from tests.support.databases import claimed, query
+
+
+async def test_work_that_was_begun_is_finished_and_undone_where_nobody_waits() -> None:
+    writer = DatabaseThread()
+    begun, go_on = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def work() -> str:
+        begun.set()
+        go_on.wait(10)
+        done.append("worked")
+        return "result"
+
+    task = asyncio.create_task(writer.run(work, undo=lambda result: done.append(f"undid {result}")))
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    later = asyncio.create_task(writer.run(lambda: done.append("later")))
+    go_on.set()
+    await later
+    assert done == ["worked", "undid result", "later"]
+    writer.close()
+
+
+async def test_work_not_begun_is_dropped() -> None:
+    writer = DatabaseThread()
+    go_on = threading.Event()
+    done: list[str] = []
+    first = asyncio.create_task(writer.run(lambda: go_on.wait(10)))
+    second = asyncio.create_task(writer.run(lambda: done.append("never"), undo=lambda _: done.append("undone")))
+    await asyncio.sleep(0)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    go_on.set()
+    assert await first
+    await writer.run(lambda: None)
+    assert done == []
+    writer.close()
+
+
+@pytest.mark.parametrize("executor", [None, InlineExecutor()])
+async def test_an_error_reaches_whoever_waits(executor: InlineExecutor | None) -> None:
+    writer = DatabaseThread(executor)
+    with pytest.raises(ZeroDivisionError):
+        await writer.run(lambda: 1 // 0)
+    assert await writer.run(lambda: 7) == 7
+    writer.close()
+
+
+async def test_commits_that_are_cancelled_leave_the_connection_usable(store_url: str) -> None:
+    async with claimed(store_url, identity()) as store:
+        for turns in range(12):
+            task = asyncio.create_task(store.commit([answer(JANUARY, {"calls": [float(turns)]})], []))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert (await store.commit([answer(JANUARY, {"calls": [99.0]})], [])).rejected == 0
+        assert await store.commit([answer(JANUARY, {"calls": [99.0]})], []) == RowCounts(unchanged=1)
+    assert query(store_url, "SELECT value FROM metric_values") == [(99.0,)]

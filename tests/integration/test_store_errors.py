@@ -1,0 +1,202 @@
+"""A database that cannot be used: one plain line, nothing made, nothing overwritten, no secret told."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import traceback
+from pathlib import Path
+
+import pytest
+
+from harvester.core.model import RowCounts
+from harvester.errors import ConfigError, SchemaError, StoreError, StoreLost
+from harvester.store import dsn as target_module
+from harvester.store.bulk import driver_of
+from harvester.store.connection import StoreConnection
+from harvester.store.database import Database
+from harvester.store.dsn import SqliteTarget, parse
+from harvester.store.errors import translated
+from harvester.store.migrate import migrate, schema_state
+from harvester.store.reader import Reader
+from tests.support.answers import JANUARY, answer, identity
+from tests.support.databases import claimed, query
+
+CANARY = "c4n4ry/S3cret"
+CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+)
+
+
+def names(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir())
+
+
+async def trouble(url: str) -> str:
+    database = Database(url, auto_migrate=True)
+    try:
+        with pytest.raises(StoreError) as caught:
+            await database.open()
+    finally:
+        await database.close()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+async def test_what_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
+    assert "is a directory" in await trouble(f"sqlite:///{tmp_path}")
+    assert "there is no directory" in await trouble(f"sqlite:///{tmp_path}/missing/a.db")
+    assert not (tmp_path / "missing").exists()
+    text = tmp_path / "notes.txt"
+    text.write_text("something dear to somebody")
+    assert "is no SQLite database" in await trouble(f"sqlite:///{text}")
+    assert text.read_text() == "something dear to somebody"
+
+
+async def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    migrate(f"sqlite:///{path}")
+    damaged = bytearray(path.read_bytes())
+    damaged[100:4096] = os.urandom(3996)
+    path.write_bytes(damaged)
+    assert "is damaged" in await trouble(f"sqlite:///{path}")
+    assert path.read_bytes() == damaged
+
+
+async def test_a_file_that_was_removed_under_us_is_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    async with claimed(f"sqlite:///{path}", identity()) as store:
+        await store.commit([answer(JANUARY, {"calls": [1.0]})], [])
+        path.unlink()
+        with pytest.raises(StoreError, match="removed or replaced"):
+            await store.commit([answer(JANUARY, {"calls": [2.0]})], [])
+
+
+async def test_a_file_locked_by_somebody_else_stops_nothing_but_us(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target_module, "BUSY_TIMEOUT", 0.05)
+    batch = answer(JANUARY, {"calls": [1.0]})
+    async with claimed(sqlite_url, identity()) as store:
+        with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError, match="locked by another program"):
+                await store.commit([batch], [])
+        assert await store.commit([batch], []) == RowCounts(new=1)
+
+
+def test_sqlite_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    target = SqliteTarget(path)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE some (thing)")
+        database.execute("PRAGMA max_page_count = 2")
+        with pytest.raises(StoreError, match="disk is full"), translated(target):
+            database.execute("INSERT INTO some VALUES (zeroblob(100000))")
+    with (
+        contextlib.closing(target.connect(read_only=True)) as database,
+        pytest.raises(StoreError, match="is read-only"),
+        translated(target),
+    ):
+        database.execute("DROP TABLE some")
+    with contextlib.closing(sqlite3.connect(path)) as database, pytest.raises(SchemaError), translated(target):
+        database.execute("SELECT * FROM missing")
+
+
+async def test_postgresql_down_is_told_without_the_password(tmp_path: Path) -> None:
+    for database in (
+        Database(f"postgresql://me:c4n4ry%2FS3cret@/db?host={tmp_path}"),
+        Database(f"postgresql://me@/db?host={tmp_path}", password=CANARY),
+    ):
+        with pytest.raises(StoreError, match="takes no connection") as caught:
+            await database.open()
+        assert "c4n4ry" not in "".join(traceback.format_exception(caught.value))
+        assert "\n" not in str(caught.value)
+        await database.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("sqlite://", "sqlite:///"),
+        ("sqlite:///", "a file is needed"),
+        ("sqlite:///:memory:", "a file is needed"),
+        ("sqlite:///file:x?mode=memory", "a file is needed"),
+        ("sqlite:///a.db?mode=ro", "takes no options"),
+        ("mysql://host/db", "begin it with"),
+        ("postgresql+psycopg://me:c4n4ry@host/db", r"without \"\+psycopg\""),
+        ("postgresql://me:c4n4ry@host/db?nonsense=1", "libpq does not understand"),
+    ],
+)
+def test_a_url_that_says_nothing_is_refused(url: str, word: str) -> None:
+    with pytest.raises(ConfigError, match=word) as caught:
+        parse(url)
+    assert "c4n4ry" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_no_password_in_a_repr() -> None:
+    assert CANARY not in repr(parse("postgresql://me@host/db", "public", CANARY))
+    assert "c4n4ry" not in repr(parse("postgresql://me:c4n4ry@host/db"))
+
+
+def test_reading_makes_no_database(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    with pytest.raises(StoreError, match="there is no"):
+        Reader(url)
+    schema_state(url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_database_is_told_of(store_url: str) -> None:
+    if store_url.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(store_url.removeprefix("sqlite:///"))) as database:
+            database.execute("VACUUM")
+    with pytest.raises(SchemaError, match="run `harvester migrate`"):
+        Reader(store_url)
+
+
+async def test_a_directory_that_may_not_be_written_to_is_read(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with claimed(sqlite_url, identity()) as store:
+        await store.commit([answer(JANUARY, {"calls": [1.0]})], [])
+    before = names(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere, and the tests may run as root
+    with Reader(sqlite_url) as reader:
+        assert len(reader.accounts()) == 1
+    assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize("silenced", [False, True])
+async def test_the_driver_tells_of_a_lost_connection_by_its_exception_alone(
+    silenced: bool,  # noqa: FBT001 - a parameter of the test
+    postgres_url: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It also logs, in its own format, past ours, and names user and database."""
+    async with claimed(postgres_url, identity()) as store:
+        await store.commit([answer(JANUARY, {"calls": [1.0]})], [])
+        if not silenced:
+            caplog.set_level(logging.NOTSET, logger="psycopg")  # else this would show nothing
+        query(postgres_url, CUT)
+        with pytest.raises(StoreLost):
+            await store.commit([answer(JANUARY, {"calls": [2.0]})], [])
+    assert any(record.name.startswith("psycopg") for record in caplog.records) is not silenced
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_driver_that_was_closed_under_us_is_a_lost_connection(sqlite_url: str, *, inside: bool) -> None:
+    """It is not opened again: what a lock or a transaction held is gone."""
+    session = StoreConnection(parse(sqlite_url))
+    with contextlib.suppress(ZeroDivisionError), session.transaction() as connection:
+        driver = driver_of(connection)
+        if inside:
+            driver.close()
+            raise ZeroDivisionError
+    driver.close()
+    with pytest.raises(StoreLost), session.transaction():
+        pass
+    assert session.lost

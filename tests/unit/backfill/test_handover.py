@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from harvester.core.model import FailedSlice, RowCounts, RunReport, Series, Slice, SliceCounts
+from harvester.core.period import Period
+from harvester.errors import CalendarMismatch, CredentialsRefused, HarvesterError, StoreError, Unreachable
+from harvester.store.order_report import decode, encode, raised
+
+LINE = Series("main", "volume", "8005551234", Period.WEEK)
+
+
+def test_a_report_comes_out_of_the_database_as_it_went_in() -> None:
+    report = RunReport(
+        "main",
+        requests=7,
+        rate_limited=1,
+        retries=2,
+        slices=SliceCounts(planned=5, done=3, failed=1, already_covered=4),
+        rows=RowCounts(new=10, changed=1, unchanged=2, rejected=3, absent=4),
+        failed=[FailedSlice(Slice(LINE, date(2024, 1, 7), date(2024, 1, 20)), "no")],
+    )
+    copy = RunReport("main")
+    decode(encode(report), copy)
+    assert copy == report
+
+
+def test_before_the_first_report_nothing_changes() -> None:
+    report = RunReport("main", requests=3)
+    decode("", report)
+    assert report == RunReport("main", requests=3)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unreachable("nobody there"),
+        CredentialsRefused("no"),
+        StoreError("full"),
+        CalendarMismatch("other days", setting="timezone", fits=None),
+    ],
+)
+def test_the_owner_of_an_order_ends_as_the_daemon_did(error: HarvesterError) -> None:
+    again = raised(error.code, error.detail)
+    assert (type(again), str(again), again.exit_code) == (type(error), str(error), error.exit_code)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+
+from harvester.config import Account, Phone
+from harvester.core.coverage import Span, stretch_of
+from harvester.core.model import Batch, Series, Slice
+from harvester.core.period import Period
+from harvester.core.planning import Rules
+from harvester.core.priority import Priority
+from harvester.daemon.reconcile import ReconcilePlan, StoredSeries, Tail, plan_reconcile
+from harvester.engine.account_plan import limit_trackers_of, series_of
+from harvester.store.types import FailedRange
+
+TODAY = date(2024, 6, 20)
+NOW = 1_718_900_000
+ACCOUNT = Account(
+    name="main", login="me", phones=(Phone("ALL"), Phone("8005551234")), start=date(2024, 1, 1), periods=(Period.DAY,)
+)
+RULES = Rules(ACCOUNT.calendar, TODAY, settle_days=3)
+ALL, ONE = series_of(ACCOUNT)
+
+
+def asked(series: Series, first: date, last: date, on: date = TODAY) -> StoredSeries:
+    return StoredSeries(coverage={series: [stretch_of(Slice(series, first, last), on, ACCOUNT.calendar)]}, failed=[])
+
+
+def planned(
+    kept: StoredSeries, tail: Tail | None = None, others: Mapping[Series, Sequence[Span]] | None = None
+) -> ReconcilePlan:
+    limit_trackers = limit_trackers_of(ACCOUNT, {})
+    return plan_reconcile(ACCOUNT, RULES, kept, limit_trackers, tail=tail or Tail(), others=others or {}, now=NOW)
+
+
+def test_everything_from_the_start_to_today_is_wanted() -> None:
+    todo = planned(StoredSeries(coverage={}, failed=[]))
+    assert [(piece.series, piece.first, piece.last) for piece in todo.plan.slices] == [
+        (ALL, date(2024, 1, 1), TODAY),
+        (ONE, date(2024, 1, 1), TODAY),
+    ]
+    assert {todo.priority(piece) for piece in todo.plan.slices} == {Priority.FRESH}
+    assert todo.complete_through == {("performance", Period.DAY): None}
+
+
+def test_the_tail_is_one_request_a_series_and_tick() -> None:
+    kept = asked(ALL, date(2024, 1, 1), TODAY)
+    tail = Tail()
+    (piece,) = [piece for piece in planned(kept, tail).plan.slices if piece.series == ALL]
+    assert (piece.first, piece.last) == (TODAY - timedelta(days=3), TODAY)
+    tail.stored(Batch(piece, NOW, {}, {}), RULES)
+    assert not [piece for piece in planned(kept, tail).plan.slices if piece.series == ALL]
+    tail.tick()
+    assert [piece for piece in planned(kept, tail).plan.slices if piece.series == ALL] == [piece]
+
+
+def test_what_a_database_forgot_is_asked_for_again() -> None:
+    whole = Slice(ALL, date(2024, 1, 1), TODAY)
+    tail = Tail()
+    tail.stored(Batch(whole, NOW, {}, {}), RULES)
+    assert [
+        piece for piece in planned(StoredSeries(coverage={}, failed=[]), tail).plan.slices if piece.series == ALL
+    ] == [whole]
+    kept = asked(ALL, date(2024, 1, 1), TODAY - timedelta(days=10))  # an earlier answer outlived it
+    (piece,) = [piece for piece in planned(kept, tail).plan.slices if piece.series == ALL]
+    assert (piece.first, piece.last) == (TODAY - timedelta(days=9), TODAY)
+
+
+def test_what_is_not_settled_by_the_servers_clock_is_not_asked_for_again_before_the_tick() -> None:
+    piece = Slice(ALL, TODAY - timedelta(days=20), TODAY - timedelta(days=14))
+    behind = NOW - 15 * 86_400
+    kept = asked(ALL, piece.first, piece.last, on=ACCOUNT.calendar.local_date(behind))
+    tail = Tail()
+    tail.stored(Batch(piece, behind, {}, {}), RULES)
+    asked_again = [
+        one for one in planned(kept, tail).plan.slices if one.first <= piece.last and piece.first <= one.last
+    ]
+    assert {one.series for one in asked_again} == {ONE}
+
+
+def test_an_old_answer_is_no_tail() -> None:
+    tail = Tail()
+    tail.stored(Batch(Slice(ALL, date(2024, 1, 1), date(2024, 3, 1)), NOW, {}, {}), RULES)
+    assert tail.spans == {}
+
+
+def test_a_failed_slice_rests_and_says_when_it_is_due() -> None:
+    failure = FailedRange(ALL, date(2024, 2, 1), date(2024, 2, 29), "no", NOW - 600, 1)
+    kept = StoredSeries(coverage=asked(ALL, date(2024, 3, 1), TODAY).coverage, failed=[failure])
+    todo = planned(kept)
+    assert todo.due_in == 300
+    wanted = [(piece.first, piece.last) for piece in todo.plan.slices if piece.series == ALL]
+    assert wanted == [(TODAY - timedelta(days=3), TODAY), (date(2024, 1, 1), date(2024, 1, 31))]
+    rested = FailedRange(ALL, date(2024, 2, 1), date(2024, 2, 29), "no", NOW - 900, 1)
+    todo = planned(StoredSeries(coverage=kept.coverage, failed=[rested]))
+    assert todo.due_in is None
+    assert (date(2024, 2, 1), date(2024, 2, 29)) in {(piece.first, piece.last) for piece in todo.plan.slices}
+
+
+def test_what_an_order_is_worked_on_for_is_left_to_it() -> None:
+    everything = {series: [Span(date(2024, 1, 1), TODAY)] for series in (ALL, ONE)}
+    assert not planned(StoredSeries(coverage={}, failed=[]), others=everything).plan.slices
+
+
+def test_complete_is_what_every_phone_has() -> None:
+    first, last = date(2024, 1, 1), date(2024, 6, 10)
+    kept = asked(ALL, first, TODAY)
+    both = StoredSeries(coverage={**kept.coverage, **asked(ONE, first, last).coverage}, failed=[])
+    assert planned(both).complete_through == {("performance", Period.DAY): last}
