@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harvester import config
-from harvester.core.calendar_detection import compare_calendar, telling_weeks
+from harvester.core.calendar_detection import compare_calendar, weeks_to_probe
 from harvester.core.model import ALL, Page, Series, Slice
 from harvester.core.period import Period
 from harvester.core.retry import pause
@@ -130,7 +130,7 @@ class Probe:
         numbers = [phone.number for phone in account.phones]
         resource = account.resources[0]
         widest = limit_trackers_of(account, await store.widths())[resource].allowed(now)
-        first, last = telling_weeks(account.calendar, account.calendar.local_date(now), widest)
+        first, last = weeks_to_probe(account.calendar, account.calendar.local_date(now), widest)
         series = Series(account.name, resource, ALL if ALL in numbers else numbers[0], Period.WEEK)
         return Slice(series, first, last)
 

@@ -25,7 +25,7 @@ FAILURES = 20
 SLICES = 4
 SILENCE = 60.0  # seconds since the first failure
 SILENT_SLICES = 2
-PATIENCE = 30.0  # seconds after the first failure in which a closed door is tried again
+GIVE_UP_AFTER = 30.0  # seconds after the first failure in which a closed door is tried again
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 STALE = 20.0  # seconds; no pause between the tries of a slice is as long
@@ -73,7 +73,7 @@ class Breaker:
         """Open it at once: the failures there are were enough."""
         self._probes = max(1, self._probes)
 
-    def next_probe(self, now: float, patience: float = PATIENCE) -> float | None:
+    def next_probe(self, now: float, patience: float = GIVE_UP_AFTER) -> float | None:
         """Seconds until the next probe may go, or None when patience has ended."""
         if self._since is None or now - self._since >= patience:
             return None

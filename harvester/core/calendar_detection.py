@@ -45,7 +45,7 @@ class CalendarCandidate(NamedTuple):
     week_start: WeekStart | None
 
 
-def telling_weeks(calendar: Calendar, today: date, most_days: int) -> tuple[date, date]:
+def weeks_to_probe(calendar: Calendar, today: date, most_days: int) -> tuple[date, date]:
     """The first and last day of the past whole weeks to ask for.
 
     Args:
@@ -97,7 +97,7 @@ def compare_calendar(page: Page, configured: Calendar, *, weeks_matter: bool = T
     """Tell which calendars an answer fits.
 
     Args:
-        page: an answer to `telling_weeks`.
+        page: an answer to `weeks_to_probe`.
         configured: what it should fit.
         weeks_matter: whether a wrong `week_start` does any harm; else it is only told.
 

@@ -98,7 +98,7 @@ def lag_of(stretch: Stretch, day: date, period: Period, calendar: Calendar) -> i
     return max(stretch.lag, (stretch.asked_on - end).days)
 
 
-def joined(spans: Iterable[Span]) -> list[Span]:
+def merge_spans(spans: Iterable[Span]) -> list[Span]:
     """The same days as disjoint spans in order, neighbours joined."""
     result: list[Span] = []
     for span in sorted(spans):

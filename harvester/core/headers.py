@@ -31,7 +31,7 @@ _LONGEST_TEXT = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class QuotaHeaders:
     """What one answer says; None for what it does not say intelligibly."""
 
     limit: int | None = None  # requests per window
@@ -41,10 +41,10 @@ class Facts:
     retry_after: int | None = None  # seconds to wait from the answer on
 
 
-def read_facts(headers: Mapping[str, str]) -> Facts:
+def read_quota_headers(headers: Mapping[str, str]) -> QuotaHeaders:
     """Read the headers (names in lower case) of any answer."""
     date = parse_date(headers.get("date"))
-    return Facts(
+    return QuotaHeaders(
         limit=parse_count(headers.get("x-ratelimit-limit")),
         remaining=parse_count(headers.get("x-ratelimit-remaining")),
         reset=parse_reset(headers.get("x-ratelimit-reset")),

@@ -71,7 +71,6 @@ class Page:
     slice: Slice
     sent_at: int
     metrics: Mapping[str, Sequence[tuple[str, Raw]]]
-    generation: int = 0  # which pair of credentials asked
 
 
 class Reject(NamedTuple):

@@ -15,7 +15,7 @@ The slice's grid, the first instants of the periods it asked for, is the measure
    cannot be told, and the value stored earlier is the better one.
 
 A metric's name must be a plain word: it becomes a name in two databases and in Prometheus. A map under any other name
-is one reject. So is what a metric adds once an answer has MOST_REJECTS of them: a server that answers junk by the
+is one reject. So is what a metric adds once an answer has MAX_REJECTS of them: a server that answers junk by the
 hundred thousand shall fill neither memory nor table. A period is absent when no metric, known or not, has an entry for
 it; an entry that is rejected is one.
 
@@ -35,17 +35,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from harvester.core.calendar_check import check_calendar, instant_of
 from harvester.core.metric_catalogue import known_metrics
 from harvester.core.model import Batch, InvalidValue, Page, Raw, Reject
-from harvester.core.payload import NO_TIMESTAMP, shown
+from harvester.core.payload import NO_TIMESTAMP, escape_text
 from harvester.errors import PayloadError
 
 if TYPE_CHECKING:
     from harvester.core.period import Calendar, Period
 
-MOST_METRICS = 200  # more names than that in one answer are junk, and would stay in the tables for ever
-MOST_REJECTS = 1000  # of one answer, told one by one
+MAX_METRICS = 200  # more names than that in one answer are junk, and would stay in the tables for ever
+MAX_REJECTS = 1000  # of one answer, told one by one
 
 
-LONGEST_NAME = 64  # characters
+MAX_NAME_LENGTH = 64  # characters
 
 
 class _Grid(NamedTuple):
@@ -72,8 +72,8 @@ def normalize(page: Page, calendar: Calendar) -> Batch:
     values: dict[str, Sequence[tuple[int, float | None]]] = {}
     rejects: list[Reject] = []
     for name, entries in page.metrics.items():
-        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():  # also a NUL, a lone surrogate
-            rejects.append(Reject(shown(name), NO_TIMESTAMP, f"{len(entries)} entries", "no name for a metric"))
+        if not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():  # also a NUL, a lone surrogate
+            rejects.append(Reject(escape_text(name), NO_TIMESTAMP, f"{len(entries)} entries", "no name for a metric"))
         else:
             values[name] = _judge(name, entries, grid.epochs, rejects)
     seen = set(chain.from_iterable(map(dict, page.metrics.values())))
@@ -85,12 +85,12 @@ def _testimony(page: Page) -> set[str]:
     """The timestamp texts of the metrics that the resource is known to have."""
     if not page.metrics:
         return set()
-    if len(page.metrics) > MOST_METRICS:
+    if len(page.metrics) > MAX_METRICS:
         raise PayloadError(f"{len(page.metrics)} metrics in one answer")
     known = known_metrics(page.slice.series.resource)
     maps = [dict(entries) for name, entries in page.metrics.items() if name in known]
     if all(found.keys() == {NO_TIMESTAMP} for found in maps):  # none at all, too
-        names = ", ".join(shown(name) for name in list(page.metrics)[:5])
+        names = ", ".join(escape_text(name) for name in list(page.metrics)[:5])
         raise PayloadError(f"no metric of {page.slice.series.resource} in it, but {names}")
     return set().union(*maps) - {NO_TIMESTAMP}
 
@@ -112,7 +112,7 @@ def _judge(
     for text, raw in entries:
         epoch = epochs.get(text)
         if epoch is None or isinstance(raw, InvalidValue) or text in twice:
-            if len(rejects) < MOST_REJECTS:
+            if len(rejects) < MAX_REJECTS:
                 rejects.append(_reject(metric, text, raw, doubled=text in twice))
             else:
                 untold += 1
@@ -134,4 +134,4 @@ def _reject(metric: str, text: str, raw: Raw, *, doubled: bool) -> Reject:
         reason = "the key is no timestamp in seconds"
     else:
         reason = "outside the slice, or no start of a period"
-    return Reject(metric, shown(text), value, reason)
+    return Reject(metric, escape_text(text), value, reason)

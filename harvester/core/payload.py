@@ -37,8 +37,8 @@ from harvester.errors import PayloadError
 
 Entries = Sequence[tuple[str, Raw]]
 
-WIDEST_INTEGER = 2**53  # beyond it neighbouring whole numbers share one double
-LONGEST_TEXT = 200  # of a Junk or an error, characters
+MAX_EXACT_INTEGER = 2**53  # beyond it neighbouring whole numbers share one double
+MAX_TEXT_LENGTH = 200  # of a Junk or an error, characters
 NO_TIMESTAMP = ""  # stands beside what is in the place of a whole map, or of an item without a timestamp
 
 _LONGEST_NUMBER = 64  # characters of a number as text
@@ -78,10 +78,10 @@ def parse_error(body: bytes) -> str | None:
     except PayloadError:
         return None
     text = fields.get("error")
-    return shown(text.strip()) if isinstance(text, str) else None
+    return escape_text(text.strip()) if isinstance(text, str) else None
 
 
-def parse_pair(body: bytes) -> tuple[str, str]:
+def parse_credentials(body: bytes) -> tuple[str, str]:
     """The login and password in an answer to /auth.
 
     Raises:
@@ -107,9 +107,9 @@ def is_document(body: bytes) -> bool:
     return _trimmed(body[:512]).startswith((b"{", b"[", b"<")) and not is_html(body)
 
 
-def shown(text: str) -> str:
+def escape_text(text: str) -> str:
     """Foreign text fit for a database, a log and a terminal: ASCII, escaped, at most 200 characters."""
-    return text[:LONGEST_TEXT].encode("unicode_escape").decode("ascii")[:LONGEST_TEXT]
+    return text[:MAX_TEXT_LENGTH].encode("unicode_escape").decode("ascii")[:MAX_TEXT_LENGTH]
 
 
 def _trimmed(body: bytes) -> bytes:
@@ -177,7 +177,7 @@ def _constant(name: str) -> InvalidValue:
 
 def _long_integer(text: str) -> int | InvalidValue:
     if len(text) > _LONGEST_NUMBER:
-        return InvalidValue(text[:LONGEST_TEXT], "a whole number that a double would change")
+        return InvalidValue(text[:MAX_TEXT_LENGTH], "a whole number that a double would change")
     return int(text)
 
 
@@ -200,7 +200,7 @@ def _all_plain(values: Sequence[object]) -> bool:
     if not values or not _PLAIN.issuperset(map(type, values)):
         return False
     numbers = cast("Sequence[float]", values)
-    return min(numbers) >= -WIDEST_INTEGER and max(numbers) <= WIDEST_INTEGER
+    return min(numbers) >= -MAX_EXACT_INTEGER and max(numbers) <= MAX_EXACT_INTEGER
 
 
 def _json_number(value: object) -> Raw:
@@ -221,27 +221,27 @@ def _json_shown(value: object) -> str:
     if isinstance(value, InvalidValue):
         return value.text
     if isinstance(value, str):
-        return shown(value)
+        return escape_text(value)
     if isinstance(value, list):
         return "[...]"
     if _is_object(value):
         return "{...}"
-    return shown(json.dumps(value))
+    return escape_text(json.dumps(value))
 
 
 def _text_number(text: str) -> Raw:
     text = text.strip(" \t\r\n")
     if len(text) > _LONGEST_NUMBER or _NUMBER.fullmatch(text) is None:
-        return InvalidValue(shown(text), "not a number")
+        return InvalidValue(escape_text(text), "not a number")
     return _storable(int(text) if text.removeprefix("-").isdigit() else float(text))
 
 
 def _storable(number: float) -> Raw:
     """The number, unless storing it as a double would change it."""
     if isinstance(number, int):
-        if abs(number) <= WIDEST_INTEGER:
+        if abs(number) <= MAX_EXACT_INTEGER:
             return number
-        return InvalidValue(shown(str(number)), "a whole number that a double would change")
+        return InvalidValue(escape_text(str(number)), "a whole number that a double would change")
     return number if isfinite(number) else InvalidValue(str(number), "not a finite number")
 
 
@@ -259,7 +259,7 @@ def _xml(body: bytes) -> Element:
     except DefusedXmlException:
         raise PayloadError("XML with a DTD or entities") from None
     if root.tag != "result":
-        raise PayloadError(f"XML of something else: <{shown(root.tag)}>")
+        raise PayloadError(f"XML of something else: <{escape_text(root.tag)}>")
     return root
 
 
@@ -274,14 +274,14 @@ def _xml_metrics(root: Element) -> dict[str, Entries]:
 def _xml_entries(metric: Element) -> Entries:
     text = (metric.text or "").strip()
     entries: list[tuple[str, Raw]] = [_xml_entry(item) for item in metric]
-    return [(NO_TIMESTAMP, InvalidValue(shown(text), "no map of timestamps")), *entries] if text else entries
+    return [(NO_TIMESTAMP, InvalidValue(escape_text(text), "no map of timestamps")), *entries] if text else entries
 
 
 def _xml_entry(item: Element) -> tuple[str, Raw]:
     timestamp = item.get("timestamp")
     text = item.text or ""
     if item.tag != "item" or timestamp is None:
-        return NO_TIMESTAMP, InvalidValue(shown(text.strip() or item.tag), "no item with a timestamp")
+        return NO_TIMESTAMP, InvalidValue(escape_text(text.strip() or item.tag), "no item with a timestamp")
     if len(item):
-        return timestamp, InvalidValue(shown(item[0].tag), "an element, no number")
+        return timestamp, InvalidValue(escape_text(item[0].tag), "an element, no number")
     return timestamp, _text_number(text) if text.strip() else None

@@ -24,7 +24,6 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 ONE_DAY = timedelta(days=1)
-_EPOCH = date(1970, 1, 1).toordinal()
 _DECEMBER = 12
 
 
@@ -41,16 +40,6 @@ class WeekStart(StrEnum):
 
     SUNDAY = "sunday"
     MONDAY = "monday"
-
-
-def day_number(day: date) -> int:
-    """Days since 1970-01-01: how the store writes a date."""
-    return day.toordinal() - _EPOCH
-
-
-def day_of_number(number: int) -> date:
-    """The date of a day number."""
-    return date.fromordinal(number + _EPOCH)
 
 
 @dataclass(frozen=True, slots=True)

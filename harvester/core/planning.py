@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from harvester.core.coverage import Span, final_spans, gaps, joined
+from harvester.core.coverage import Span, final_spans, gaps, merge_spans
 from harvester.core.model import Series, Slice, Stretch
 from harvester.core.period import ONE_DAY, Calendar, Period
 
@@ -65,7 +65,7 @@ class Stored:
     coverage: Mapping[Series, Sequence[Stretch]]
     failed: Mapping[Series, Sequence[Span]]  # to be asked for again
     refused: Mapping[Series, Sequence[Span]] = field(default_factory=dict)  # of these, what the server did not take
-    resting: Mapping[Series, Sequence[Span]] = field(default_factory=dict)  # failed not long ago, or somebody else's
+    excluded: Mapping[Series, Sequence[Span]] = field(default_factory=dict)  # failed not long ago, or somebody else's
 
 
 def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, widths: Mapping[str, int]) -> Plan:
@@ -89,7 +89,7 @@ def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, widths:
         stretches = stored.coverage.get(series)
         if stretches and not rules.refetch:
             final = final_spans(stretches, series.period, rules.calendar, rules.settle_days)
-            missing = joined([*gaps(whole, final), *_within(whole, stored.failed.get(series, ()))])
+            missing = merge_spans([*gaps(whole, final), *_within(whole, stored.failed.get(series, ()))])
             already_covered += _untouched(cut([whole], series.period, rules.calendar, width), missing)
         for part in _apart(missing, whole, series, stored, rules.calendar):
             slices += [Slice(series, first, last) for first, last in cut(part, series.period, rules.calendar, width)]
@@ -193,17 +193,17 @@ def _apart(
 
     A slice that fails again would otherwise fail its neighbours, too.
     """
-    resting, failed = (
-        joined(_within(whole, (_aligned(span, series.period, calendar) for span in spans.get(series, ()))))
-        for spans in (stored.resting, stored.failed)
+    excluded, failed = (
+        merge_spans(_within(whole, (_aligned(span, series.period, calendar) for span in spans.get(series, ()))))
+        for spans in (stored.excluded, stored.failed)
     )
-    if not missing or not (resting or failed):
+    if not missing or not (excluded or failed):
         yield missing
         return
-    for part in gaps(Span(missing[0].first, missing[-1].last), joined([*resting, *failed])):
+    for part in gaps(Span(missing[0].first, missing[-1].last), merge_spans([*excluded, *failed])):
         yield _within(part, missing)
     for span in failed:
-        for part in gaps(span, resting):
+        for part in gaps(span, excluded):
             yield [part]
 
 

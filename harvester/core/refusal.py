@@ -56,18 +56,18 @@ class Task:
     """A slice to be asked for, and the older days that wait for its answer."""
 
     slice: Slice
-    rest: Span | None = None
-    bad_through: date | None = None  # no range may begin on rest.first .. bad_through
+    older: Span | None = None
+    refused_starts_through: date | None = None  # no range may begin on rest.first .. refused_starts_through
     refused_width: int = 0  # days of the narrowest range refused on the way here
     passed_width: int = 0  # days of the widest range answered on the way here
-    held_back: date | None = None  # last day of the current period, left out to see whether it is to blame
+    excluded_last: date | None = None  # last day of the current period, left out to see whether it is to blame
     refused_before: bool = False  # in an earlier run, which searched it for what is to blame
     is_test: bool = False  # the slice is one period of a whole that broke, to see whether a narrow range passes
 
     @property
     def whole(self) -> Slice:
         """The slice and its rest: what fails if this fails."""
-        return self.slice if self.rest is None else replace(self.slice, first=self.rest.first)
+        return self.slice if self.older is None else replace(self.slice, first=self.older.first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,34 +85,34 @@ class RangeLimitTracker:
     """
 
     def __init__(self, widths: RangeLimits, max_days: int) -> None:
-        self.widths = widths
-        self.takes_today: bool | None = None
-        self.breaks_wide = False  # a narrow range passed while wide ones were answered 5xx
+        self.limits = widths
+        self.accepts_today: bool | None = None
+        self.wide_ranges_fail = False  # a narrow range passed while wide ones were answered 5xx
         self._max_days = max_days
         self._broken: int | None = None  # narrowest range that was answered 5xx
         self._broken_in_a_row = 0
 
     def allowed(self, now: float) -> int:
         """Days per request at present (`now`: epoch seconds)."""
-        widths, allowed = self.widths, self._max_days
+        widths, allowed = self.limits, self._max_days
         if widths.refused is not None and now - (widths.refused_at or 0) < WIDER_AGAIN_AFTER:
             allowed = min(allowed, widths.accepted or widths.refused // 2)
         return max(allowed, 1)
 
     def may_be_too_wide(self, days: int) -> bool:
         """Whether nothing so wide was ever accepted."""
-        return self.widths.accepted is None or days > self.widths.accepted
+        return self.limits.accepted is None or days > self.limits.accepted
 
-    def accept(self, days: int) -> None:
+    def record_accepted(self, days: int) -> None:
         """A range of so many days was answered."""
-        if self.widths.refused is not None and days >= self.widths.refused:
-            self.widths = RangeLimits(days)
-        elif self.widths.accepted is None or days > self.widths.accepted:
-            self.widths = replace(self.widths, accepted=days)
+        if self.limits.refused is not None and days >= self.limits.refused:
+            self.limits = RangeLimits(days)
+        elif self.limits.accepted is None or days > self.limits.accepted:
+            self.limits = replace(self.limits, accepted=days)
         if self._broken is not None and days > self._broken // 2:
             self._whole_again()
 
-    def broke(self, days: int) -> bool:
+    def record_server_error(self, days: int) -> bool:
         """A range wider than any accepted was answered 5xx. Returns whether it is time to test a narrow one."""
         self._broken = min(self._broken or days, days)
         self._broken_in_a_row += 1
@@ -121,61 +121,63 @@ class RangeLimitTracker:
         self._broken_in_a_row = 0
         return True
 
-    def narrow_passed(self, wide: int) -> None:
+    def record_narrow_accepted(self, wide: int) -> None:
         """One period of a range of so many days passed, after that was answered 5xx."""
-        self.breaks_wide = True
+        self.wide_ranges_fail = True
         self._broken = min(self._broken or wide, wide)
 
-    def acquit(self) -> None:
+    def clear_suspicion(self) -> None:
         """The refusal had another reason."""
         self._whole_again()
 
-    def blame(self, refused: int, passed: int, now: float) -> None:
+    def record_refused(self, refused: int, passed: int, now: float) -> None:
         """A range of `refused` days was refused for its width: one of `passed` days inside it was answered."""
-        accepted = self.widths.accepted
+        accepted = self.limits.accepted
         if accepted is None or accepted >= refused:  # it was taken once: the server has become stricter
             accepted = passed
-        self.widths = RangeLimits(max(accepted, passed), refused, int(now))
+        self.limits = RangeLimits(max(accepted, passed), refused, int(now))
         self._whole_again()
 
     def _whole_again(self) -> None:
-        self.breaks_wide, self._broken, self._broken_in_a_row = False, None, 0
+        self.wide_ranges_fail, self._broken, self._broken_in_a_row = False, None, 0
 
 
-def fit(task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar, today: date, now: float) -> tuple[Task, ...]:
+def apply_limits(
+    task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar, today: date, now: float
+) -> tuple[Task, ...]:
     """The task as it may be sent now: cut to the width that is allowed, newest first, without a refused today.
 
     The first is to be sent, the others wait; nothing is left where the server is known to refuse today.
     """
     piece, period = task.slice, task.slice.series.period
-    if limit_tracker.takes_today is False and piece.last >= calendar.floor(period, today):
+    if limit_tracker.accepts_today is False and piece.last >= calendar.floor(period, today):
         last = calendar.floor(period, today) - ONE_DAY
         if last < piece.first:
-            return () if task.rest is None else (Task(Slice(piece.series, task.rest.first, task.rest.last)),)
+            return () if task.older is None else (Task(Slice(piece.series, task.older.first, task.older.last)),)
         piece = replace(piece, last=last)
         task = replace(task, slice=piece)
     allowed = limit_tracker.allowed(now)
-    if piece.days <= allowed or task.rest is not None:
+    if piece.days <= allowed or task.older is not None:
         return (task,)
     newest, *older = cut([Span(piece.first, piece.last)], period, calendar, allowed)
     return tuple(Task(Slice(piece.series, *span), refused_before=task.refused_before) for span in (newest, *older))
 
 
-def narrowed(task: Task, calendar: Calendar) -> tuple[Task, ...]:
+def split_newest_period(task: Task, calendar: Calendar) -> tuple[Task, ...]:
     """The task as a probe that costs the server little: its newest period, and what it leaves for later."""
     piece = task.slice
     first = calendar.floor(piece.series.period, piece.last)
-    if task.rest is not None or first <= piece.first:
+    if task.older is not None or first <= piece.first:
         return (task,)
     return (Task(replace(piece, first=first)), Task(replace(piece, last=first - ONE_DAY)))
 
 
-def tested(task: Task, calendar: Calendar) -> Task | None:
+def make_narrow_test(task: Task, calendar: Calendar) -> Task | None:
     """The task as a test whether a narrow range passes: its newest period, the rest waiting. None if there is none."""
     piece = task.slice
-    if task.rest is not None or task.held_back is not None:
+    if task.older is not None or task.excluded_last is not None:
         return None
-    narrow, *older = narrowed(task, calendar)
+    narrow, *older = split_newest_period(task, calendar)
     return Task(narrow.slice, Span(piece.first, older[0].slice.last), is_test=True) if older else None
 
 
@@ -183,28 +185,30 @@ def after_acceptance(
     task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar, today: date, now: float
 ) -> NextStep:
     """The task's slice was answered: what about its rest?"""
-    piece, rest = task.slice, task.rest
+    piece, rest = task.slice, task.older
     passed = max(task.passed_width, piece.days)
-    if task.held_back is not None:
-        limit_tracker.takes_today = False
+    if task.excluded_last is not None:
+        limit_tracker.accepts_today = False
     elif piece.last >= calendar.floor(piece.series.period, today):
-        limit_tracker.takes_today = True
-    limit_tracker.accept(piece.days)
+        limit_tracker.accepts_today = True
+    limit_tracker.record_accepted(piece.days)
     if task.is_test:
-        limit_tracker.narrow_passed(task.whole.days)
-    if task.bad_through is None and task.refused_width > passed:
-        limit_tracker.blame(task.refused_width, passed, now)
+        limit_tracker.record_narrow_accepted(task.whole.days)
+    if task.refused_starts_through is None and task.refused_width > passed:
+        limit_tracker.record_refused(task.refused_width, passed, now)
     if rest is None:
         return NextStep()
-    if task.bad_through is None:
+    if task.refused_starts_through is None:
         return NextStep((Task(Slice(piece.series, rest.first, rest.last)),))
-    task = replace(task, passed_width=passed, held_back=None)
-    if task.bad_through is not None and task.bad_through < rest.last:
+    task = replace(task, passed_width=passed, excluded_last=None)
+    if task.refused_starts_through is not None and task.refused_starts_through < rest.last:
         return NextStep((_bisected(task, rest, calendar),))
     # The boundary: does a range that begins with the newest bad period pass when it is as narrow as can be?
     alone = calendar.floor(piece.series.period, rest.last)
     older = Span(rest.first, alone - ONE_DAY) if alone > rest.first else None
-    return NextStep((replace(task, slice=Slice(piece.series, alone, rest.last), rest=older, bad_through=None),))
+    return NextStep(
+        (replace(task, slice=Slice(piece.series, alone, rest.last), older=older, refused_starts_through=None),)
+    )
 
 
 def after_refusal(
@@ -215,48 +219,48 @@ def after_refusal(
     current = calendar.floor(period, today)
     if "phone" in named:
         return NextStep(failed=task.whole)
-    if task.held_back is not None:  # without the current period it was refused as well
-        piece = replace(piece, last=task.held_back)
-        task = replace(task, slice=piece, held_back=None)
-    elif piece.last >= current > piece.first and limit_tracker.takes_today is None and "start" not in named:
-        return NextStep((replace(task, slice=replace(piece, last=current - ONE_DAY), held_back=piece.last),))
+    if task.excluded_last is not None:  # without the current period it was refused as well
+        piece = replace(piece, last=task.excluded_last)
+        task = replace(task, slice=piece, excluded_last=None)
+    elif piece.last >= current > piece.first and limit_tracker.accepts_today is None and "start" not in named:
+        return NextStep((replace(task, slice=replace(piece, last=current - ONE_DAY), excluded_last=piece.last),))
     if task.refused_before or calendar.last(period, piece.first) >= piece.last:  # searched already, or a single period
-        limit_tracker.acquit()
+        limit_tracker.clear_suspicion()
         return NextStep(failed=task.whole)
-    first = task.rest.first if task.rest else piece.first
+    first = task.older.first if task.older else piece.first
     refused = replace(task, refused_width=piece.days)
-    if "start" not in named and task.bad_through is None and limit_tracker.may_be_too_wide(piece.days):
+    if "start" not in named and task.refused_starts_through is None and limit_tracker.may_be_too_wide(piece.days):
         return NextStep((_halved(refused, calendar),))
-    refused = replace(refused, bad_through=calendar.last(period, piece.first))
+    refused = replace(refused, refused_starts_through=calendar.last(period, piece.first))
     return NextStep((_bisected(refused, Span(first, piece.last), calendar),))
 
 
 def after_server_errors(task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar) -> NextStep:
     """The server failed on the slice in every try (500): blame the width while narrower ones pass, else give up."""
     piece = task.slice
-    accepted = limit_tracker.widths.accepted
+    accepted = limit_tracker.limits.accepted
     one_period = calendar.last(piece.series.period, piece.first) >= piece.last
     if one_period:
-        limit_tracker.acquit()
+        limit_tracker.clear_suspicion()
     if accepted is None or piece.days <= accepted or one_period:
         return NextStep(failed=task.whole)
-    return NextStep((_halved(replace(task, refused_width=piece.days, held_back=None), calendar),))
+    return NextStep((_halved(replace(task, refused_width=piece.days, excluded_last=None), calendar),))
 
 
 def _halved(task: Task, calendar: Calendar) -> Task:
     """Ask for the newer half of the slice, while the older one joins the rest."""
     piece = task.slice
     middle = _middle(Span(piece.first, piece.last), piece.series.period, calendar)
-    first = task.rest.first if task.rest else piece.first
-    return replace(task, slice=replace(piece, first=middle), rest=Span(first, middle - ONE_DAY))
+    first = task.older.first if task.older else piece.first
+    return replace(task, slice=replace(piece, first=middle), older=Span(first, middle - ONE_DAY))
 
 
 def _bisected(task: Task, days: Span, calendar: Calendar) -> Task:
     """Ask for the newer half of what lies between the bad days and the end of `days`."""
-    unknown = (task.bad_through or days.first) + ONE_DAY
+    unknown = (task.refused_starts_through or days.first) + ONE_DAY
     middle = _middle(Span(unknown, days.last), task.slice.series.period, calendar)
     piece = replace(task.slice, first=middle, last=days.last)
-    return replace(task, slice=piece, rest=Span(days.first, middle - ONE_DAY))
+    return replace(task, slice=piece, older=Span(days.first, middle - ONE_DAY))
 
 
 def _middle(days: Span, period: Period, calendar: Calendar) -> date:

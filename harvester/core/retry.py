@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from harvester.core.backoff import backoff
 from harvester.errors import HarvesterError, PayloadError, SourceUnavailable, Throttled
 
-MOST_TRIES = 5
+MAX_TRIES = 5
 FIRST_PAUSE = 0.5  # seconds
 LONGEST_PAUSE = 30.0  # seconds
 
@@ -44,7 +44,7 @@ def decide(error: HarvesterError, attempt: int, jitter: float) -> Retry | GiveUp
     """
     if isinstance(error, Throttled):
         return Retry(after=0.0, counts=False)
-    if isinstance(error, SourceUnavailable | PayloadError) and attempt < MOST_TRIES:
+    if isinstance(error, SourceUnavailable | PayloadError) and attempt < MAX_TRIES:
         return Retry(after=pause(attempt, jitter))
     return GiveUp()
 

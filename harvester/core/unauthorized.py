@@ -8,7 +8,7 @@ nothing, so its slice is held until another request tells more:
   renewed, the number is not ours if the credentials ever passed for anybody, else the credentials are refused.
   `proven` says that they did in an earlier run: else a harvest of which only a stranger's slice is left would be
   taken for one with bad credentials.
-While a slice is held, only one request is in flight (`cautious`), so a dead pair costs few.
+While a slice is held, only one request is in flight (`one_at_a_time`), so a dead pair costs few.
 
 Invariants (tests/unit/core/test_trust.py): a late 401 for a pair already replaced accuses nobody; a pass that was
 asked for before the 401 came acquits nobody.
@@ -22,10 +22,10 @@ from enum import Enum, auto
 class UnauthorizedCause(Enum):
     """What a 401 means."""
 
-    AGAIN = auto()  # it was for an older pair: ask again
-    HOLD = auto()  # not known yet
-    DEAD = auto()  # the pair is believed dead
-    NOT_OURS = auto()  # the number is somebody else's
+    OLD_CREDENTIALS = auto()  # a pair that has been replaced since: ask again
+    UNKNOWN = auto()  # the slice waits until another request decides
+    CREDENTIALS = auto()  # the pair is taken to be dead
+    PHONE = auto()  # the number belongs to another account
 
 
 class UnauthorizedTracker:
@@ -47,12 +47,12 @@ class UnauthorizedTracker:
         self._replaced = -1
 
     @property
-    def cautious(self) -> bool:
+    def one_at_a_time(self) -> bool:
         """Whether one request at a time is enough until more is known."""
         return bool(self._suspects)
 
     @property
-    def suspects(self) -> frozenset[str]:
+    def parked_phones(self) -> frozenset[str]:
         """The phones whose slices are held."""
         return frozenset(self._suspects)
 
@@ -73,18 +73,18 @@ class UnauthorizedTracker:
     def refused(self, phone: str, generation: int) -> UnauthorizedCause:
         """A request for a phone was answered 401 under the pair of this generation."""
         if generation <= self._replaced:
-            return UnauthorizedCause.AGAIN
+            return UnauthorizedCause.OLD_CREDENTIALS
         self._order += 1
         self._suspects.setdefault(phone, self._order)
-        return UnauthorizedCause.DEAD if len(self._suspects) >= self._enough else UnauthorizedCause.HOLD
+        return UnauthorizedCause.CREDENTIALS if len(self._suspects) >= self._enough else UnauthorizedCause.UNKNOWN
 
-    def nobody_else(self, phone: str) -> UnauthorizedCause:
+    def no_other_phone(self, phone: str) -> UnauthorizedCause:
         """The phone's slice is held, and there is no other phone left to ask for."""
         renew = self._renewable and phone not in self._renewed_for
         if renew or not self._ever_passed:
-            return UnauthorizedCause.DEAD
+            return UnauthorizedCause.CREDENTIALS
         self._suspects.pop(phone, None)
-        return UnauthorizedCause.NOT_OURS
+        return UnauthorizedCause.PHONE
 
     def replaced(self, generation: int) -> bool:
         """The pair of this generation was replaced: its refusals count no more. Returns whether that is news."""

@@ -62,7 +62,7 @@ class WorkQueue:
     def add(self, entry: Entry) -> None:
         """Ready to be asked for."""
         piece = entry.task.slice
-        begun = entry.task.rest is not None  # a search goes on at once: others can use what it finds out
+        begun = entry.task.older is not None  # a search goes on at once: others can use what it finds out
         heapq.heappush(
             self._ready[self._priority(piece)], (not begun, -piece.last.toordinal(), next(self._arrivals), entry)
         )
@@ -83,13 +83,13 @@ class WorkQueue:
                 return entry
         return None
 
-    def has_ready(self, now: float, *, avoid: frozenset[str] = frozenset(), beside: int = 0) -> bool:
-        """Whether `take` would find an entry after it was called `beside` times."""
+    def has_ready(self, now: float, *, avoid: frozenset[str] = frozenset(), already_claimed: int = 0) -> bool:
+        """Whether `take` would find an entry after it was called `already_claimed` times."""
         self._ripen(now)
         found = (entry for ready in self._ready.values() for *_, entry in ready if entry.phone not in avoid)
-        return next(islice(found, beside, None), None) is not None
+        return next(islice(found, already_claimed, None), None) is not None
 
-    def next_moment(self) -> float | None:
+    def next_due(self) -> float | None:
         """When the next waiting entry is due; None if none waits."""
         return self._later[0][0] if self._later else None
 

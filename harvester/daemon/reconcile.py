@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from harvester.core.coverage import Span, final_spans, final_through, gaps, joined, stretch_of
+from harvester.core.coverage import Span, final_spans, final_through, gaps, merge_spans, stretch_of
 from harvester.core.planning import Desire, Plan, Rules, plan_slices
 from harvester.core.priority import Priority, cooldown_left, priority_by
 from harvester.engine.account_plan import series_of, stored_of
@@ -50,7 +50,7 @@ class Tail:
         """Those days of them that are stored still: a database that crashes may forget what it said it had."""
         found: Spans = {}
         for series, spans in self.spans.items():
-            stored = joined(Span(stretch.first, stretch.last) for stretch in coverage.get(series, ()))
+            stored = merge_spans(Span(stretch.first, stretch.last) for stretch in coverage.get(series, ()))
             found[series] = [part for span in spans for part in gaps(span, gaps(span, stored))]
         return found
 
@@ -94,20 +94,20 @@ def plan_reconcile(
         others: days that orders are worked on for.
         now: epoch seconds.
     """
-    resting: Spans = {}
+    excluded: Spans = {}
     again = []
     waits = []
     for failure in kept.failed:
         left = cooldown_left(failure.attempts, failure.failed_at, now)
         if left > 0:
-            resting.setdefault(failure.series, []).append(Span(failure.first, failure.last))
+            excluded.setdefault(failure.series, []).append(Span(failure.first, failure.last))
             waits.append(left)
         else:
             again.append(failure)
     for spans in (tail.kept_in(kept.coverage), others):
         for series, more in spans.items():
-            resting.setdefault(series, []).extend(more)
-    stored = replace(stored_of(kept.coverage, again), resting=resting)
+            excluded.setdefault(series, []).extend(more)
+    stored = replace(stored_of(kept.coverage, again), excluded=excluded)
     widths = {resource: limit_tracker.allowed(now) for resource, limit_tracker in limit_trackers.items()}
     start = account.start or rules.today
     desires = [Desire(series, start, rules.today) for series in series_of(account)]

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from harvester import config
-from harvester.core.breaker import PATIENCE
+from harvester.core.breaker import GIVE_UP_AFTER
 from harvester.core.priority import Priority
 from harvester.engine.wiring import build_source, build_throttle
 from harvester.errors import CalendarMismatch, CredentialsRefused, HarvesterError, StoreLost, Unreachable
@@ -92,7 +92,7 @@ class Session:
         limit_trackers: Mapping[str, RangeLimitTracker],
         *,
         priority: Callable[[Slice], Priority] | None = None,
-        patience: float = PATIENCE,
+        patience: float = GIVE_UP_AFTER,
     ) -> Coordinator:
         """Who will decide about a plan's slices."""
         clock = self._process.clock

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from harvester.core.breaker import PATIENCE, Breaker
+from harvester.core.breaker import GIVE_UP_AFTER, Breaker
 from harvester.core.model import FailedSlice, RunReport, Series, Slice
 from harvester.core.priority import Priority
 from harvester.core.refusal import (
@@ -21,9 +21,9 @@ from harvester.core.refusal import (
     after_acceptance,
     after_refusal,
     after_server_errors,
-    fit,
-    narrowed,
-    tested,
+    apply_limits,
+    make_narrow_test,
+    split_newest_period,
 )
 from harvester.core.retry import GiveUp, decide
 from harvester.core.unauthorized import UnauthorizedCause, UnauthorizedTracker
@@ -60,7 +60,7 @@ class AccountContext:
     renewable: bool  # credentials
     emit: Observer
     priority: Callable[[Slice], Priority] = lambda _: Priority.PAST
-    patience: float = PATIENCE  # seconds for which a closed API is tried again
+    patience: float = GIVE_UP_AFTER  # seconds for which a closed API is tried again
 
 
 @dataclass(slots=True)
@@ -114,22 +114,22 @@ class Coordinator:
     def may_send(self, beside: int = 0) -> bool:
         """Whether an entry could be taken now, beside those that so many others are going to take."""
         return not self._gated and self.queue.has_ready(
-            self.context.now(), avoid=self.unauthorized.suspects, beside=beside
+            self.context.now(), avoid=self.unauthorized.parked_phones, already_claimed=beside
         )
 
     def next_moment(self) -> float | None:
         """When waiting alone will allow to send (monotonic); None if something has to happen first."""
-        return None if self._gated else self.queue.next_moment()
+        return None if self._gated else self.queue.next_due()
 
     @property
     def _gated(self) -> bool:
-        return self.renewing or (self.in_flight > 0 and (self.unauthorized.cautious or self.breaker.is_open))
+        return self.renewing or (self.in_flight > 0 and (self.unauthorized.one_at_a_time or self.breaker.is_open))
 
     def take(self) -> tuple[Entry, int] | None:
         """The entry to send now, fitted to what the server takes, and its place in the order of events."""
         while not self._gated:
             now = self.context.now()
-            entry = self.queue.take(now, avoid=self.unauthorized.suspects)
+            entry = self.queue.take(now, avoid=self.unauthorized.parked_phones)
             if entry is None:
                 break
             if self._fitted(entry):
@@ -143,11 +143,11 @@ class Coordinator:
         context = self.context
         epoch = context.today_is()
         today = context.calendar.local_date(epoch)
-        if entry.task.rest is None and entry.task.slice.series in self._hopeless:
+        if entry.task.older is None and entry.task.slice.series in self._hopeless:
             entry.task = replace(entry.task, refused_before=True)
-        fitted = fit(entry.task, self._limit_tracker(entry.task.slice), context.calendar, today, epoch)
+        fitted = apply_limits(entry.task, self._limit_tracker(entry.task.slice), context.calendar, today, epoch)
         if fitted and self.breaker.is_open:
-            fitted = (*narrowed(fitted[0], context.calendar), *fitted[1:])
+            fitted = (*split_newest_period(fitted[0], context.calendar), *fitted[1:])
         for other in fitted[1:]:
             self.queue.add(Entry(other, entry.attempts, entry.only_500))
         self.report.slices.planned += len(fitted) - 1
@@ -161,13 +161,13 @@ class Coordinator:
         for phone in self.unauthorized.passed(order, entry.phone):
             self._reject_held(phone)
         limit_tracker = self._limit_tracker(entry.task.slice)
-        before = limit_tracker.widths
+        before = limit_tracker.limits
         epoch = self.context.today_is()
         today = self.context.calendar.local_date(epoch)
         verdict = after_acceptance(entry.task, limit_tracker, self.context.calendar, today, epoch)
         self.report.slices.planned += len(verdict.tasks)
         self._follow(verdict, "")
-        return limit_tracker.widths != before
+        return limit_tracker.limits != before
 
     def failed(self, entry: Entry, error: HarvesterError) -> int | None:
         """The entry's request failed. Returns the generation of credentials to renew, if any."""
@@ -197,10 +197,10 @@ class Coordinator:
 
     def decide_parked(self) -> int | None:
         """Nobody else is left to ask: decide about a held slice. Returns the generation to renew, if any."""
-        if not self._parked or self.in_flight or self.renewing or self.queue.phones() - self.unauthorized.suspects:
+        if not self._parked or self.in_flight or self.renewing or self.queue.phones() - self.unauthorized.parked_phones:
             return None
         held = self._parked[0]
-        if self.unauthorized.nobody_else(held.entry.phone) is UnauthorizedCause.DEAD:
+        if self.unauthorized.no_other_phone(held.entry.phone) is UnauthorizedCause.CREDENTIALS:
             self.renewing = True
             return held.generation
         self._reject_held(held.entry.phone)
@@ -224,14 +224,14 @@ class Coordinator:
             self.context.emit(Event.REACHABLE)
 
     def _unauthorized(self, entry: Entry, error: Unauthorized) -> int | None:
-        judgement = self.unauthorized.refused(entry.phone, error.generation)
-        if judgement is UnauthorizedCause.AGAIN:
+        cause = self.unauthorized.refused(entry.phone, error.generation)
+        if cause is UnauthorizedCause.OLD_CREDENTIALS:
             self.queue.add(entry)
             return None
         self.context.emit(Event.UNAUTHORIZED, slice=entry.task.slice)
         self._parked.append(_Parked(entry, error.generation, error.detail))
-        self.renewing = self.renewing or judgement is UnauthorizedCause.DEAD
-        return error.generation if judgement is UnauthorizedCause.DEAD else None
+        self.renewing = self.renewing or cause is UnauthorizedCause.CREDENTIALS
+        return error.generation if cause is UnauthorizedCause.CREDENTIALS else None
 
     def _refused(self, entry: Entry, error: SliceRejected) -> None:
         self.context.emit(Event.REFUSED, slice=entry.task.slice, error=str(error))
@@ -274,13 +274,13 @@ class Coordinator:
         """Whether a 5xx is taken for, or tested as, a refusal of the width."""
         task, calendar = entry.task, self.context.calendar
         limit_tracker = self._limit_tracker(task.slice)
-        if task.bad_through is not None or not limit_tracker.may_be_too_wide(task.slice.days):
+        if task.refused_starts_through is not None or not limit_tracker.may_be_too_wide(task.slice.days):
             return False
-        if limit_tracker.breaks_wide:
+        if limit_tracker.wide_ranges_fail:
             self._follow(after_server_errors(task, limit_tracker, calendar), error)
             return True
-        test = tested(task, calendar)
-        if test is None or not limit_tracker.broke(task.slice.days):
+        test = make_narrow_test(task, calendar)
+        if test is None or not limit_tracker.record_server_error(task.slice.days):
             return False
         entry.task = test
         self.queue.add(entry)

@@ -275,7 +275,7 @@ class WorkerPool:
         else:
             if coordinator.answered(entry, order):
                 resource = entry.task.slice.series.resource
-                self._batch_writer.put_range_limits(resource, self._context.limit_trackers[resource].widths)
+                self._batch_writer.put_range_limits(resource, self._context.limit_trackers[resource].limits)
             self._context.emit(
                 Event.ANSWERED, slice=entry.task.slice, absent=len(batch.absent), rejects=len(batch.rejects)
             )

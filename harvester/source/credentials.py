@@ -29,8 +29,8 @@ from aiohttp import encode_basic_auth
 
 from harvester.clock import NAP, Clock
 from harvester.core.backoff import backoff
-from harvester.core.headers import read_facts
-from harvester.core.payload import is_document, parse_error, parse_pair, shown
+from harvester.core.headers import read_quota_headers
+from harvester.core.payload import escape_text, is_document, parse_credentials, parse_error
 from harvester.errors import ConfigError, CredentialsRefused, Outage, PayloadError, SourceUnavailable, Transient
 from harvester.source.body import accepting, read_answer
 from harvester.source.responses import BAD_REQUEST, FORBIDDEN, OK, TOO_MANY, UNAUTHORIZED, not_the_slice
@@ -286,7 +286,7 @@ class ToolCredentials:
 
     def _hold(self, headers: Mapping[str, str]) -> None:
         """Ask no more until the server takes it: as long as it says, else for a window at most."""
-        facts = read_facts(headers)
+        facts = read_quota_headers(headers)
         seconds = self._limit.window
         if facts.retry_after is not None:
             seconds = facts.retry_after
@@ -297,11 +297,11 @@ class ToolCredentials:
     def _judge(self, status: int, body: bytes, password: str) -> tuple[str, str]:
         """The temporary login and password."""
         text = parse_error(body)
-        if text and password and shown(password) in text:
+        if text and password and escape_text(password) in text:
             text = "in words that hold the password"
         if status == OK and text is None and is_document(body):
             try:
-                return parse_pair(body)
+                return parse_credentials(body)
             except PayloadError as error:
                 raise _unusable(error) from None
         if status == UNAUTHORIZED or (text is not None and status in _REFUSING):
@@ -320,6 +320,6 @@ def _authorization(login: str, password: str) -> str:
     try:
         return encode_basic_auth(login, password)
     except UnicodeEncodeError:
-        raise ConfigError(f"the password of {shown(login)} is not proper Unicode text") from None
+        raise ConfigError(f"the password of {escape_text(login)} is not proper Unicode text") from None
     except ValueError:
-        raise ConfigError(f"the login {shown(login)} holds a colon, which HTTP cannot carry") from None
+        raise ConfigError(f"the login {escape_text(login)} holds a colon, which HTTP cannot carry") from None

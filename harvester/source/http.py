@@ -82,4 +82,4 @@ def _page(piece: Slice, status: int, body: bytes, sent_at: int, generation: int)
     refused = refusal(status, body, phone=piece.series.phone, generation=generation)
     if refused is not None:
         raise refused
-    return Page(piece, sent_at, parse_metrics(body), generation)
+    return Page(piece, sent_at, parse_metrics(body))

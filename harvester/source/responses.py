@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 
-from harvester.core.payload import is_document, is_html, parse_error, shown
+from harvester.core.payload import escape_text, is_document, is_html, parse_error
 from harvester.errors import (
     Outage,
     PayloadError,
@@ -90,6 +90,6 @@ def _of_ok(body: bytes, text: str | None, phone: str) -> SourceError | None:
         about = named(text, phone)
         return SliceRejected(f"200, but {text}", named=about) if about else PayloadError(f"200, but {text}")
     if body.strip() and not is_document(body):
-        kind = "a web page" if is_html(body) else f"begins with {shown(body[:20].decode('latin-1'))!r}"
+        kind = "a web page" if is_html(body) else f"begins with {escape_text(body[:20].decode('latin-1'))!r}"
         return SourceUnavailable(f"200, {kind}", outage=Outage.NOT_API, status=OK)
     return None

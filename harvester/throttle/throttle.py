@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from aiolimiter import AsyncLimiter
 
 from harvester.clock import NAP, Clock
-from harvester.core.headers import read_facts
+from harvester.core.headers import read_quota_headers
 from harvester.core.quota import Block, Denied, Granted, Quota, Snapshot, Token, Unstored
 from harvester.failpoints import Step, step
 
@@ -180,7 +180,7 @@ class Throttle:
 
     def answered(self, token: Token, status: int, headers: Mapping[str, str]) -> int:
         """Headers came; returns the server's epoch second at which the request left, at the earliest."""
-        self._quota.observe(token, self._clock.monotonic(), status, read_facts(headers))
+        self._quota.observe(token, self._clock.monotonic(), status, read_quota_headers(headers))
         self._news.set()
         return self._quota.earliest_sent(token)
 

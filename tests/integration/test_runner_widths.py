@@ -28,7 +28,7 @@ def test_twenty_slices_are_learnt_and_done_in_few_requests(tmp_path: Path, statu
     assert process.report.slices.failed == 0
     assert rig.rows() == rig.truth()
     assert process.limit_tracker is not None
-    assert process.limit_tracker.widths.accepted in {91, 92}
+    assert process.limit_tracker.limits.accepted in {91, 92}
 
 
 def test_what_was_learnt_is_asked_for_in_the_next_run(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_wider_range_is_tried_again_after_a_day(tmp_path: Path) -> None:
     process = rig.run()
     assert process.report.requests == len(A_YEAR.phones)
     assert process.limit_tracker is not None
-    assert process.limit_tracker.widths.accepted == 365
+    assert process.limit_tracker.limits.accepted == 365
 
 
 def test_many_phones_cost_no_more_learning_than_few(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_an_outage_of_500s_teaches_no_width(tmp_path: Path, failures: int) -> No
     process = rig.run()
     assert process.error is None
     assert process.limit_tracker is not None
-    assert (process.limit_tracker.widths.accepted, process.limit_tracker.widths.refused) == (366, None)
+    assert (process.limit_tracker.limits.accepted, process.limit_tracker.limits.refused) == (366, None)
     assert process.report.requests <= failures + 8 + 5, "at most the narrow ones of five probes are asked for beside"
     assert rig.rows() == rig.truth()
 
@@ -78,7 +78,7 @@ def test_a_phone_that_always_breaks_teaches_no_width(tmp_path: Path) -> None:
     process = rig.run()
     assert [failed.slice.series.phone for failed in process.report.failed] == [A_YEAR.phones[0]]
     assert process.limit_tracker is not None
-    assert process.limit_tracker.widths.refused is None
+    assert process.limit_tracker.limits.refused is None
 
 
 def test_a_refused_today_costs_one_request_and_is_left_for_another_day(tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ from random import Random
 
 from aiohttp import encode_basic_auth
 
-from harvester.core.headers import read_facts
+from harvester.core.headers import read_quota_headers
 from harvester.core.model import Batch, Page
 from harvester.core.normalize import normalize
-from harvester.core.payload import is_document, is_html, parse_error, parse_metrics, parse_pair
+from harvester.core.payload import is_document, is_html, parse_credentials, parse_error, parse_metrics
 from harvester.core.quota import Denied, Granted, Quota, Unstored
 from harvester.errors import HarvesterError, SourceError
 from harvester.source.body import read_body
@@ -45,7 +45,7 @@ def judge(given: Input) -> Batch | HarvesterError:
     assert text is None or (text.isascii() and len(text) <= 200)
     assert named(text or "", PHONE) <= {"start", "end", "period", "phone"}
     try:
-        login, password = parse_pair(body)
+        login, password = parse_credentials(body)
     except HarvesterError:
         pass
     else:
@@ -134,7 +134,7 @@ def judge_headers(luck: Random, headers: Callable[[], Mapping[str, str]], answer
             now = min(answer.until, now + _A_DAY)
             continue
         assert isinstance(answer, Granted)
-        facts = read_facts(headers())
+        facts = read_quota_headers(headers())
         fate = luck.random()
         now += luck.choice((0.0, 0.05, 2.0))
         if fate < 0.1:

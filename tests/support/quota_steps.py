@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harvester.core.headers import Facts
+from harvester.core.headers import QuotaHeaders
 from harvester.core.quota import Granted, Quota, Token, Unstored
 from tests.support.quota_world import World
 from tests.support.window_server import EPOCH, WindowServer
@@ -54,9 +54,9 @@ def until(asked: Quota, now: float, waiting: int = 1) -> float:
     return moment
 
 
-def facts(now: float, remaining: int | None, reset: int | None = R, **more: Any) -> Facts:
+def facts(now: float, remaining: int | None, reset: int | None = R, **more: Any) -> QuotaHeaders:
     """An answer made at this moment by a server whose clock is right."""
-    return Facts(remaining=remaining, reset=reset, **{"limit": 150, "date": int(EPOCH + now), **more})
+    return QuotaHeaders(remaining=remaining, reset=reset, **{"limit": 150, "date": int(EPOCH + now), **more})
 
 
 def begun(*, remaining: int = 149, **more: Any) -> Quota:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from harvester.core.headers import read_facts
+from harvester.core.headers import read_quota_headers
 from harvester.core.quota import Denied, Granted, Quota, Token, Unstored
 from tests.support.window_server import EPOCH, WindowServer
 
@@ -130,7 +130,7 @@ class World:
             if lost:
                 self.quota.lost(token, self.now)
             else:
-                self.quota.observe(token, self.now, status, read_facts(headers))
+                self.quota.observe(token, self.now, status, read_quota_headers(headers))
                 self.done += status == OK
 
         self.at(self.now + there, arrive)

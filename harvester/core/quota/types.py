@@ -14,7 +14,7 @@ class WindowCertainty(Enum):
 
     GUESSED = auto()
     ASSUMED = auto()
-    TOLD = auto()
+    STATED = auto()
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +36,7 @@ class Window:
     @property
     def known(self) -> bool:
         """Whether more than one request may be in flight."""
-        return self.certainty is WindowCertainty.TOLD or self.nameless >= NAMELESS
+        return self.certainty is WindowCertainty.STATED or self.nameless >= NAMELESS
 
 
 @dataclass(slots=True, eq=False)

@@ -23,7 +23,7 @@ from harvester.core.quota.server_clock import ServerClock
 from harvester.core.quota.types import Block, Denied, Granted, Snapshot, Token, Unstored, Window, WindowCertainty
 
 if TYPE_CHECKING:
-    from harvester.core.headers import Facts
+    from harvester.core.headers import QuotaHeaders
 
 BLOCK = 10  # requests that one record covers at most: what a crash may waste of the documented 150
 SHARE = BLOCK / 150  # the same of a larger limit, where ten at a time would be written down without end
@@ -151,7 +151,7 @@ class Quota:
         """
         window = self._window
         give_up = self.clock.perhaps(window.end) - 1
-        if window.certainty is not WindowCertainty.TOLD or left > KEPT or now >= give_up or not self.clock.heard:
+        if window.certainty is not WindowCertainty.STATED or left > KEPT or now >= give_up or not self.clock.heard:
             return None
         theirs_by_then = self._others and window.remaining == left + len(self._flight)
         if theirs_by_then or self.clock.doubt(now) <= FINE * self.length:
@@ -183,7 +183,7 @@ class Quota:
         if self._window.remaining is not None:
             self._window.remaining -= 1
 
-    def observe(self, token: Token, now: float, status: int, facts: Facts) -> None:
+    def observe(self, token: Token, now: float, status: int, facts: QuotaHeaders) -> None:
         """Its answer's headers came."""
         self._flight.discard(token)
         reset = self._hear(token, now, facts)
@@ -209,7 +209,7 @@ class Quota:
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE) and facts.retry_after is not None:
             self._hold = max(self._hold, now + facts.retry_after)
 
-    def _hear(self, token: Token, now: float, facts: Facts) -> int | None:
+    def _hear(self, token: Token, now: float, facts: QuotaHeaders) -> int | None:
         """Set the clock by an answer; returns its Reset if it makes sense beside the clock."""
         reset = facts.reset
         if facts.date is not None:
@@ -238,7 +238,7 @@ class Quota:
         return max(4 * self.length, _LONGEST_AHEAD)
 
     def _told(self) -> list[Window]:
-        return [w for w in (self._window, self._previous) if w is not None and w.certainty is WindowCertainty.TOLD]
+        return [w for w in (self._window, self._previous) if w is not None and w.certainty is WindowCertainty.STATED]
 
     def _place(self, token: Token, now: float, reset: int | None, status: int) -> bool:
         """Find the window in which a request was counted; returns whether that is the one we are in now."""
@@ -255,8 +255,8 @@ class Quota:
         if window.certainty is WindowCertainty.GUESSED or reset == window.end or other:
             self._name(reset, now)
         elif reset > window.end:
-            self._enter(Window(reset, WindowCertainty.TOLD, now, told_at=now, spent=1))
-        elif fresh and (window.certainty is not WindowCertainty.TOLD or token.sent >= window.told_at):
+            self._enter(Window(reset, WindowCertainty.STATED, now, told_at=now, spent=1))
+        elif fresh and (window.certainty is not WindowCertainty.STATED or token.sent >= window.told_at):
             return self._contradicted(token, now, reset)
         else:
             window.spent -= 1
@@ -272,7 +272,7 @@ class Quota:
             self._name(reset, now)
             return True
         if reset < previous.end:  # the server's clock was stepped back
-            self._enter(Window(reset, WindowCertainty.TOLD, now, told_at=now, spent=1))
+            self._enter(Window(reset, WindowCertainty.STATED, now, told_at=now, spent=1))
             return True
         # By its Date the server had rolled. The clock may just have been narrowed a little, so not to the digit; but
         # a second request sent at the same moment says nothing new.
@@ -281,14 +281,14 @@ class Quota:
         # Doubled each time: without any Date, and with a window longer than configured, only asking again tells.
         pause = backoff(max(self.margin.seconds, self.margin.first), previous.survived + 1, self._longest())
         previous.survived += 1
-        if window.certainty is WindowCertainty.TOLD:  # some of the server's machines have rolled, some have not
+        if window.certainty is WindowCertainty.STATED:  # some of the server's machines have rolled, some have not
             window.spent -= 1
             window.certainty = WindowCertainty.ASSUMED
             self._hold = max(self._hold, now + pause, self.clock.surely(reset) + self.margin.seconds)
             return False
         previous.spent += window.spent  # some are in there already: rather one too many
         previous.not_before = now + pause
-        previous.certainty = WindowCertainty.TOLD
+        previous.certainty = WindowCertainty.STATED
         for other in self._flight:
             other.window = previous
         self._window, self._previous = previous, None
@@ -310,7 +310,7 @@ class Quota:
         if end != self._window.end or self._window.certainty is WindowCertainty.GUESSED:
             self._window.end = end
             self._stored, self._on_record = 0, None  # a record that was guessed tells a guessed clock, too
-        self._window.certainty = WindowCertainty.TOLD
+        self._window.certainty = WindowCertainty.STATED
         self._window.told_at = min(now, self._window.told_at)
 
     # From window to window

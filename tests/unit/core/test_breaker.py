@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.breaker import PATIENCE, SILENCE, STALE, Breaker
+from harvester.core.breaker import GIVE_UP_AFTER, SILENCE, STALE, Breaker
 
 
 def test_twenty_failures_over_four_slices_open_it() -> None:
@@ -56,7 +56,7 @@ def test_probes_pause_longer_each_time_until_patience_ends() -> None:
     for number in range(20):
         breaker.failed(number, 100, sent=0, now=0)
     assert [breaker.next_probe(now) for now in (0, 1, 3, 7, 15)] == [1, 2, 4, 8, 16]
-    assert breaker.next_probe(PATIENCE) is None
+    assert breaker.next_probe(GIVE_UP_AFTER) is None
 
 
 def test_after_days_of_probing_it_still_pauses() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.core.calendar_check import ZONES
-from harvester.core.calendar_detection import CalendarCandidate, compare_calendar, detect_calendars, telling_weeks
+from harvester.core.calendar_detection import CalendarCandidate, compare_calendar, detect_calendars, weeks_to_probe
 from harvester.core.model import Page, Series, Slice
 from harvester.core.period import Calendar, Period, WeekStart
 from harvester.errors import PayloadError
@@ -38,13 +38,13 @@ def page(keys: list[str], first: date, last: date) -> Page:
 
 
 def asked(configured: Calendar, server: Calendar, *, today: date = TODAY, key_of_cut: str = "bucket") -> Page:
-    return answer(server, *telling_weeks(configured, today, 366), key_of_cut=key_of_cut)
+    return answer(server, *weeks_to_probe(configured, today, 366), key_of_cut=key_of_cut)
 
 
 @given(calendars, todays, st.integers(1, 400))
 @settings(max_examples=60)
 def test_past_whole_weeks_are_asked_for(calendar: Calendar, today: date, most: int) -> None:
-    first, last = telling_weeks(calendar, today, most)
+    first, last = weeks_to_probe(calendar, today, most)
     assert calendar.floor(Period.WEEK, first) == first
     assert calendar.last(Period.WEEK, last) == last
     assert last < today
@@ -97,7 +97,7 @@ def test_both_settings_are_named_at_once() -> None:
 
 
 def test_weeks_from_saturday_fit_no_setting() -> None:
-    first, last = telling_weeks(NEW_YORK, TODAY, 366)
+    first, last = weeks_to_probe(NEW_YORK, TODAY, 366)
     saturdays = [first - timedelta(days=1) + week * timedelta(days=7) for week in range(5)]
     mismatch = compare_calendar(
         page([str(NEW_YORK.midnight(day)) for day in saturdays], first, last), NEW_YORK
@@ -107,7 +107,7 @@ def test_weeks_from_saturday_fit_no_setting() -> None:
 
 
 def test_keys_that_begin_no_day_anywhere_are_a_mismatch_without_a_mend() -> None:
-    first, last = telling_weeks(NEW_YORK, TODAY, 366)
+    first, last = weeks_to_probe(NEW_YORK, TODAY, 366)
     keys = [str(key + 1234) for key in NEW_YORK.grid(Period.WEEK, first, last)]
     mismatch = compare_calendar(page(keys, first, last), NEW_YORK).mismatch
     assert mismatch is not None
@@ -115,7 +115,7 @@ def test_keys_that_begin_no_day_anywhere_are_a_mismatch_without_a_mend() -> None
 
 
 def test_a_single_stray_key_accuses_nobody() -> None:
-    first, last = telling_weeks(NEW_YORK, TODAY, 366)
+    first, last = weeks_to_probe(NEW_YORK, TODAY, 366)
     keys = [str(key) for key in NEW_YORK.grid(Period.WEEK, first, last)]
     verdict = compare_calendar(page([*keys, str(int(keys[1]) + 1234)], first, last), NEW_YORK)
     assert verdict.mismatch is None
@@ -123,7 +123,7 @@ def test_a_single_stray_key_accuses_nobody() -> None:
 
 
 def test_an_empty_answer_tells_nothing() -> None:
-    first, last = telling_weeks(NEW_YORK, TODAY, 366)
+    first, last = weeks_to_probe(NEW_YORK, TODAY, 366)
     piece = Slice(Series("main", "performance", "ALL", Period.WEEK), first, last)
     verdict = compare_calendar(Page(piece, 0, {}), NEW_YORK)
     assert verdict.mismatch is None
@@ -131,7 +131,7 @@ def test_an_empty_answer_tells_nothing() -> None:
 
 
 def test_somebody_elses_answer_is_none() -> None:
-    first, last = telling_weeks(NEW_YORK, TODAY, 366)
+    first, last = weeks_to_probe(NEW_YORK, TODAY, 366)
     piece = Slice(Series("main", "performance", "ALL", Period.WEEK), first, last)
     with pytest.raises(PayloadError):
         compare_calendar(Page(piece, 0, {"weather": [("1", 1)]}), NEW_YORK)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.core.coverage import Span, final_spans, final_through, gaps, joined, lag_of, overlay, stretch_of
+from harvester.core.coverage import Span, final_spans, final_through, gaps, lag_of, merge_spans, overlay, stretch_of
 from harvester.core.model import Series, Slice, Stretch
 from harvester.core.period import ONE_DAY, Calendar, Period
 
@@ -97,7 +97,7 @@ def days_of(parts: list[Span]) -> set[date]:
 @given(spans, st.integers(0, 60), st.integers(0, 40))
 def test_gaps_and_spans_tile_the_range(parts: list[Span], first: int, width: int) -> None:
     within = Span(day(first), day(first + width))
-    disjoint = joined(parts)
+    disjoint = merge_spans(parts)
     assert days_of(disjoint) == days_of(parts)
     assert all(left.last + ONE_DAY < right.first for left, right in itertools.pairwise(disjoint))
     missing = gaps(within, disjoint)

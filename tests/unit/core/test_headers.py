@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.headers import Facts, parse_count, parse_date, parse_reset, parse_retry_after, read_facts
+from harvester.core.headers import (
+    QuotaHeaders,
+    parse_count,
+    parse_date,
+    parse_reset,
+    parse_retry_after,
+    read_quota_headers,
+)
 
 NOW = 1_517_460_300
 NAMES = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "date", "retry-after")
@@ -25,7 +32,7 @@ def test_a_published_answer() -> None:
         "x-ratelimit-reset": "1517461200",
         "date": http_date(NOW),
     }
-    assert read_facts(headers) == Facts(limit=150, remaining=149, reset=1_517_461_200, date=NOW)
+    assert read_quota_headers(headers) == QuotaHeaders(limit=150, remaining=149, reset=1_517_461_200, date=NOW)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +121,7 @@ def test_the_forms_of_a_date() -> None:
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=80) | st.integers().map(str)))
 def test_any_headers_are_read_without_harm(headers: dict[str, str]) -> None:
-    facts = read_facts(headers)
+    facts = read_quota_headers(headers)
     for value in (facts.limit, facts.remaining, facts.retry_after, facts.reset, facts.date):
         assert value is None or value >= 0
     assert facts.reset is None or 946_684_800 <= facts.reset < 4_102_444_800

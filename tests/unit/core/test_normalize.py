@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harvester.core.calendar_check import ZONES
 from harvester.core.metric_catalogue import METRICS, known_metrics
 from harvester.core.model import RESOURCES, Batch, InvalidValue, Page, Raw, Series, Slice
-from harvester.core.normalize import MOST_REJECTS, normalize
+from harvester.core.normalize import MAX_REJECTS, normalize
 from harvester.core.payload import parse_metrics
 from harvester.core.period import Calendar, Period, WeekStart
 from harvester.errors import CalendarMismatch, PayloadError
@@ -152,10 +152,10 @@ def test_a_stray_key_is_a_reject_and_the_rest_is_taken(stamp: str, reason: str) 
 
 
 def test_junk_by_the_thousand_is_told_in_sum_and_spoils_nothing() -> None:
-    junk: list[tuple[str, Raw]] = [(f"k{number}", number) for number in range(MOST_REJECTS)]
+    junk: list[tuple[str, Raw]] = [(f"k{number}", number) for number in range(MAX_REJECTS)]
     batch = judged({"js_errors": FULL, "calls": [*FULL, *junk], "extra": [("x", 1), ("y", 2)]})
     assert [len(values) for values in batch.values.values()] == [5, 5, 0]
-    assert len(batch.rejects) == MOST_REJECTS + 1
+    assert len(batch.rejects) == MAX_REJECTS + 1
     assert batch.rejects[-1] == ("extra", "", "2 entries", "too many to be told one by one")
 
 

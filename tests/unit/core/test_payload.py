@@ -13,14 +13,22 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harvester.core.model import InvalidValue
-from harvester.core.payload import WIDEST_INTEGER, is_document, is_html, parse_error, parse_metrics, parse_pair, shown
+from harvester.core.payload import (
+    MAX_EXACT_INTEGER,
+    escape_text,
+    is_document,
+    is_html,
+    parse_credentials,
+    parse_error,
+    parse_metrics,
+)
 from harvester.errors import PayloadError
 
 WIRE = Path(__file__).parents[2] / "wire"
 
 NAMES = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
 STAMPS = st.integers(10**9, 2 * 10**9).map(str)
-NUMBERS = st.integers(-WIDEST_INTEGER, WIDEST_INTEGER) | st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.integers(-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER) | st.floats(allow_nan=False, allow_infinity=False)
 METRICS = st.dictionaries(NAMES, st.dictionaries(STAMPS, NUMBERS | st.none(), max_size=4), max_size=3)
 WHITE = st.text(" \t\r\n", max_size=3)
 
@@ -94,8 +102,8 @@ def test_an_empty_map_is_a_metric_without_entries(body: bytes) -> None:
         ('"-3"', -3),
         ('"1E3"', 1000.0),
         ("null", None),
-        (str(WIDEST_INTEGER), WIDEST_INTEGER),
-        (f"-{WIDEST_INTEGER}", -WIDEST_INTEGER),
+        (str(MAX_EXACT_INTEGER), MAX_EXACT_INTEGER),
+        (f"-{MAX_EXACT_INTEGER}", -MAX_EXACT_INTEGER),
         ("1e300", 1e300),
     ],
 )
@@ -125,8 +133,8 @@ def test_numbers(value: str, number: float | None) -> None:
         ('{"a":1}', "an object, no number"),
         ("[]", "an array, no number"),
         ("[1]", "an array, no number"),
-        (str(WIDEST_INTEGER + 1), "a whole number that a double would change"),
-        (f'"{WIDEST_INTEGER + 1}"', "a whole number that a double would change"),
+        (str(MAX_EXACT_INTEGER + 1), "a whole number that a double would change"),
+        (f'"{MAX_EXACT_INTEGER + 1}"', "a whole number that a double would change"),
         ("9" * 5000, "a whole number that a double would change"),
     ],
 )
@@ -233,7 +241,7 @@ def test_what_is_no_whole_document_fails(body: bytes) -> None:
 @settings(max_examples=200)
 def test_any_bytes_give_an_answer_or_our_error(body: bytes) -> None:
     parse_error(body)
-    for parse in (parse_metrics, parse_pair):
+    for parse in (parse_metrics, parse_credentials):
         with suppress(PayloadError):
             parse(body)
 
@@ -284,9 +292,11 @@ def test_the_servers_words(body: bytes, text: str | None) -> None:
 
 def test_a_pair() -> None:
     expected = ("57b264aa1b794ff89d4effaafdf5e4b0", "25d421b1ee6c44daa2d34808e9466f5c")
-    assert parse_pair((WIRE / "auth.json").read_bytes()) == expected
+    assert parse_credentials((WIRE / "auth.json").read_bytes()) == expected
     assert (
-        parse_pair(b"<result><login>%s</login><password>%s</password></result>" % tuple(map(str.encode, expected)))
+        parse_credentials(
+            b"<result><login>%s</login><password>%s</password></result>" % tuple(map(str.encode, expected))
+        )
         == expected
     )
 
@@ -313,7 +323,7 @@ def test_a_pair() -> None:
 )
 def test_no_pair_and_nothing_quoted(body: bytes) -> None:
     with pytest.raises(PayloadError) as caught:
-        parse_pair(body)
+        parse_credentials(body)
     assert "canary" not in repr(caught.value) + str(caught.value)
 
 
@@ -337,6 +347,6 @@ def test_whose_words_a_body_is(body: bytes, html: bool, document: bool) -> None:
 @given(st.text(max_size=300))
 @settings(max_examples=50)
 def test_shown_text_is_short_plain_ascii(text: str) -> None:
-    assert shown(text).isascii()
-    assert shown(text).isprintable()
-    assert len(shown(text)) <= 200
+    assert escape_text(text).isascii()
+    assert escape_text(text).isprintable()
+    assert len(escape_text(text)) <= 200

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.core.period import Calendar, Period, WeekStart, day_number, day_of_number
+from harvester.core.period import Calendar, Period, WeekStart
 
 ZONES = (
     "America/New_York",  # clocks change at 02:00
@@ -90,9 +90,3 @@ def test_starts_leaves_out_a_period_that_began_before() -> None:
         date(2024, 2, 1),
         date(2024, 3, 1),
     ]
-
-
-@given(days)
-def test_day_numbers_are_days_since_1970(day: date) -> None:
-    assert day_of_number(day_number(day)) == day
-    assert day_number(date(1970, 1, 2)) == 1

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.core.coverage import Span, joined, overlay, stretch_of
+from harvester.core.coverage import Span, merge_spans, overlay, stretch_of
 from harvester.core.model import Series, Slice, Stretch
 from harvester.core.period import Calendar, Period, WeekStart
 from harvester.core.planning import Desire, Rules, Stored, cut, plan_slices
@@ -26,7 +26,7 @@ def day(number: int) -> date:
 
 
 def holes(period: Period, numbers: list[tuple[int, int]]) -> list[Span]:
-    return joined(
+    return merge_spans(
         Span(CALENDAR.floor(period, day(first)), CALENDAR.last(period, day(first + width))) for first, width in numbers
     )
 
@@ -176,9 +176,9 @@ def test_what_failed_is_asked_for_by_itself_lest_it_fails_its_neighbours() -> No
 def test_what_rests_is_not_asked_for_and_not_bridged() -> None:
     line = series()
     rules = Rules(CALENDAR, today=date(2024, 12, 1), settle_days=3)
-    resting = {line: [Span(date(2024, 2, 1), date(2024, 2, 29)), Span(date(2024, 3, 1), date(2024, 3, 31))]}
+    excluded = {line: [Span(date(2024, 2, 1), date(2024, 2, 29)), Span(date(2024, 3, 1), date(2024, 3, 31))]}
     desire = Desire(line, date(2024, 1, 1), date(2024, 4, 30))
-    plan = plan_slices([desire], Stored({}, {}, resting=resting), rules, WIDE)  # wide enough to bridge it
+    plan = plan_slices([desire], Stored({}, {}, excluded=excluded), rules, WIDE)  # wide enough to bridge it
     assert [(piece.first, piece.last) for piece in plan.slices] == [
         (date(2024, 4, 1), date(2024, 4, 30)),
         (date(2024, 1, 1), date(2024, 1, 31)),
@@ -188,9 +188,9 @@ def test_what_rests_is_not_asked_for_and_not_bridged() -> None:
 def test_a_week_of_which_a_part_rests_rests_whole() -> None:
     line = series(Period.WEEK)
     rules = Rules(CALENDAR, today=date(2024, 5, 16), settle_days=3)  # a Thursday
-    resting = {line: [Span(date(2024, 5, 12), date(2024, 5, 15))]}
+    excluded = {line: [Span(date(2024, 5, 12), date(2024, 5, 15))]}
     plan = plan_slices(
-        [Desire(line, date(2024, 4, 28), date(2024, 5, 16))], Stored({}, {}, resting=resting), rules, WIDE
+        [Desire(line, date(2024, 4, 28), date(2024, 5, 16))], Stored({}, {}, excluded=excluded), rules, WIDE
     )
     assert [(piece.first, piece.last) for piece in plan.slices] == [(date(2024, 4, 28), date(2024, 5, 11))]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harvester.core.headers import Facts
+from harvester.core.headers import QuotaHeaders
 from harvester.core.quota import Token
 from tests.support.quota_steps import R, ask, begun, facts, opens, quota, take, until
 from tests.support.window_server import EPOCH
@@ -144,7 +144,7 @@ def test_retry_after_counts_where_it_is_longer() -> None:
 
 def test_retry_after_counts_where_there_is_no_reset() -> None:
     made = quota()
-    made.observe(take(made, 0), 0.0, 429, Facts(retry_after=20))
+    made.observe(take(made, 0), 0.0, 429, QuotaHeaders(retry_after=20))
     assert 20 <= until(made, 0.1) <= 22
     take(made, 22)
 
@@ -153,7 +153,7 @@ def test_retry_after_of_a_proxy_does_not_make_the_spending_forgotten() -> None:
     made = begun(remaining=149)
     for _ in range(100):
         made.observe(take(made, 1), 1.0, 200, facts(1, None))
-    made.observe(take(made, 1), 1.0, 503, Facts(retry_after=20))
+    made.observe(take(made, 1), 1.0, 503, QuotaHeaders(retry_after=20))
     assert until(made, 2) == 21
     take(made, 21)
     assert made.snapshot(21).remaining <= 47
@@ -256,7 +256,7 @@ def test_a_lost_request_of_an_assumed_window_counts_in_the_one_that_is_named() -
 def test_an_answer_of_a_failing_proxy_is_no_answer_about_the_quota() -> None:
     made = quota()
     for _ in range(5):
-        made.observe(take(made, 0), 0, 502, Facts())
+        made.observe(take(made, 0), 0, 502, QuotaHeaders())
         first = take(made, 0)
         assert isinstance(ask(made, 0), float)
         made.unused(first)

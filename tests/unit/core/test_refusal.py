@@ -21,7 +21,7 @@ from harvester.core.refusal import (
     after_acceptance,
     after_refusal,
     after_server_errors,
-    fit,
+    apply_limits,
 )
 
 CALENDAR = Calendar(ZoneInfo("America/New_York"))
@@ -35,7 +35,7 @@ class Server:
 
     limit: int = 10_000
     first_day: date = date(1990, 1, 1)
-    takes_today: bool = True
+    accepts_today: bool = True
     bad_phones: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
     asked: list[Slice] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Server:
         good = (
             piece.days <= self.limit
             and piece.first >= self.first_day
-            and (self.takes_today or piece.last < CALENDAR.floor(piece.series.period, TODAY))
+            and (self.accepts_today or piece.last < CALENDAR.floor(piece.series.period, TODAY))
             and piece.series.phone not in self.bad_phones
         )
         if good:
@@ -70,7 +70,7 @@ def drain(server: Server, slices: list[Slice], limit_tracker: RangeLimitTracker,
     while queue:
         wave: list[Task] = []
         while queue and len(wave) < in_flight:
-            fitted = fit(queue.popleft(), limit_tracker, CALENDAR, TODAY, NOW)
+            fitted = apply_limits(queue.popleft(), limit_tracker, CALENDAR, TODAY, NOW)
             queue.extendleft(reversed(fitted[1:]))
             wave += fitted[:1]
         for task, good in [(task, server.takes(task.slice)) for task in wave]:
@@ -94,7 +94,7 @@ def test_twenty_slices_of_92_days_are_learnt_and_done_within_45_requests() -> No
         assert drain(server, slices, limit_tracker, in_flight) == []
         assert days_of(server.passed) == days_of(slices)
         assert len(server.asked) <= 45
-        assert limit_tracker.widths.accepted == 92
+        assert limit_tracker.limits.accepted == 92
         assert limit_tracker.allowed(NOW) == 92
 
 
@@ -104,8 +104,8 @@ def test_a_learnt_width_is_used_at_once_and_a_wider_one_tried_again_after_a_day(
     drain(server, [year("1")], limit_tracker)
     assert len(server.asked) == 4
     assert limit_tracker.allowed(NOW + WIDER_AGAIN_AFTER) == 366
-    limit_tracker.accept(366)
-    assert limit_tracker.widths == RangeLimits(accepted=366)
+    limit_tracker.record_accepted(366)
+    assert limit_tracker.limits == RangeLimits(accepted=366)
 
 
 def test_a_phone_that_is_refused_narrows_nothing_for_the_others() -> None:
@@ -114,7 +114,7 @@ def test_a_phone_that_is_refused_narrows_nothing_for_the_others() -> None:
     assert drain(server, slices, limit_tracker) == [slices[0]]
     assert len(server.asked) <= 2 * 10 + 2
     assert limit_tracker.allowed(NOW) == 366
-    assert limit_tracker.widths.refused is None
+    assert limit_tracker.limits.refused is None
 
 
 def test_a_refusal_that_names_the_phone_fails_the_slice_at_once() -> None:
@@ -131,7 +131,7 @@ def test_a_start_before_the_first_data_is_found_by_bisection_and_fails_as_one_sl
         assert failed == [Slice(series(), year("1").first, date(2024, 9, 16))]
         assert days_of(server.passed) == days_of([year("1")]) - days_of(failed)
         assert len(server.asked) <= 16
-        assert limit_tracker.widths.refused is None
+        assert limit_tracker.limits.refused is None
 
 
 def test_what_an_earlier_run_searched_in_vain_is_asked_for_once() -> None:
@@ -143,7 +143,7 @@ def test_what_an_earlier_run_searched_in_vain_is_asked_for_once() -> None:
 
 
 def test_a_server_that_refuses_today_gives_the_rest_and_fails_nothing() -> None:
-    server, limit_tracker = Server(takes_today=False), RangeLimitTracker(RangeLimits(), 366)
+    server, limit_tracker = Server(accepts_today=False), RangeLimitTracker(RangeLimits(), 366)
     assert drain(server, [year("1"), year("2")], limit_tracker) == []
     assert len(server.asked) == 3
     assert days_of(server.passed) == {key for key in days_of([year("1"), year("2")]) if key[1] < TODAY}
@@ -162,11 +162,11 @@ def test_server_errors_are_blamed_on_the_width_only_while_narrower_ranges_pass()
     limit_tracker = RangeLimitTracker(RangeLimits(), 366)
     task = Task(year("1"))
     assert after_server_errors(task, limit_tracker, CALENDAR).failed == task.slice
-    limit_tracker.accept(100)
+    limit_tracker.record_accepted(100)
     (halved,) = after_server_errors(task, limit_tracker, CALENDAR).tasks
     assert halved.slice.days == 183
     assert halved.whole == task.slice
-    limit_tracker.accept(366)
+    limit_tracker.record_accepted(366)
     assert after_server_errors(task, limit_tracker, CALENDAR).failed == task.slice
 
 
@@ -174,7 +174,7 @@ servers = st.builds(
     Server,
     limit=st.sampled_from([1, 7, 31, 100, 365, 10_000]),
     first_day=st.dates(date(2023, 11, 1), date(2025, 1, 5)),
-    takes_today=st.booleans(),
+    accepts_today=st.booleans(),
     bad_phones=st.frozensets(st.sampled_from("123")),
     words=st.sampled_from([frozenset[str](), frozenset({"start"}), frozenset({"end"})]),
 )

@@ -35,9 +35,9 @@ def test_a_task_that_waits_is_taken_when_its_moment_has_come() -> None:
     queue = WorkQueue()
     queue.add_later(Entry(task(1)), 10)
     assert queue.take(9.9) is None
-    assert queue.next_moment() == 10
+    assert queue.next_due() == 10
     assert queue.take(10) is not None
-    assert queue.next_moment() is None
+    assert queue.next_due() is None
 
 
 def test_a_phone_can_be_avoided_without_losing_its_place() -> None:
@@ -54,12 +54,12 @@ def test_a_phone_can_be_avoided_without_losing_its_place() -> None:
 
 def test_what_others_are_going_to_take_is_spoken_for() -> None:
     queue = WorkQueue([task(3, "1"), task(2, "2")])
-    assert queue.has_ready(0, beside=1)
-    assert not queue.has_ready(0, beside=2)
-    assert not queue.has_ready(0, avoid=frozenset("1"), beside=1)
+    assert queue.has_ready(0, already_claimed=1)
+    assert not queue.has_ready(0, already_claimed=2)
+    assert not queue.has_ready(0, avoid=frozenset("1"), already_claimed=1)
     queue.add_later(Entry(task(1)), 10)
-    assert not queue.has_ready(9.9, beside=2)
-    assert queue.has_ready(10, beside=2)
+    assert not queue.has_ready(9.9, already_claimed=2)
+    assert queue.has_ready(10, already_claimed=2)
 
 
 def test_waking_ends_waits_and_forgives_no_tries() -> None:

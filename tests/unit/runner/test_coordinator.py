@@ -148,7 +148,7 @@ def test_a_refusal_for_the_width_is_halved_and_what_passes_is_learnt() -> None:
     half, _ = taken = world.take()
     assert half.task.slice.days == 183
     assert world.answer(taken)
-    assert world.limit_tracker.widths.accepted == 183
+    assert world.limit_tracker.limits.accepted == 183
     assert world.answer() is False
     assert world.coordinator.finished
     assert world.coordinator.report.slices.planned == 2
@@ -219,9 +219,9 @@ def test_a_failed_test_changes_nothing_but_the_tries() -> None:
     test, _ = taken = world.take()
     before = world.coordinator.report.slices.planned
     world.fail(BROKE, taken)
-    assert (test.task.slice.days, test.task.rest, test.task.is_test, test.attempts) == (365, None, False, 2)
+    assert (test.task.slice.days, test.task.older, test.task.is_test, test.attempts) == (365, None, False, 2)
     assert world.coordinator.report.slices.planned == before
-    assert not world.limit_tracker.breaks_wide
+    assert not world.limit_tracker.wide_ranges_fail
 
 
 def test_a_lone_slice_that_always_breaks_fails_as_one() -> None:
@@ -272,9 +272,9 @@ def test_a_renewal_told_late_frees_nobody_held_for_the_new_pair() -> None:
         world.fail(unauthorized(1), taken)
     world.coordinator.renewed(1)
     world.fail(unauthorized(2))
-    suspects = world.coordinator.unauthorized.suspects
+    parked_phones = world.coordinator.unauthorized.parked_phones
     world.coordinator.renewed(1)
-    assert world.coordinator.unauthorized.suspects == suspects != frozenset()
+    assert world.coordinator.unauthorized.parked_phones == parked_phones != frozenset()
 
 
 def test_with_nobody_else_to_ask_the_pair_is_renewed_once_and_then_the_number_is_not_ours() -> None:
@@ -309,7 +309,7 @@ def test_of_a_harvest_with_only_a_strangers_slice_left(renewable: bool, blamed: 
 def test_a_thousand_slices_of_a_refused_today_leave_nothing_to_send() -> None:
     today = CALENDAR.local_date(NOON)
     world = World(phones=[str(number) for number in range(2000)], first=today, last=today)
-    world.limit_tracker.takes_today = False
+    world.limit_tracker.accepts_today = False
     assert world.coordinator.take() is None
     assert world.coordinator.finished
     assert world.coordinator.report.slices.planned == 0
