@@ -115,10 +115,11 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class FailedSlice:
-    """A slice that was given up, and why, in one line."""
+    """A slice that was given up, and the error that ended it."""
 
     slice: Slice
-    error: str
+    code: str  # HarvesterError.code
+    error: str  # the message, in one line
 
 
 @dataclass(slots=True)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from harvester.config import Account, Settings
 
 Range = tuple["date", "date"]
-REFUSED = str(SliceRejected("")).rstrip(".")  # how the error of a refused slice begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +59,7 @@ def stored_of(coverage: Mapping[Series, Sequence[Stretch]], failed: Iterable[Fai
     for failure in failed:
         span = Span(failure.first, failure.last)
         again.setdefault(failure.series, []).append(span)
-        if failure.error.startswith(REFUSED):
+        if failure.code == SliceRejected.code:
             refused.setdefault(failure.series, []).append(span)
     return Stored(coverage, again, refused)
 

@@ -166,7 +166,7 @@ class Coordinator:
         today = self.context.calendar.local_date(epoch)
         verdict = after_acceptance(entry.task, limit_tracker, self.context.calendar, today, epoch)
         self.report.slices.planned += len(verdict.tasks)
-        self._follow(verdict, "")
+        self._add_tasks(verdict)
         return limit_tracker.limits != before
 
     def failed(self, entry: Entry, error: HarvesterError) -> int | None:
@@ -240,7 +240,7 @@ class Coordinator:
         verdict = after_refusal(task, error.named, self._limit_tracker(task.slice), calendar, today)
         if verdict.failed is not None and task.slice.last == verdict.failed.last and not task.passed_width:
             self._hopeless.add(task.slice.series)
-        self._follow(verdict, str(error))
+        self._follow(verdict, error)
 
     def _unavailable(self, entry: Entry, error: SourceUnavailable | PayloadError) -> None:
         now = self.context.now()
@@ -253,7 +253,7 @@ class Coordinator:
             return
         entry.attempts += 1
         entry.only_500 = entry.only_500 and getattr(error, "status", None) == SERVER_ERROR
-        if outage is Outage.SERVER and self._questions_width(entry, str(error)):
+        if outage is Outage.SERVER and self._questions_width(entry, error):
             return
         decision = decide(error, entry.attempts, self.context.jitter())
         if not isinstance(decision, GiveUp):
@@ -266,11 +266,11 @@ class Coordinator:
             self.queue.add(entry)
         elif entry.only_500:
             verdict = after_server_errors(entry.task, self._limit_tracker(entry.task.slice), self.context.calendar)
-            self._follow(verdict, str(error))
+            self._follow(verdict, error)
         else:
-            self._follow(NextStep(failed=entry.task.whole), str(error))
+            self._fail(entry.task.whole, error)
 
-    def _questions_width(self, entry: Entry, error: str) -> bool:
+    def _questions_width(self, entry: Entry, error: HarvesterError) -> bool:
         """Whether a 5xx is taken for, or tested as, a refusal of the width."""
         task, calendar = entry.task, self.context.calendar
         limit_tracker = self._limit_tracker(task.slice)
@@ -286,18 +286,21 @@ class Coordinator:
         self.queue.add(entry)
         return True
 
-    def _follow(self, verdict: NextStep, error: str) -> None:
+    def _add_tasks(self, verdict: NextStep) -> None:
         for task in verdict.tasks:
             self.queue.add(Entry(task))
+
+    def _follow(self, verdict: NextStep, error: HarvesterError) -> None:
+        self._add_tasks(verdict)
         if verdict.failed is not None:
             self._fail(verdict.failed, error)
 
-    def _fail(self, piece: Slice, error: str) -> None:
-        self.context.emit(Event.FAILED, slice=piece, error=error)
-        self.failures.append(FailedSlice(piece, error))
+    def _fail(self, piece: Slice, error: HarvesterError) -> None:
+        self.context.emit(Event.FAILED, slice=piece, error=str(error))
+        self.failures.append(FailedSlice(piece, error.code, str(error)))
 
     def _reject_held(self, phone: str) -> None:
         for held in [held for held in self._parked if held.entry.phone == phone]:
             self._parked.remove(held)
             error = SliceRejected(f"{held.detail} for this number alone, while others pass: is it this account's?")
-            self._fail(held.entry.task.whole, str(error))
+            self._fail(held.entry.task.whole, error)

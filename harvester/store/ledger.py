@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _READ_COVERAGE = "SELECT first_day, last_day, asked_on, lag FROM coverage WHERE series_id = ? ORDER BY first_day"
-_READ_FAILED = "SELECT first_day, last_day, error, failed_at, attempts FROM failed_slice WHERE series_id = ?"
+_READ_FAILED = (
+    "SELECT first_day, last_day, error_code, error, failed_at, attempts FROM failed_slice WHERE series_id = ?"
+)
 _READ_HELD = (  # four looks into keys: one min() and max() together would read every row
     "SELECT (SELECT min(day) FROM value WHERE series_id = ?), (SELECT max(day) FROM value WHERE series_id = ?),"
     " (SELECT min(day) FROM absence WHERE series_id = ?), (SELECT max(day) FROM absence WHERE series_id = ?)"
@@ -28,7 +30,8 @@ _DELETE_COVERAGE = "DELETE FROM coverage WHERE series_id = ? AND first_day = ?"
 _DELETE_FAILED = "DELETE FROM failed_slice WHERE series_id = ? AND first_day = ?"
 _INSERT_COVERAGE = "INSERT INTO coverage (series_id, first_day, last_day, asked_on, lag) VALUES (?, ?, ?, ?, ?)"
 _INSERT_FAILED = (
-    "INSERT INTO failed_slice (series_id, first_day, last_day, error, failed_at, attempts) VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT INTO failed_slice (series_id, first_day, last_day, error_code, error, failed_at, attempts)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -37,6 +40,7 @@ class Failed(NamedTuple):
 
     first: date
     last: date
+    code: str
     error: str
     failed_at: int
     attempts: int
@@ -188,7 +192,7 @@ class SeriesLedger:
         """This slice was given up at this epoch second."""
         first, last = failure.slice.first, failure.slice.last
         attempts = self._remove_failed(first, last)
-        self._failed.append(Failed(first, last, error, at, attempts + 1))
+        self._failed.append(Failed(first, last, failure.code, error, at, attempts + 1))
 
     @property
     def dropped(self) -> frozenset[Stretch]:

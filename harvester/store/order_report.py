@@ -31,6 +31,7 @@ def encode(report: RunReport) -> str:
         {
             "series": [failure.slice.series.resource, failure.slice.series.phone, failure.slice.series.period.value],
             "days": [failure.slice.first.isoformat(), failure.slice.last.isoformat()],
+            "code": failure.code,
             "error": failure.error,
         }
         for failure in report.failed
@@ -62,4 +63,5 @@ def raised(code: str, detail: str) -> HarvesterError:
 def _failure(account: str, found: dict[str, Any]) -> FailedSlice:
     resource, phone, period = found["series"]
     first, last = map(date.fromisoformat, found["days"])
-    return FailedSlice(Slice(Series(account, resource, phone, Period(period)), first, last), found["error"])
+    piece = Slice(Series(account, resource, phone, Period(period)), first, last)
+    return FailedSlice(piece, found.get("code", HarvesterError.code), found["error"])  # older reports have no code

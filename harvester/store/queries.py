@@ -54,7 +54,7 @@ def failed(connection: Connection, account: str | None) -> list[FailedRange]:
     if account is not None:
         statement = statement.where(schema.account.c.name == account)
     return [
-        FailedRange(series_of(row), row.first_day, row.last_day, row.error, row.failed_at, row.attempts)
+        FailedRange(series_of(row), row.first_day, row.last_day, row.error_code, row.error, row.failed_at, row.attempts)
         for row in connection.execute(statement)
     ]
 

@@ -30,7 +30,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSIONS: Final = ("0001", "0002")  # migrations, oldest first; the last is what this program needs
+VERSIONS: Final = ("0001", "0002", "0003")  # migrations, oldest first; the last is what this program needs
 HEAD: Final = VERSIONS[-1]
 VERSION_TABLE: Final = "harvester_version"  # not Alembic's usual name: a PostgreSQL schema may be shared
 
@@ -142,7 +142,8 @@ failed_slice = Table(
     _series_id(),
     _key("first_day", Date),
     _column("last_day", Date),
-    _column("error", Text),
+    _column("error_code", Text, server_default="error"),  # the HarvesterError.code of what ended the slice
+    _column("error", Text),  # its message, to be read by people
     _column("failed_at", BigInteger),
     _column("attempts", Integer),
     CheckConstraint("first_day <= last_day", name="order"),

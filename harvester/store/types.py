@@ -101,6 +101,7 @@ class FailedRange(NamedTuple):
     series: Series
     first: date
     last: date
+    code: str  # the HarvesterError.code of what ended it
     error: str
     failed_at: int
     attempts: int

@@ -35,11 +35,6 @@ METRICS: tuple[tuple[int, str, str, str, bool, str], ...] = (
 )
 Kind = type[sa.types.TypeEngine[Any]] | sa.types.TypeEngine[Any]
 
-TABLES = (
-    *("width", "backfill_order", "auth_attempt", "quota", "revision", "reject"),
-    *("absence", "failed_slice", "coverage", "value", "metric", "series", "phone", "account"),
-)
-
 
 def _own_id(kind: Kind = sa.Integer, first: int | None = None) -> sa.Column[Any]:
     return sa.Column("id", kind, sa.Identity(start=first), primary_key=True)
@@ -235,8 +230,3 @@ def _create_orders() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_backfill_order_account_id"), "backfill_order", ["account_id"])
-
-
-def downgrade() -> None:
-    for table in TABLES:
-        op.drop_table(table)

@@ -229,13 +229,3 @@ def _comment(shown: dict[str, tuple[str, ...]]) -> None:
             op.execute(f"COMMENT ON COLUMN {view}.{column} IS '{COMMENTS[column]}'")
         for column in WIDE.get(view.partition("_")[0], {}):
             op.execute(f"COMMENT ON COLUMN {view}.{column} IS '{MEANINGS[column]}'")
-
-
-def downgrade() -> None:
-    op.execute("DROP VIEW revisions")
-    op.execute("DROP VIEW metrics")
-    for resource in WIDE:
-        for part in PARTS:
-            op.execute(f"DROP VIEW {resource}_{part}")
-        op.execute(f"DROP VIEW {resource}")
-    op.execute("DROP VIEW metric_values")

@@ -15,7 +15,7 @@ from tests.support.answers import JANUARY, answer, at, identity, series
 from tests.support.databases import claimed
 
 OTHER = series("8005550000")
-FAILED = FailedSlice(Slice(OTHER, date(2024, 2, 1), date(2024, 2, 9)), "no number of yours")
+FAILED = FailedSlice(Slice(OTHER, date(2024, 2, 1), date(2024, 2, 9)), "rejected", "no number of yours")
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def test_status_shows_each_series(url: str) -> None:
     assert (one.first, one.last, one.absent, one.failed) == (JANUARY, second, 0, [])
     assert one.coverage == [Stretch(JANUARY, second, second, -1)]
     (failed,) = shown["8005550000", Period.DAY].failed
-    assert failed == (OTHER, FAILED.slice.first, FAILED.slice.last, FAILED.error, 1_704_200_000, 1)
+    assert failed == (OTHER, FAILED.slice.first, FAILED.slice.last, FAILED.code, FAILED.error, 1_704_200_000, 1)
 
 
 async def test_plan_reads_the_ledger(url: str) -> None:

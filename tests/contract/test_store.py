@@ -211,9 +211,9 @@ async def test_coverage_grows_and_is_read_back(store: AccountStore) -> None:
 async def test_failed_slices_are_remembered_until_done(store: AccountStore) -> None:
     one = series()
     for _ in range(2):
-        await store.commit([], [FailedSlice(Slice(one, JANUARY, date(2024, 1, 31)), "400 no\0pe")])
+        await store.commit([], [FailedSlice(Slice(one, JANUARY, date(2024, 1, 31)), "rejected", "400 no\0pe")])
     (failed,) = await store.failed([one])
-    assert failed[1:] == (JANUARY, date(2024, 1, 31), r"400 no\x00pe", 1_704_200_000, 2)
+    assert failed[1:] == (JANUARY, date(2024, 1, 31), "rejected", r"400 no\x00pe", 1_704_200_000, 2)
     await store.commit([answer(date(2024, 1, 10), {"calls": [1.0] * 5})], [])
     assert [each[1:3] for each in await store.failed([one])] == [
         (JANUARY, date(2024, 1, 9)),
@@ -228,7 +228,7 @@ async def test_answers_and_failures_commit_together_or_not_at_all(store: Account
     good, bad = answer(JANUARY, {"calls": [1.0]}), answer(SECOND, {"new_metric": [2.0]}, of=series("800"))
     broken = Slice(bad.slice.series, bad.slice.last, bad.slice.first - timedelta(1))
     with pytest.raises(Exception, match="failed_slice"):
-        await store.commit([good, bad], [FailedSlice(broken, "ends before it begins")])
+        await store.commit([good, bad], [FailedSlice(broken, "rejected", "ends before it begins")])
     assert query(store_url, "SELECT * FROM metric_values") == []
     assert (await store.coverage([series()]))[series()] == []
     assert await store.commit([good, bad], []) == RowCounts(new=2)

@@ -66,7 +66,7 @@ def allow_to_commit(url: str) -> None:
 
 async def test_what_could_not_be_committed_is_stored_the_next_time(store_url: str) -> None:
     batch = answer(JANUARY, {"calls": [1.0, 2.0]})
-    failure = FailedSlice(answer(JANUARY + timedelta(40), {"calls": [1.0]}).slice, "no")
+    failure = FailedSlice(answer(JANUARY + timedelta(40), {"calls": [1.0]}).slice, "rejected", "no")
     async with claimed(store_url, identity()) as store:
         refuse_to_commit(store_url)
         with pytest.raises(StoreError, match=r"(?i)foreign key"):

@@ -1,4 +1,4 @@
-"""The schema from nothing up, down again, and never half."""
+"""The schema from an empty database or an older version to the newest one, and never half of it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from alembic.script import ScriptDirectory
 from harvester.core.metric_catalogue import METRICS
 from harvester.errors import SchemaError
 from harvester.store.database import Database
-from harvester.store.migrate import difference, downgrade, migrate, migration_sql, schema_state
+from harvester.store.migrate import migrate, migration_sql, schema_state
 from harvester.store.schema import HEAD, VERSIONS
 from harvester.store.types import SchemaFit
-from tests.support.databases import query
+from tests.support.answers import identity, series
+from tests.support.databases import claimed, query
+from tests.support.schema import difference, migrate_to
 
 if TYPE_CHECKING:
     from tests.support.postgres import Cluster
@@ -39,16 +41,39 @@ migrate(sys.argv[1])
 """
 
 
-def test_up_down_and_up_again(store_url: str) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_each_version_is_migrated_to_the_newest(store_url: str, version: str) -> None:
     assert schema_state(store_url) == (SchemaFit.EMPTY, None)
-    assert migrate(store_url) == (None, HEAD)
+    migrate_to(store_url, version)
+    assert schema_state(store_url) == (SchemaFit.HEAD if version == HEAD else SchemaFit.BEHIND, version)
+    assert migrate(store_url) == (version, HEAD)
     assert migrate(store_url) == (HEAD, HEAD)
     assert schema_state(store_url) == (SchemaFit.HEAD, HEAD)
-    downgrade(store_url, to="0001")
-    assert schema_state(store_url) == (SchemaFit.BEHIND, "0001")
-    downgrade(store_url)
-    assert schema_state(store_url) == (SchemaFit.EMPTY, None)
-    assert migrate(store_url) == (None, HEAD)
+    assert difference(store_url) == ""
+
+
+async def test_failed_slices_of_the_second_version_get_a_code(store_url: str) -> None:
+    migrate_to(store_url, "0002")
+    query(
+        store_url,
+        "INSERT INTO account (id, name, base_url, timezone, week_start, settle_days) VALUES"
+        " (7, 'main', 'https://example.test/api', 'America/New_York', 'sunday', 3)",
+    )
+    query(store_url, "INSERT INTO series VALUES (5, 7, 'performance', '8005551234', 'day')")
+    stored = {
+        "2024-01-01": "The server refuses this slice: 400: Invalid start parameter.",
+        "2024-02-01": "No usable answer came: 500",
+        "2024-03-01": "the server refuses this slice: in words that no version wrote",
+    }
+    for day, error in stored.items():
+        query(store_url, f"INSERT INTO failed_slice VALUES (5, '{day}', '{day}', '{error}', 1704200000, 3)")  # noqa: S608
+    migrate(store_url)
+    async with claimed(store_url, identity()) as store:
+        failed = await store.failed([series()])
+    assert [(str(one.first), one.code, one.error, one.failed_at, one.attempts) for one in failed] == [
+        (day, code, stored[day], 1704200000, 3)
+        for day, code in zip(stored, ("rejected", "error", "error"), strict=True)
+    ]
 
 
 def test_the_migrated_database_is_what_the_program_expects(store_url: str) -> None:
@@ -71,7 +96,7 @@ def test_known_metrics_are_told_of(store_url: str) -> None:
     assert sorted(rows) == sorted(map(tuple, METRICS))
 
 
-@pytest.mark.parametrize("statement", ["CREATE TABLE account", "INSERT INTO harvester_version", "CREATE VIEW volume"])
+@pytest.mark.parametrize("statement", ["CREATE TABLE account", "INSERT INTO harvester_version", "UPDATE failed_slice"])
 def test_a_killed_migration_leaves_nothing_half(store_url: str, statement: str) -> None:
     """In its first statement, between two versions, in the last one."""
     done = subprocess.run([sys.executable, "-c", KILLED, store_url, statement], cwd=ROOT, check=False)
@@ -87,12 +112,11 @@ def test_printed_statements_do_the_same_in_sqlite(sqlite_url: str) -> None:
     assert difference(sqlite_url) == ""
 
 
-@pytest.mark.parametrize("since", [None, "0001"])
+@pytest.mark.parametrize("since", [None, *VERSIONS])
 def test_printed_statements_do_the_same_in_postgresql(postgres: Cluster, postgres_url: str, since: str | None) -> None:
     schema = 'it\'s "odd"'
     if since is not None:
-        migrate(postgres_url, schema)
-        downgrade(postgres_url, schema, to=since)
+        migrate_to(postgres_url, since, schema)
     psql = [str(postgres.programs / "psql"), "-v", "ON_ERROR_STOP=1", "-q", "-d", postgres_url]
     subprocess.run(psql, input=migration_sql(postgres_url, schema, since=since).encode(), check=True, timeout=60)
     assert schema_state(postgres_url, schema) == (SchemaFit.HEAD, HEAD)

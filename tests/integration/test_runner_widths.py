@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harvester.core.refusal import WIDER_AGAIN_AFTER
+from harvester.errors import SliceRejected
 from harvester.simulator.faults import Fault
 from harvester.simulator.options import Options
 from tests.support.rig import START, Desired, Rig
@@ -103,3 +104,12 @@ def test_a_server_that_refuses_everything_costs_a_search_a_phone_and_a_request_a
     assert process.report.requests <= phones * (years + 10)  # halving 366 days down to one takes nine
     again = rig.run()
     assert again.report.requests == again.report.slices.failed == phones * years
+
+
+def test_a_refused_slice_is_recognised_by_its_code_and_not_by_its_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(tmp_path / "store.db", A_YEAR, replace(NARROW, max_days=0))
+    monkeypatch.setattr(SliceRejected, "__str__", lambda self: f"in other words: {self.detail}")
+    assert rig.run().report.slices.failed == len(A_YEAR.phones)
+    assert rig.run().report.requests == len(A_YEAR.phones), "searched once more"

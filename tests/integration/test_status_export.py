@@ -99,7 +99,7 @@ async def test_the_exit_code_follows_what_lacks(home: Installation, sqlite_url: 
     days = ("status", "--db", sqlite_url, "--period", "day")
     assert home.run(*days, "--exit-code").code == 0
     async with claimed(sqlite_url, identity(start=START)) as store:
-        await store.commit([], [FailedSlice(Slice(OTHER, START, START), "500 again and again")])
+        await store.commit([], [FailedSlice(Slice(OTHER, START, START), "unavailable", "500 again and again")])
     ended = home.run(*days, "--exit-code")
     assert ended.code == 3
     assert f"main performance 8005550000 day: failed {START}..{START}: 500 again and again" in ended.out.splitlines()

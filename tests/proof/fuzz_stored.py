@@ -41,7 +41,7 @@ def failures() -> list[FailedSlice]:
     day = date(2018, 1, 1)
     texts = [token.decode("utf-8", "surrogateescape") for token in TOKENS]
     return [
-        FailedSlice(Slice(Series("main", "volume", f"800555{number:04}", Period.DAY), day, day), text * 300)
+        FailedSlice(Slice(Series("main", "volume", f"800555{number:04}", Period.DAY), day, day), "rejected", text * 300)
         for number, text in enumerate(texts)
     ]
 

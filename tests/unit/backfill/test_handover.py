@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -20,11 +22,21 @@ def test_a_report_comes_out_of_the_database_as_it_went_in() -> None:
         retries=2,
         slices=SliceCounts(planned=5, done=3, failed=1, already_covered=4),
         rows=RowCounts(new=10, changed=1, unchanged=2, rejected=3, absent=4),
-        failed=[FailedSlice(Slice(LINE, date(2024, 1, 7), date(2024, 1, 20)), "no")],
+        failed=[FailedSlice(Slice(LINE, date(2024, 1, 7), date(2024, 1, 20)), "rejected", "no")],
     )
     copy = RunReport("main")
     decode(encode(report), copy)
     assert copy == report
+
+
+def test_a_report_of_before_there_were_codes_is_read() -> None:
+    report = RunReport("main", failed=[FailedSlice(Slice(LINE, date(2024, 1, 7), date(2024, 1, 20)), "rejected", "no")])
+    older = json.loads(encode(report))
+    for failed in older["failed"]:
+        del failed["code"]
+    copy = RunReport("main")
+    decode(json.dumps(older), copy)
+    assert copy.failed == [replace(report.failed[0], code="error")]
 
 
 def test_before_the_first_report_nothing_changes() -> None:

@@ -19,7 +19,7 @@ def outcome(name: str = "main", error: Exception | None = None, **counts: int) -
 
 def failure(day: int) -> FailedSlice:
     series = Series("main", "performance", "8005550100", Period.DAY)
-    return FailedSlice(Slice(series, date(2024, 1, day), date(2024, 1, day)), "refused")
+    return FailedSlice(Slice(series, date(2024, 1, day), date(2024, 1, day)), "rejected", "refused")
 
 
 def test_a_good_run_in_two_lines() -> None:

@@ -85,13 +85,13 @@ def test_an_old_answer_is_no_tail() -> None:
 
 
 def test_a_failed_slice_rests_and_says_when_it_is_due() -> None:
-    failure = FailedRange(ALL, date(2024, 2, 1), date(2024, 2, 29), "no", NOW - 600, 1)
+    failure = FailedRange(ALL, date(2024, 2, 1), date(2024, 2, 29), "rejected", "no", NOW - 600, 1)
     kept = StoredSeries(coverage=asked(ALL, date(2024, 3, 1), TODAY).coverage, failed=[failure])
     todo = planned(kept)
     assert todo.due_in == 300
     wanted = [(piece.first, piece.last) for piece in todo.plan.slices if piece.series == ALL]
     assert wanted == [(TODAY - timedelta(days=3), TODAY), (date(2024, 1, 1), date(2024, 1, 31))]
-    rested = FailedRange(ALL, date(2024, 2, 1), date(2024, 2, 29), "no", NOW - 900, 1)
+    rested = FailedRange(ALL, date(2024, 2, 1), date(2024, 2, 29), "rejected", "no", NOW - 900, 1)
     todo = planned(StoredSeries(coverage=kept.coverage, failed=[rested]))
     assert todo.due_in is None
     assert (date(2024, 2, 1), date(2024, 2, 29)) in {(piece.first, piece.last) for piece in todo.plan.slices}

@@ -182,7 +182,7 @@ def test_gaps_and_coverage_tile_what_is_expected(days: set[int], period: Period,
 # What calls for attention
 
 
-FAILURE = FailedRange(DAYS, date(2024, 2, 1), date(2024, 2, 9), "500 again and again", 0, 1)
+FAILURE = FailedRange(DAYS, date(2024, 2, 1), date(2024, 2, 9), "unavailable", "500 again and again", 0, 1)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ def test_a_refusal_fails_the_slice_at_once_and_says_why() -> None:
     world = World()
     world.fail(SliceRejected("400: Invalid phone parameter.", named=frozenset({"phone"})))
     (failure,) = world.coordinator.failures
+    assert failure.code == "rejected"
     assert "Invalid phone" in failure.error
     assert world.logged == ["refused", "failed"]
 
