@@ -45,6 +45,8 @@ def export(
     RESOURCE is performance, volume, events or profile. By default days, single numbers without ALL, and complete
     periods only; --phone ALL gives the merged series.
     """
+    from harvester.console.text import counted
+
     request = parse_request(
         resource,
         start=start,
@@ -58,7 +60,7 @@ def export(
     place, settings = _place(invocation, db)
     count = _export(place, settings, request, kind, output)
     if not invocation.quiet and (output != "-" or not count):
-        click.echo(f"{'' if output == '-' else f'{output}: '}{count:,} row{'' if count == 1 else 's'}", err=True)
+        click.echo(f"{'' if output == '-' else f'{output}: '}{counted(count, 'row')}", err=True)
 
 
 def _place(invocation: Invocation, db: str | None) -> tuple[Place, Settings | None]:

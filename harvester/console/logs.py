@@ -1,7 +1,7 @@
-"""Logs to stderr: console on a terminal, JSON elsewhere, one event a line, facts as fields.
+"""Logs to stderr: console format on a terminal, JSON elsewhere; one event per line, its facts as fields.
 
-What happens to slices is told by the runner as events; here each gets its level. Tracebacks hold no local variables:
-they may hold a password.
+The rest of the program emits events (harvester.events) and knows no logger; the level of each event is applied here.
+Tracebacks hold no local variables, since these may hold a password.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import logging
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
@@ -29,16 +28,17 @@ if TYPE_CHECKING:
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 
-
-SELDOM = 60.0  # seconds between two lines about the same trouble
-_ANSWERS = (Event.RELOAD_FAILED, Event.RESTART_NEEDED)  # to a signal, so somebody waits for each
+REPEAT_SECONDS = 60.0  # between two lines about the same problem
+FORGET_SECONDS = 3600.0  # after the last line about a problem
+MAX_PROBLEMS = 10_000  # remembered at a time
+_NEVER_SUPPRESSED = (Event.RELOAD_FAILED, Event.RESTART_NEEDED)  # responses to SIGHUP: its sender waits for each
 
 
 class _Stderr(io.TextIOBase):
-    """What `sys.stderr` is at each write: a progress bar puts itself in its place."""
+    """Stream that writes to the present `sys.stderr`, which a progress bar replaces while it is drawn."""
 
     def write(self, text: str) -> int:
-        with suppress(OSError, ValueError):  # whoever read it has gone; the work goes on
+        with suppress(OSError, ValueError):  # the reader has gone; the work continues
             sys.stderr.write(text)
         return len(text)
 
@@ -51,7 +51,7 @@ class _Stderr(io.TextIOBase):
 
 
 def set_up(log: Log, *, verbose: int, quiet: int) -> None:
-    """Send logs to stderr, as configured and as -v and -q say."""
+    """Send logs to stderr, in the configured format and at the configured level shifted by -v and -q."""
     out = cast("TextIO", _Stderr())
     level = _LEVELS[log.level] - 10 * verbose + 10 * quiet
     console = log.format == "console" or (log.format == "auto" and out.isatty())
@@ -59,7 +59,7 @@ def set_up(log: Log, *, verbose: int, quiet: int) -> None:
     if console:
         colours = out.isatty() and not os.environ.get("NO_COLOR")
         renderer = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
-        stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
+        stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S%z", utc=False)
     else:
         renderer = structlog.processors.JSONRenderer(default=str)
         stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
@@ -77,7 +77,7 @@ def set_up(log: Log, *, verbose: int, quiet: int) -> None:
 
 
 def in_journal(environ: Mapping[str, str]) -> bool:
-    """Whether stderr is systemd's journal: then JOURNAL_STREAM names its device and inode."""
+    """Return True if stderr is systemd's journal: JOURNAL_STREAM then names its device and inode."""
     try:
         status = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError):
@@ -86,7 +86,7 @@ def in_journal(environ: Mapping[str, str]) -> bool:
 
 
 def _prioritized(renderer: structlog.typing.Processor) -> structlog.typing.Processor:
-    """Each line with the priority that the journal files it under (sd-daemon(3))."""
+    """Return the renderer with the journal's priority prefixed to each line (sd-daemon(3))."""
 
     def rendered(logger: object, name: str, event: structlog.typing.EventDict) -> str:
         priority = _PRIORITIES.get(event["level"], 6)
@@ -97,25 +97,25 @@ def _prioritized(renderer: structlog.typing.Processor) -> structlog.typing.Proce
 
 
 def observer() -> Observer:
-    """What the runner tells, as log lines."""
-    logger = structlog.get_logger().bind()  # as configured now: the lazy one asks again for each line
+    """Return an Observer that writes each event as a log line."""
+    logger = structlog.get_logger().bind()  # with the present configuration: an unbound one looks it up per line
 
     def emit(event: Event, /, **facts: object) -> None:
-        if not logger.is_enabled_for(_LEVELS[event.level]):  # every answer is told of, and hardly anybody listens
+        if not logger.is_enabled_for(_LEVELS[event.level]):  # most events are at debug level, one per answer
             return
         error = facts.pop("error", None)
         if isinstance(error, BaseException):
             facts["exc_info"] = error
         elif error is not None:
             facts["error"] = error
-        shown = {name: value if name == "exc_info" else _plain(value) for name, value in facts.items()}
-        getattr(logger, event.level)(event.value, **shown)
+        fields = {name: value if name == "exc_info" else _field(value) for name, value in facts.items()}
+        getattr(logger, event.level)(event.value, **fields)
 
     return emit
 
 
-def _plain(value: object) -> object:
-    """Numbers and counts as they are, everything else in its own words."""
+def _field(value: object) -> object:
+    """Return a fact as a log field: numbers and counts unchanged, everything else as text."""
     if is_dataclass(value) and not isinstance(value, type) and not isinstance(value, Slice):
         return asdict(value)
     if isinstance(value, frozenset):
@@ -123,30 +123,53 @@ def _plain(value: object) -> object:
     return value if isinstance(value, int | float) else str(value)
 
 
+@dataclass(slots=True)
+class _Problem:
+    logged_at: float  # monotonic seconds
+    suppressed: int = 0  # lines left out since
+
+
 class RateLimitedLogger:
-    """Passes on at most one line a minute about the same trouble of the same account.
+    """Observer that logs the same problem at most once a minute.
+
+    A problem is a warning or an error about one slice of one account, or, where the event has no slice, with one type
+    of error. Its next line carries as `suppressed` how many were left out since the last one. Other events, and the
+    responses to SIGHUP, are always logged.
+
+    Memory is bounded, since a daemon runs for years: a problem is forgotten an hour after its last line, and the oldest
+    one where there would be more than MAX_PROBLEMS.
 
     Args:
-        tell: is told the rest, and how many like it were left out before.
+        emit: writes the lines that are left.
         now: monotonic seconds.
     """
 
     def __init__(self, emit: Observer, now: Callable[[], float] = time.monotonic) -> None:
         self._emit = emit
         self._now = now
-        self._told: dict[tuple[Event, object], float] = {}
-        self._kept: Counter[tuple[Event, object]] = Counter()
+        self._problems: dict[tuple[object, ...], _Problem] = {}  # in order of `logged_at`
 
     def __call__(self, event: Event, /, **facts: object) -> None:
         """See runner.ports.Observer."""
-        if event in _ANSWERS or event.level not in (Level.WARNING, Level.ERROR):
+        if event in _NEVER_SUPPRESSED or event.level not in (Level.WARNING, Level.ERROR):
             self._emit(event, **facts)
             return
-        key, now = (event, facts.get("account")), self._now()
-        last = self._told.get(key)
-        if last is not None and now - last < SELDOM:
-            self._kept[key] += 1
+        now = self._now()
+        self._forget(now)
+        key = (event, facts.get("account"), facts.get("slice", type(facts.get("error"))))
+        problem = self._problems.get(key)
+        if problem is not None and now - problem.logged_at < REPEAT_SECONDS:
+            problem.suppressed += 1
             return
-        self._told[key] = now
-        more = self._kept.pop(key, 0)
-        self._emit(event, **facts, **({"like_it_before": more} if more else {}))
+        self._problems.pop(key, None)  # to be added at the end
+        self._problems[key] = _Problem(now)
+        if problem is not None and problem.suppressed:
+            facts["suppressed"] = problem.suppressed
+        self._emit(event, **facts)
+
+    def _forget(self, now: float) -> None:
+        while self._problems:
+            key, oldest = next(iter(self._problems.items()))
+            if len(self._problems) < MAX_PROBLEMS and now - oldest.logged_at < FORGET_SECONDS:
+                return
+            del self._problems[key]

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from harvester import __version__
+from harvester.console.text import utc_time
 from harvester.core.coverage import Span, final_spans, gaps
 from harvester.core.model import QuotaRecord, Series, usable_limit
 from harvester.core.period import ONE_DAY, Calendar
@@ -223,13 +224,8 @@ def _state(status: AccountStatus | None, quota: QuotaReport) -> tuple[RecordedSt
     if status is not None and status.state is not RecordedState.OK:
         return status.state, status.reason or None
     if quota.remaining == 0 and quota.resets_at is not None:
-        return RecordedState.WAITING, f"the quota is spent until {instant(quota.resets_at)}"
+        return RecordedState.WAITING, f"the quota is spent until {utc_time(quota.resets_at)}"
     return RecordedState.OK, None
-
-
-def instant(epoch: float) -> str:
-    """A moment in UTC, as ISO text to the second."""
-    return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def as_json(report: Report, error: dict[str, str] | None = None) -> dict[str, Any]:
@@ -237,7 +233,7 @@ def as_json(report: Report, error: dict[str, str] | None = None) -> dict[str, An
     return {
         "version": __version__,
         "schema_version": report.schema_version,
-        "generated_at": instant(report.generated_at),
+        "generated_at": utc_time(report.generated_at),
         "accounts": [_account_json(account) for account in report.accounts],
         "error": error,
     }
@@ -253,7 +249,7 @@ def _account_json(account: AccountReport) -> dict[str, Any]:
         "quota": {
             "limit": quota.limit,
             "remaining": quota.remaining,
-            "resets_at": None if quota.resets_at is None else instant(quota.resets_at),
+            "resets_at": None if quota.resets_at is None else utc_time(quota.resets_at),
         },
         "series": [_series_json(one) for one in account.series],
     }

@@ -8,11 +8,12 @@ from enum import Enum, auto
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from harvester.reports.status import AccountReport, Report, SeriesReport, instant
+from harvester.console.text import utc_time
 from harvester.store.types import RecordedState
 
 if TYPE_CHECKING:
     from harvester.core.coverage import Span
+    from harvester.reports.status import AccountReport, Report, SeriesReport
 
 _SHOWN = 3  # gaps and failed slices of one series
 _NOTHING = "-"
@@ -42,7 +43,7 @@ def lines(report: Report, *, every_series: bool) -> list[Line]:
     """The report; `every_series` shows those too that are not in trouble."""
     told = [
         Line(
-            f"{instant(report.generated_at)}, schema {report.schema_version}. "
+            f"{utc_time(report.generated_at)}, schema {report.schema_version}. "
             "Times are UTC, days the account's own; gaps are counted in days."
         ),
         Line(""),
@@ -119,7 +120,7 @@ def _notes(account: AccountReport) -> Iterator[Line]:
     if quota.remaining is None:
         text = "no request was counted yet"
     else:
-        until = f" until {instant(quota.resets_at)}" if quota.resets_at is not None else ""
+        until = f" until {utc_time(quota.resets_at)}" if quota.resets_at is not None else ""
         text = f"{quota.remaining} of {quota.limit} requests left{until}"
     by = f"; claimed by {account.holder}" if account.holder else ""
     yield Line(f"{account.name}: {text}{by}")

@@ -1,8 +1,8 @@
-"""The bar on a terminal. Only this module imports rich.
+"""Progress bar on a terminal. Of the progress modules only this one imports rich.
 
-While it is up, `sys.stderr` is rich's: what is written there appears above the bar, whole lines at a time. So logs
-must look `sys.stderr` up at every write. The cursor stays visible, since a process that is killed could not show it
-again. There is no thread: the bar is drawn by whoever calls `show`.
+While the bar is drawn, `sys.stderr` is rich's: what is written there appears above the bar, in whole lines. So loggers
+must look `sys.stderr` up at every write. The cursor stays visible, since a killed process could not show it again.
+There is no thread: `render` draws.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from harvester.console.progress import text
 if TYPE_CHECKING:
     from harvester.console.progress.view import View
 
-_WIDEST = 100  # columns
+_MAX_WIDTH = 100  # columns
 
 
-class BarDisplay:
-    """Draws each View in the place of the one before, and leaves nothing behind."""
+class BarRenderer:
+    """Draws each View in the place of the one before (display.Renderer). Nothing is left on the screen at the end."""
 
-    period = 0.2  # seconds between two looks
+    interval = 0.2  # seconds
 
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream, force_terminal=True, highlight=False)
@@ -36,18 +36,18 @@ class BarDisplay:
         self._live.start()
         self._console.show_cursor(True)
 
-    def show(self, view: View, _now: float) -> None:
-        """Draw it."""
-        width = min(_WIDEST, self._console.width)
+    def render(self, view: View, _now: float) -> None:
+        """Draw the bar."""
+        width = min(_MAX_WIDTH, self._console.width)
         self._live.update(draw(view, width), refresh=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar and restore `sys.stderr`."""
         self._live.stop()
 
 
 def draw(view: View, width: int) -> RenderableType:
-    """Bar and slices in one row, the rest in words below it; nothing before there is a plan."""
+    """Return bar and slices in one row, the other figures as text below it; no bar before there is a plan."""
     words = [text.holders(view)]
     rows: list[RenderableType] = []
     if view.planned:

@@ -1,4 +1,4 @@
-"""Chooses how progress is shown, and looks at the harvests while they run."""
+"""Choice of the progress display, and the task that updates it."""
 
 from __future__ import annotations
 
@@ -7,75 +7,75 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from harvester.console.progress.view import View, Watched, look
+from harvester.console.progress.view import View, Watched, view_of
 
 if TYPE_CHECKING:
     from harvester.clock import Clock
 
 Display = Callable[[Sequence[Watched]], AbstractAsyncContextManager[None]]
 
-_DUMB = ("", "dumb", "unknown")
+_TERMS_WITHOUT_CURSOR = ("", "dumb", "unknown")  # values of $TERM
 
 
-class Shown(Protocol):
-    """Something that shows Views."""
+class Renderer(Protocol):
+    """Something that draws or prints Views."""
 
-    period: float  # seconds between two looks
+    interval: float  # seconds between two Views
 
-    def show(self, view: View, now: float) -> None:
-        """Show this one (`now`: monotonic seconds)."""
+    def render(self, view: View, now: float) -> None:
+        """Draw or print a View (`now`: monotonic seconds)."""
         ...
 
     def close(self) -> None:
-        """Leave the stream as it was."""
+        """Restore the stream to its former state."""
         ...
 
 
 def display_for(stream: TextIO, *, quiet: bool, environ: Mapping[str, str], clock: Clock) -> Display:
-    """A bar on a terminal that can draw one, plain lines elsewhere, nothing at all if `quiet`."""
+    """Return a display: a bar on a terminal that can draw one, lines elsewhere, nothing if `quiet`."""
 
-    def opened() -> Shown | None:
+    def opened() -> Renderer | None:
         if quiet:
             return None
         if can_draw(stream, environ):
-            from harvester.console.progress.bar import BarDisplay
+            from harvester.console.progress.bar import BarRenderer
 
-            return BarDisplay(stream)
-        from harvester.console.progress.lines import PlainDisplay
+            return BarRenderer(stream)
+        from harvester.console.progress.lines import LineRenderer
 
-        return PlainDisplay(stream)
+        return LineRenderer(stream)
 
     @asynccontextmanager
     async def display(runs: Sequence[Watched]) -> AsyncIterator[None]:
-        shown = opened()
-        if shown is None:
+        renderer = opened()
+        if renderer is None:
             yield
             return
-        watching = asyncio.create_task(_watch(shown, runs, clock))
+        watching = asyncio.create_task(_watch(renderer, runs, clock))
         try:
             yield
         finally:
             watching.cancel()
             await asyncio.wait({watching})
             with suppress(OSError, ValueError):
-                shown.close()
+                renderer.close()
             if not watching.cancelled():
-                watching.result()  # a bug is not kept quiet
+                watching.result()  # raises what a bug in the display raised
 
     return display
 
 
 def can_draw(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether the stream is a terminal that can move its cursor."""
-    return stream.isatty() and environ.get("TERM", "").lower() not in _DUMB
+    """Return True if the stream is a terminal that can move its cursor."""
+    return stream.isatty() and environ.get("TERM", "").lower() not in _TERMS_WITHOUT_CURSOR
 
 
-async def _watch(shown: Shown, runs: Sequence[Watched], clock: Clock) -> None:
+async def _watch(renderer: Renderer, runs: Sequence[Watched], clock: Clock) -> None:
     while True:
         now = clock.monotonic()
-        view = look(runs, now, clock.time())
+        view = view_of(runs, now, clock.time())
         try:
-            shown.show(view, now)
-        except (OSError, ValueError):  # the terminal was closed, the reader has read enough: the harvest goes on
+            renderer.render(view, now)
+        except (OSError, ValueError):  # the terminal or the pipe was closed: the work continues without a display
             return
-        await clock.sleep(shown.period)
+        await clock.sleep(renderer.interval)

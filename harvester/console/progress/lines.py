@@ -1,4 +1,4 @@
-"""Lines for a stream that is no terminal: a log file, a pipe, cron's mail. Few, and each worth its place."""
+"""Progress lines for a stream that is no terminal: a log file, a pipe, cron's mail. Few, so that none is noise."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from harvester.console.progress.text import line
 if TYPE_CHECKING:
     from harvester.console.progress.view import View
 
-BUSY = 5.0  # seconds between two lines
-IDLE = 30.0  # the same while nothing happens but waiting, once that was said
+BUSY_SECONDS = 5.0  # between two lines
+IDLE_SECONDS = 30.0  # between two lines while the run only waits, after one line has said so
 
 
-class Lines:
-    """Says a View in a line where one is due: at once when there is something to say, then every few seconds."""
+class LineSchedule:
+    """Decides when a line is due: as soon as there is one, then every few seconds."""
 
     def __init__(self) -> None:
-        self._said_at: float | None = None
-        self._said_idle = False
+        self._printed_at: float | None = None
+        self._printed_idle = False
 
     def due(self, view: View, now: float) -> str | None:
-        """The line to print now, or None (`now`: monotonic seconds)."""
-        pause = IDLE if view.idle and self._said_idle else BUSY
-        if self._said_at is not None and now - self._said_at < pause:
+        """Return the line to print now, or None (`now`: monotonic seconds)."""
+        pause = IDLE_SECONDS if view.idle and self._printed_idle else BUSY_SECONDS
+        if self._printed_at is not None and now - self._printed_at < pause:
             return None
         text = line(view)
         if not text:
             return None
-        self._said_at, self._said_idle = now, view.idle
+        self._printed_at, self._printed_idle = now, view.idle
         return text
 
 
-class PlainDisplay:
-    """Prints those lines."""
+class LineRenderer:
+    """Prints the lines that are due (display.Renderer)."""
 
-    period = 0.25  # seconds between two looks
+    interval = 0.25  # seconds
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lines = Lines()
+        self._schedule = LineSchedule()
 
-    def show(self, view: View, now: float) -> None:
+    def render(self, view: View, now: float) -> None:
         """Print a line if one is due."""
-        text = self._lines.due(view, now)
+        text = self._schedule.due(view, now)
         if text is not None:
             print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Do nothing: the last line stays."""

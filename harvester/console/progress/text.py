@@ -1,4 +1,4 @@
-"""A View in words."""
+"""Progress as text."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from harvester.console.text import counted, duration
 if TYPE_CHECKING:
     from harvester.console.progress.view import View
 
-_NAMED = 3  # accounts; of more only the number is told
+_MAX_NAMED = 3  # held accounts; the others are only counted
 
 
 def slices(view: View) -> str:
-    """How much is done."""
+    """Return how many slices are done and failed."""
     text = f"{view.done:,} of {counted(view.planned, 'slice')}"
     return f"{text}, {view.failed:,} failed" if view.failed else text
 
 
 def work(view: View) -> str:
-    """How much was asked for, and what came."""
+    """Return how many requests were sent and values received."""
     return f"{counted(view.requests, 'request')}, {counted(view.values, 'value')}"
 
 
 def pace(view: View) -> str:
-    """Quota and time; "" where neither is known or matters any more."""
+    """Return quota and remaining time; "" where neither is known or the run stops."""
     if view.stopping:
-        return f"stopping, {counted(view.in_flight, 'answer')} to come" if view.in_flight else "stopping"
+        return f"stopping, waiting for {counted(view.in_flight, 'answer')}" if view.in_flight else "stopping"
     parts = []
     if view.until_reset is not None:
-        parts.append(f"quota spent, goes on in {duration(view.until_reset)}")
+        parts.append(f"quota spent, continues in {duration(view.until_reset)}")
     elif view.quota_left is not None:
         parts.append(f"quota {view.quota_left:,} of {view.quota_limit:,} left")
-    if view.to_go:
-        parts.append(f"about {duration(view.to_go)} to go")
+    if view.eta:
+        parts.append(f"about {duration(view.eta)} to go")
     return ", ".join(parts)
 
 
 def holders(view: View) -> str:
-    """Who is in the way; "" where nobody is."""
-    words = [f"{account} is held by {holder}" for account, holder in view.held[:_NAMED]]
-    if len(view.held) > _NAMED:
-        words.append(f"{len(view.held) - _NAMED} more are held")
+    """Return which processes hold accounts that are waited for; "" where none does."""
+    words = [f"{account} is held by {holder}" for account, holder in view.held[:_MAX_NAMED]]
+    if len(view.held) > _MAX_NAMED:
+        words.append(f"{len(view.held) - _MAX_NAMED} more are held")
     return f"{', '.join(words)}; waiting" if words else ""
 
 
 def line(view: View) -> str:
-    """Everything in one line; "" where there is nothing worth saying."""
+    """Return the whole View in one line; "" before there is a plan or a held account."""
     parts = [slices(view), work(view), pace(view)] if view.planned else []
     return "; ".join(part for part in (*parts, holders(view)) if part)
