@@ -1,18 +1,18 @@
-# `make` lists the targets. Everything happens inside this checkout, in .venv, from pinned and hashed requirements.
+# `make` lists the targets. Everything stays inside this checkout, in .venv, from pinned and hashed requirements.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# Most tests wait for processes or for short quota windows: side by side they take half as long.
+# Most tests wait for processes or for short quota windows: in parallel they take half the time.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 NEEDED := import sys; v = sys.version_info; v < (3, 11) and sys.exit( \
   "Python 3.11 or newer is needed; $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v[:2])
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check format bench prove slow fuzz simulation requirements clean
 
-help: ## this list
+help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# A stamp for each set, so that each change costs what it must: other versions a new environment, metadata two seconds.
+# One stamp per set: a change of versions makes a new environment, a change of metadata takes two seconds.
 .venv/runtime: requirements/runtime.txt
 	@$(PYTHON) -c '$(NEEDED)'
 	@echo "Setting up .venv, once; this takes about a minute"
@@ -28,33 +28,33 @@ help: ## this list
 	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# No stamp where it cannot be had: the fuzz does without, and says so.
+# No stamp where atheris has no wheel: the fuzz then runs without it and says so.
 .venv/fuzz: .venv/dev requirements/fuzz.txt
 	@$(PIP) --only-binary :all: --require-hashes -r requirements/fuzz.txt && touch $@ || true
 
-demo: .venv/package ## harvest a simulated year into demo.db and show it
+demo: .venv/package ## backfill a simulated year into demo.db and show it
 	@$(BIN)/harvester demo
 
-test: .venv/dev ## all tests
+test: .venv/dev ## run all tests
 	@$(PYTEST)
 
-unit: .venv/dev ## the fast tests: pure code only
+unit: .venv/dev ## run the fast tests: pure code only
 	@$(PYTEST) -q tests/unit
 
-check: .venv/dev ## formatter, linter, types, import contracts; says nothing when all is well
+check: .venv/dev ## run formatter, linter, type checker and import contracts; silent if all pass
 	@$(BIN)/ruff format --quiet --check . || { echo "not formatted (make format):"; $(BIN)/ruff format --check .; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@found=$$($(BIN)/lint-imports --no-logo) || { echo "$$found"; exit 1; }
 
-format: .venv/dev ## put the code into shape
+format: .venv/dev ## format the code and apply safe fixes
 	@$(BIN)/ruff check --fix --exit-zero --quiet .
 	@$(BIN)/ruff format .
 
-bench: .venv/dev ## measure speed as ratios; a table, no verdict
+bench: .venv/dev ## measure speed as ratios; prints a table, no pass or fail
 	@$(BIN)/python -m bench
 
-prove: $(if $(SEEDS),simulation,slow fuzz simulation) ## the long proofs; MINUTES= bounds fuzz and simulation, SEEDS=7,100-199 replays
+prove: $(if $(SEEDS),simulation,slow fuzz simulation) ## run the long proofs; MINUTES= limits fuzz and simulation, SEEDS=7,100-199 repeats seeds
 
 slow: .venv/dev
 	@$(PYTEST) -m slow
@@ -65,9 +65,9 @@ fuzz: .venv/fuzz
 simulation: .venv/dev
 	@$(BIN)/python -W error -m tests.proof.prove $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
 
-requirements: .venv/dev ## pin anew what requirements/*.in allow
+requirements: .venv/dev ## pin the newest versions that requirements/*.in allow
 	for set in runtime dev fuzz; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url requirements/$$set.in --output-file requirements/$$set.txt || exit; done
 
-clean: ## remove what make made
+clean: ## remove everything that make created
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache demo.db*

@@ -1,5 +1,5 @@
-"""Measures speed as ratios against something run beside it, or against what is possible at all.
+"""Benchmarks: speed as ratios against a reference that runs at the same time, or against the earliest possible end.
 
-`python -m bench` measures all, `python -m bench startup quota` some. A module measures one thing and says in its
-docstring how; its `measure()` yields a Row for each line of the table.
+`python -m bench` runs all of them, `python -m bench startup quota` some. A module measures one thing and describes the
+method in its docstring; its `measure()` yields a Row per line of the table.
 """

@@ -1,4 +1,4 @@
-"""`python -m bench [NAME...]`: a table of ratios, no verdict. With no name all of it, written to docs/benchmarks.md."""
+"""`python -m bench [NAME...]`: print a table of ratios; without names measure all and write docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEASUREMENTS: dict[str, ModuleType] = {
 
 def main(names: list[str]) -> None:
     if unknown := set(names) - MEASUREMENTS.keys():
-        sys.exit(f"bench: no measurement {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}")
+        sys.exit(f"bench: no measurement {', '.join(sorted(unknown))}; known: {', '.join(MEASUREMENTS)}")
     print(line(HEADINGS))
     chapters = []
     for name in names or MEASUREMENTS:

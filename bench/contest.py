@@ -1,14 +1,15 @@
-"""The same job beside dlt, airbyte-cdk's HttpAPIBudget and the leanest script, in quota windows that have to be kept.
+"""The same job by dlt, airbyte-cdk's HttpAPIBudget and a minimal script, in quota windows that must not be exceeded.
 
-Ten phones, a year of days in pieces of a month: 120 requests where a window of 4 s takes 40, with 20 ms of latency.
-The job needs three windows. Each contender starts at the beginning of one and is held against the earliest moment at
-which the third window's requests could be answered. The server's books tell how many requests were sent, how many
-were refused with 429, and how many were for nothing. Then the job runs once more into an empty database, is killed by
-SIGKILL when half of the answers are out, and is started again: requests beyond the 120 are what the kill has cost.
-All of that five times; told are the medians.
+Ten phones, a year of days in pieces of a month: 120 requests where a window of 4 s allows 40, with 20 ms of latency.
+The job needs three windows. Each contender starts at the beginning of one; its reference is the earliest moment at
+which the third window's requests could be answered. The server counts how many requests were sent, refused with 429,
+and wasted. Then the job runs once more into an empty database, is killed by SIGKILL when half of the answers are sent,
+and is started again: the requests beyond 120 are the cost of the kill. All of that runs five times; the table has the
+medians.
 
 The contenders' code is in bench/peers and runs from .venv-peers, made from bench/peers/requirements.txt. Each is
-written as its documentation suggests. Ours checks what it stores and keeps the quota over restarts; theirs do not.
+written as its documentation suggests. The harvester checks what it stores and observes the quota over restarts; the
+others do not.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ YEAR = ("backfill", "--start", "2024-01-01", "--end", "2024-12-31", "--json", "-
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Who does the job, and by which command."""
+    """A program that does the job, and its command."""
 
     name: str
     command: Sequence[str]
@@ -53,7 +54,7 @@ def measure() -> Iterator[Row]:
     if PYTHON.exists():
         contenders += [Contender(name, (str(PYTHON), str(PEERS / script))) for name, script in SCRIPTS.items()]
     else:
-        print(f"bench: no peers; make them: python3 -m venv .venv-peers, then install {PEERS}/requirements.txt")
+        print(f"bench: no peers: run `python3 -m venv .venv-peers` and install {PEERS}/requirements.txt into it")
     for contender in contenders:
         yield _row(contender)
 
@@ -65,7 +66,7 @@ def _row(contender: Contender) -> Row:
         return float(median(getattr(one, what) for one in rounds))
 
     remarks = (
-        f"{middle('refused'):.0f} refused, {middle('wasted'):.0f} for nothing; "
+        f"{middle('refused'):.0f} refused, {middle('wasted'):.0f} wasted; "
         f"a kill costs {middle('cost_of_a_kill'):.0f} requests; CPU {middle('cpu'):.1f} s; {middle('megabytes'):.0f} MB"
     )
     what = f"120 requests in windows of 40: {contender.name}"
@@ -74,7 +75,7 @@ def _row(contender: Contender) -> Row:
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """What one run of the job took, and what it cost when it was killed half-way."""
+    """The cost of one run of the job, and of a kill half-way."""
 
     seconds: float
     earliest: float
@@ -131,7 +132,7 @@ def _await_window(api: SimulatedApi) -> None:
 
 
 def _books(api: SimulatedApi) -> tuple[int, int]:
-    """Data requests that reached the server, and how many of them it refused."""
+    """Return the data requests that reached the server, and how many of them it refused."""
     refused = sum(api.refused_per_window().values())
     return sum(api.requests_per_window().values()) + refused, refused
 

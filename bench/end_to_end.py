@@ -1,14 +1,15 @@
-"""A year of days of 200 phones, 439,200 values, from the API into the database, where no quota holds anybody up.
+"""A year of days of 200 phones, 439,200 values, from the API into the database, with no quota to wait for.
 
-Ours is the whole process, from its start to its exit: interpreter, configuration, authentication, requests, parsing,
-checks, storing, coverage. Beside it stands what the database alone takes for the same rows, already in memory: in
-SQLite one `executemany` of an upsert in one transaction, in PostgreSQL a COPY into a temporary table and one INSERT
-with ON CONFLICT. Those rows are keyed by their names, as anybody would write them down at first. All take turns.
+The harvester's time is that of the whole process, from its start to its exit: interpreter, configuration,
+authentication, requests, parsing, checks, storing, coverage. The reference is the time that the database alone takes
+for the same rows, already in memory: in SQLite one `executemany` of an upsert in one transaction, in PostgreSQL a COPY
+into a temporary table and one INSERT with ON CONFLICT. Those rows are keyed by their names, as in a first simple
+schema. All take turns.
 
-The same year in 2,400 requests of a month costs more by the fetching, which is measured by itself and taken off.
+The same year in 2,400 requests of a month costs more fetching, which is measured separately and subtracted.
 
-`--refetch` fetches everything once more, finds nothing new, and is held against the first time. That it wrote nothing
-is told by the size of the write-ahead log and by pg_stat_user_tables.
+`--refetch` fetches everything once more, finds nothing new, and has the first run as its reference. The size of the
+write-ahead log and pg_stat_user_tables show that it wrote nothing.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _sqlite(ground: Ground, rows: Sequence[tuple[Any, ...]]) -> Iterator[Row]:
         file = ground.file()
         first.append(ground.harvest(f"sqlite:///{file}"))
         size = file.stat().st_size
-        with contextlib.closing(sqlite3.connect(file)) as witness:  # keeps the log from being emptied at the end
+        with contextlib.closing(sqlite3.connect(file)) as witness:  # so that no checkpoint empties the log
             witness.execute("SELECT count(*) FROM account").fetchone()
             again.append(ground.harvest(f"sqlite:///{file}", "--refetch"))
             grown.append(file.with_name(f"{file.name}-wal").stat().st_size + file.stat().st_size - size)
@@ -97,7 +98,7 @@ def _postgres(ground: Ground, rows: Sequence[tuple[Any, ...]]) -> Iterator[Row]:
 
 
 def _narrow(narrow: Sequence[Run], fetched: Sequence[Run], wide: Sequence[Run]) -> Row:
-    """What is left of 2,400 requests without the fetching, beside 200 requests for the same."""
+    """Compare 2,400 requests less their fetching with 200 requests for the same."""
     what = "in 2,400 requests, without fetching / in 200"
     remarks = f"{_s(narrow):.2f} s, of which fetching {_s(fetched):.2f} s; {_remarks(narrow)}"
     return Row(what, _s(narrow) - _s(fetched), _s(wide), remarks, at_most=1.5)

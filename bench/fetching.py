@@ -1,6 +1,6 @@
-"""Only fetches what a backfill fetches: `python -m bench.fetching URL DAYS PHONE…` asks for a year in such pieces.
+"""Fetch what a backfill fetches, nothing else: `python -m bench.fetching URL DAYS PHONE…` requests a year in pieces.
 
-Eight requests in flight on one aiohttp session, every body read and thrown away; no quota, no checks, no database.
+Eight requests in flight on one aiohttp session, every body read and discarded; no quota, no checks, no database.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What grows, and how: each line is held against the one with a tenth of it, so that 10 is growth in step.
+"""The growth of costs: the reference of each line is the same work at a tenth of the size, so a ratio of 10 is linear.
 
-- Planning: ten years of days in pieces of a month, 120 slices a series, nothing stored.
-- Nothing to do: what a daemon's tick computes when all of ten years is there. Read the coverage, plan the round.
+- Planning: ten years of days in pieces of a month, 120 slices per series, nothing stored.
+- Nothing to do: what a tick of the daemon computes when all of ten years is stored. Read the coverage, plan the round.
 - `status` as a whole process, on ten years of days of five metrics. A slice that is done leaves no row of its own, so a
-  million of them are as many stretches of coverage as there are holes and unsettled days: five a series here.
+  million of them are as many stretches of coverage as there are holes and provisional days: five per series here.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def measure() -> Iterator[Row]:
 
 
 def plan(series: int) -> Plan:
-    """Ten years of so many phones, a month a request."""
+    """Plan ten years of `series` phones, a month per request."""
     rules = Rules(NEW_YORK, date(2024, 1, 1), SETTLE_DAYS)
     desires = [
         Desire(Series("main", "performance", f"8005{number:06}", Period.DAY), date(2014, 1, 1), date(2023, 12, 31))
@@ -126,7 +126,7 @@ async def _tick(directory: Path, phones: int) -> float:
 
 
 def _tail(kept: StoredSeries) -> Tail:
-    """What the tick before has fetched: the last stretch of each series, not settled yet."""
+    """Return what the tick before has fetched: the last stretch of each series, not final yet."""
     tail = Tail()
     for series, stretches in kept.coverage.items():
         tail.spans[series] = [Span(stretch.first, stretch.last) for stretch in stretches[1:]]
@@ -134,7 +134,7 @@ def _tail(kept: StoredSeries) -> Tail:
 
 
 def _settings(directory: Path, phones: int) -> config.Settings:
-    start = date.today() - timedelta(days=365 * YEARS)  # noqa: DTZ011 - some day ten years ago
+    start = date.today() - timedelta(days=365 * YEARS)  # noqa: DTZ011 - any day ten years ago will do
     numbers = [f"8005{number:06}" for number in range(phones)]
     tables = configuration("http://127.0.0.1:1/api", f"sqlite:///{directory}/{phones}.db", phones=numbers)
     tables["accounts.main"]["start"] = str(start)
@@ -145,7 +145,7 @@ def _settings(directory: Path, phones: int) -> config.Settings:
 
 
 def _fill(file: Path, phones: int, stretches: int = SETTLE_DAYS) -> None:
-    """Ten years of coverage, and the unsettled days one by one."""
+    """Insert ten years of coverage, and the provisional days one by one."""
     today = datetime.now(UTC).astimezone(NEW_YORK.zone).date()
     start = today - timedelta(days=365 * YEARS + 1)
     settled = today - timedelta(days=stretches)
@@ -176,7 +176,7 @@ def _statuses(directory: Path) -> Iterator[Row]:
 
 
 def _status(directory: Path, values: int) -> float:
-    """Five metrics: a thousand series hold 18 million values."""
+    """Measure `status` with five metrics: a thousand series hold 18 million values."""
     metrics = 5
     phones = values // (365 * YEARS * metrics)
     settings = _settings(directory, phones)

@@ -1,7 +1,7 @@
-"""Backfills as whole processes against a simulator that has rehearsed its answers, and what each one cost.
+"""Backfills as whole processes against a simulator with prepared answers, and the cost of each.
 
-A path that was asked for before is answered with the same bytes at once, so that after one run for nothing the
-figures tell of the harvester and not of how a simulation makes up its numbers. The simulator runs in this process.
+A path that was requested before is answered with the same bytes at once, so that after one unmeasured run the figures
+concern the harvester and not the simulation's arithmetic. The simulator runs in this process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HARVESTER = (sys.executable, "-m", "harvester")
 
 
 class RehearsedApi(SimulatedApi):
-    """Answers in the bytes that it answered with the first time."""
+    """A simulator that repeats the bytes of its first answer."""
 
     def __init__(self, options: Options) -> None:
         super().__init__([Account()], options)
@@ -48,23 +48,23 @@ class RehearsedApi(SimulatedApi):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a process took and said."""
+    """The cost and the output of a process."""
 
     seconds: float
     cpu: float  # seconds, user and system
-    megabytes: float  # resident at the most
+    megabytes: float  # peak resident memory
     out: str
     err: str
 
     @property
     def result(self) -> dict[str, Any]:
-        """What --json printed."""
+        """The object that --json printed."""
         result: dict[str, Any] = json.loads(self.out)
         return result
 
 
 def run(command: Sequence[str], home: Path, **environ: str) -> Run:
-    """Run to the end, which has to be a good one."""
+    """Run a command to its end; exit if it fails."""
     spent = home / "spent.json"
     with (home / "out").open("wb") as out, (home / "err").open("wb") as err:
         ended = subprocess.run(
@@ -82,7 +82,7 @@ def run(command: Sequence[str], home: Path, **environ: str) -> Run:
 
 
 class Ground:
-    """A server without a quota worth the name, a directory, and databases. A context manager."""
+    """A server with a practically unlimited quota, a directory, and databases. A context manager."""
 
     def __init__(self, phones: int, options: Options | None = None) -> None:
         self.phones = [f"8005{number:06}" for number in range(phones)]
@@ -103,14 +103,14 @@ class Ground:
         self._stack.close()
 
     def file(self) -> Path:
-        """The path of a database not made yet."""
+        """Return the path of a database that does not exist yet."""
         self._made += 1
         return self.directory / f"{self._made}.db"
 
     def postgres(self) -> str:
-        """The URL of a new, empty database of a private cluster; the one before is dropped.
+        """Return the URL of a new, empty database of a private cluster; the one before is dropped.
 
-        Otherwise the server would tidy up after one run while the next one is measured.
+        Otherwise the server would clean up after one run while the next one is measured.
         """
         if self._cluster is None:
             self._cluster = self._stack.enter_context(running_cluster())
@@ -120,7 +120,7 @@ class Ground:
         return self._database.enter_context(self._cluster.database())
 
     def configure(self, database: str, **api: object) -> None:
-        """Write the configuration of the runs to come."""
+        """Write the configuration for the next runs."""
         settings: dict[str, object] = {"max_rate": 100_000.0, "max_days_per_request": 366, **api}
         tables = configuration(self.url, database, limit=ENDLESS, api=settings, phones=self.phones)
         path = self.directory / "config.toml"
@@ -128,22 +128,22 @@ class Ground:
         path.chmod(0o600)
 
     def backfill(self, *arguments: str, command: Sequence[str] = HARVESTER) -> Run:
-        """A year of days of every phone."""
+        """Backfill a year of days of every phone."""
         return run([*command, "backfill", *YEAR, "--json", *arguments], self.directory)
 
     def fetch(self, days: int) -> Run:
-        """What the requests alone take: the same answers, read and thrown away."""
+        """Fetch the same answers and discard them: the cost of the requests alone."""
         return run([sys.executable, "-m", "bench.fetching", self.url, str(days), *self.phones], self.directory)
 
     def harvest(self, database: str, *arguments: str, **api: object) -> Run:
-        """Configure, and backfill."""
+        """Configure, then backfill."""
         self.configure(database, **api)
         return self.backfill(*arguments)
 
 
 @contextmanager
 def rehearsed(phones: int, *widths: int) -> Iterator[Ground]:
-    """A ground whose server knows its answers for ranges of these widths, in days."""
+    """Provide a ground whose server has its answers prepared for ranges of these widths, in days."""
     with Ground(phones) as ground:
         for width in widths:
             ground.harvest(f"sqlite:///{ground.file()}", max_days_per_request=width)

@@ -1,8 +1,8 @@
-"""What a daemon costs that has nothing to do: CPU time beside a minute of the wall clock, and memory.
+"""The cost of a daemon that has nothing to do: CPU time per minute of wall time, and memory.
 
 Two accounts of ten phones are filled with a year of days; then the minute begins. A second daemon on the same database
-stands by meanwhile, ready to take over, and is measured, too. The ratio is the share of one core. The figures are the
-kernel's (/proc), so this runs on Linux only.
+stands by, ready to take over, and is measured, too. The ratio is the share of one core. The figures are the kernel's
+(/proc), so this runs on Linux only.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def measure(seconds: float = MINUTE) -> Iterator[Row]:
             harvester = Installation(
                 Path(stack.enter_context(tempfile.TemporaryDirectory())), _configuration(base_url, url)
             )
-            harvester.run("migrate")  # or the daemon would hold Alembic ever after
+            harvester.run("migrate")  # or Alembic would stay in the daemon's memory
             daemons[f"idle daemon, {kind}"] = stack.enter_context(harvester.started("run"))
             _wait_until_filled(daemons[f"idle daemon, {kind}"], url)
             daemons[f"standing by, {kind}"] = stack.enter_context(harvester.started("run"))

@@ -1,7 +1,7 @@
-"""How much memory a backfill needs at most: 1,200 requests beside 60, and 120,000 slices planned beside 1,200.
+"""The peak memory of a backfill: 1,200 requests against 60, and 120,000 planned slices against 1,200.
 
-Resident, at the highest, as the kernel counts it for the whole process. Slices that are still to be asked for are in
-memory only: nothing queues in the database, because what is missing is computed anew by every start.
+It is the peak resident memory that the kernel counts for the whole process. Slices that are not requested yet are in
+memory only: the database has no queue, because each start computes what is missing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bench.table import Row
 
 ROUNDS = 5
 LARGEST = 120  # megabytes, of a backfill
-LARGEST_PLAN = 200  # megabytes, of 120,000 slices to be asked for
+LARGEST_PLAN = 200  # megabytes, of 120,000 planned slices
 
 
 def measure() -> Iterator[Row]:
@@ -31,4 +31,4 @@ def measure() -> Iterator[Row]:
             median(run([*command, str(series)], ground.directory).megabytes for _ in range(ROUNDS))
             for series in (10, 1000)
         )
-    yield Row("memory: 120,000 slices to ask for / 1,200", many, few, f"at most {LARGEST_PLAN} MB", "MB")
+    yield Row("memory: 120,000 planned slices / 1,200", many, few, f"at most {LARGEST_PLAN} MB", "MB")

@@ -1,16 +1,17 @@
-"""How soon the quota lets work end, beside the earliest moment possible.
+"""The end of the work that the quota allows, against the earliest possible moment.
 
 In real time: 600 requests at 150 per window of 8 s.
 
-A real `backfill` against the simulator over HTTP: 20 ms latency, 8 requests in flight, the server's clock right and
-2.4 s off either way. The command is started at the beginning of a window, and its time is that of the whole process,
-from start to exit. The earliest moment is told by the server's books: four windows are needed, so it is the boundary
-at which the fourth begins, and from there on what 150 requests need at this latency if nothing else took any time.
-Where somebody else spends 30 of each window at random moments, five windows are needed; `[quota] reserve` leaves them
-those 30. At other concurrencies the clock is right. Each is run five times; told are the medians, and all refusals.
+A real `backfill` runs against the simulator over HTTP: 20 ms latency, 8 requests in flight, the server's clock right
+and 2.4 s off either way. The command starts at the beginning of a window, and its time is that of the whole process,
+from start to exit. The reference comes from the server's counts: four windows are needed, so it is the boundary at
+which the fourth begins, plus the time that 150 requests take at this latency if nothing else took any time. Where
+another client spends 30 requests of each window at random moments, five windows are needed; `[quota] reserve` concedes
+those 30. At other concurrencies the clock is right. Each line is run five times; the table has the medians, and all
+refusals.
 
 In virtual time: 36,000 requests at 150 per window of 900 s. It is the state machine alone against a server that counts,
-with clocks apart and drifting; and, in 3,600 requests, all of the harvester but its sockets.
+with clocks apart and drifting; and, in 3,600 requests, all of the harvester except its sockets.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ REQUESTS = 600
 LIMIT = 150
 WINDOW = 8  # seconds
 LATENCY = 0.02  # seconds
-UNHURRIED = 100_000.0  # requests per second: no pacing, it is the quota that is measured
+UNHURRIED = 100_000.0  # requests per second: no pacing, the quota is what is measured
 CONCURRENCY = 8
 OFFSETS = (-2.4, 0.0, 2.4)  # seconds by which the server's clock is ahead
 PHONES = tuple(f"80055501{number:02}" for number in range(10))
@@ -94,7 +95,7 @@ def _virtual_process() -> Row:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One backfill, by the server's clock and books."""
+    """One backfill, by the server's clock and counts."""
 
     took: float
     begun: float  # epoch second
@@ -102,7 +103,7 @@ class _Run:
     refused: int
 
     def earliest(self, limit: int, concurrency: int) -> float:
-        """The seconds in which it could have ended."""
+        """Return the seconds after which it could have ended."""
         windows = math.ceil(REQUESTS / limit)
         last = min(self.counted) + (windows - 1) * WINDOW
         return last + math.ceil((REQUESTS - (windows - 1) * limit) / concurrency) * LATENCY - self.begun
@@ -114,9 +115,9 @@ def _harvest(offset: float, *, neighbour: int = 0, reserve: int = 0, concurrency
     earliest = median(run.earliest(LIMIT - neighbour, concurrency) for run in runs)
     refused = sum(run.refused for run in runs)
     used = "+".join(str(count) for count in runs[-1].counted.values())
-    beside = f", {neighbour} a window are somebody else's" if neighbour else ""
-    beside += ", and left to them" if reserve else ""
-    what = f"600 requests, clock {offset:+.1f} s, {concurrency} at once{beside}"
+    beside = f", {neighbour} per window by another client" if neighbour else ""
+    beside += ", conceded by reserve" if reserve else ""
+    what = f"600 requests, clock {offset:+.1f} s, {concurrency} in flight{beside}"
     remarks = f"{refused} refused in {ROUNDS} runs; per window {used}"
     return Row(what, median(run.took for run in runs), earliest, remarks, at_most=1.03)
 
@@ -139,5 +140,5 @@ def _run(options: Options, reserve: int, concurrency: int) -> _Run:
         ended = harvester.run(*ORDER, within=_WITHIN)
         took = api.server_time(time.time()) - begun
     if ended.code or sum(api.requests_per_window().values()) != REQUESTS:
-        raise SystemExit(f"bench: not the {REQUESTS} requests that were expected\n{ended.out}{ended.err}")
+        raise SystemExit(f"bench: expected {REQUESTS} requests\n{ended.out}{ended.err}")
     return _Run(took, begun, api.requests_per_window(), sum(api.refused_per_window().values()))

@@ -1,6 +1,6 @@
-"""docs/benchmarks.md: a chapter for each measurement, its docstring above its table.
+"""docs/benchmarks.md: a chapter per measurement, its docstring above its table.
 
-Measuring one thing replaces its chapter and leaves the others as they are.
+Running one measurement replaces its chapter and leaves the others as they are.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEAD = """\
 # Benchmarks
 
-Written by `make bench`. A figure tells little on another machine, so each stands beside something that ran in the same
-minute, and the ratio is what counts. "At most" is what the project holds itself to; nothing fails when it is missed.
+Written by `make bench`. A time on one machine says little about another, so each has a reference that ran in the same
+minute, and the ratio is the result. "At most" is the project's goal; nothing fails when it is missed.
 """
 _CHAPTER = re.compile(r"^## (\w+)\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 
 
 def write(chapters: Sequence[tuple[str, ModuleType, Sequence[Row]]], *, whole: bool) -> None:
-    """Put the measured chapters in the place of those that stand there; with `whole` nothing else remains."""
+    """Replace the measured chapters; with `whole` remove all others."""
     known = {} if whole or not PAGE.exists() else {found[1]: found[0] for found in _CHAPTER.finditer(PAGE.read_text())}
     known |= {name: _chapter(name, inspect.getdoc(module) or "", rows) for name, module, rows in chapters}
     PAGE.write_text("\n".join([HEAD, *(text.rstrip() + "\n" for text in known.values())]))

@@ -1,6 +1,6 @@
-"""Runs a command and tells what it spent: `python -m bench.spent FILE COMMAND...` writes seconds, CPU and memory.
+"""Run a command and record its cost: `python -m bench.spent FILE COMMAND...` writes seconds, CPU and memory.
 
-A process of its own, and a small one: the kernel counts the memory of whoever forked a process as that process' own.
+It is a small process of its own, because the kernel counts the memory of a parent at the fork as the child's.
 """
 
 from __future__ import annotations

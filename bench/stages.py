@@ -1,9 +1,10 @@
-"""Where the time of a backfill goes: start, fetch, parse, normalize, write, wait.
+"""The time of a backfill by stage: start, fetch, parse, normalize, write, wait.
 
-The harvester itself runs, with a watch around the functions that do one thing each; `python -m bench.stages backfill …`
-is the command with its stages on stderr. All but the waiting is CPU time. The loop's thread fetches, parses and
-normalizes; what it spends otherwise (sockets, HTTP, quota, the tasks' own turns) is called fetching. The store's
-thread writes beside it. Waiting is what the loop's thread slept: for answers, for the store, for the disk.
+The harvester itself runs, with timers around the functions that do one thing each; `python -m bench.stages backfill …`
+is the command with its stages on stderr. All stages except waiting are CPU time. The event loop's thread fetches,
+parses and normalizes; what else it spends (sockets, HTTP, quota, the tasks' own steps) counts as fetching. The store's
+thread writes in parallel. Waiting is the time in which the event loop's thread slept: for answers, for the store, for
+the disk.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ def measure() -> Iterator[Row]:
             run = ground.backfill(command=(sys.executable, "-m", "bench.stages"))
             spent = json.loads(run.err.splitlines()[-1])
             for stage in (*STAGES, "write"):
-                remarks = "beside the others, in a thread of its own" if stage == "write" else ""
+                remarks = "in parallel, in its own thread" if stage == "write" else ""
                 yield Row(f"{name}: {stage} / whole", spent[stage], run.seconds, remarks)
 
 
 def main() -> None:
-    """The harvester with a watch in its hand."""
+    """Run the harvester with timers around its stages."""
     spent = dict.fromkeys((*STAGES, "write"), 0.0)
 
     def watched(stage: str, function: Callable[P, T]) -> Callable[P, T]:
@@ -83,7 +84,7 @@ def _watch(watched: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> 
 
     async def watched_run(
         self: DatabaseThread, work: Callable[[], Any], *, undo: Callable[[Any], object] | None = None
-    ) -> Any:  # noqa: ANN401 - whatever the work returns
+    ) -> Any:  # noqa: ANN401 - the result of the work
         return await run(self, watched("write", work), undo=undo)
 
     DatabaseThread.run = watched_run  # type: ignore[method-assign]

@@ -1,8 +1,8 @@
-"""What a command costs before it does anything, as a whole process.
+"""The cost of a command before it does anything, as a whole process.
 
-`--help` stands beside the same interpreter that only imports click; a `backfill` that finds nothing to do, database
-opened, account claimed and given back, beside one that only imports SQLAlchemy. Each pair runs in turns, so that
-whatever else the machine does falls on both; told is the median of each.
+The reference of `--help` is the same interpreter, importing only click. The reference of a `backfill` that finds
+nothing to do (database opened, account claimed and released) imports only SQLAlchemy. Each pair runs in turns, so that
+other load on the machine affects both; the table has the median of each.
 """
 
 from __future__ import annotations
