@@ -31,7 +31,7 @@ from harvester.core.period import Calendar, Period
 from harvester.core.planning import Desire, Plan, Rules, Stored, plan_slices
 from harvester.core.refusal import RangeLimitTracker
 from harvester.daemon.reconcile import StoredSeries, Tail, plan_reconcile
-from harvester.engine.account_plan import identity_of, series_of
+from harvester.engine.account_plan import configured_series, identity_of
 from harvester.store.account_store import AccountStore
 from harvester.store.database import Database
 from tests.support.process import configuration, toml
@@ -107,7 +107,7 @@ async def _tick(directory: Path, phones: int) -> float:
         if not isinstance(store, AccountStore):
             raise SystemExit(f"bench: {store}")
         _fill(Path(settings.database.url.removeprefix("sqlite:///")), phones)
-        series = series_of(account)
+        series = configured_series(account)
         times = []
         for _ in range(ROUNDS):
             begun = time.perf_counter()

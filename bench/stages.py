@@ -51,12 +51,12 @@ def main() -> None:
         return timed
 
     _watch(watched)
-    from harvester.backfill.run import Backfill, Result
+    from harvester.backfill.run import Backfill, BackfillResult
     from harvester.cli import main as harvester
 
     whole = Backfill.run
 
-    async def run(self: Backfill, on_second_interrupt: Callable[[], None]) -> Result:
+    async def run(self: Backfill, on_second_interrupt: Callable[[], None]) -> BackfillResult:
         spent["start"] = time.process_time()
         begun, cpu = time.perf_counter(), time.thread_time()
         try:

@@ -1,7 +1,7 @@
 """Time as an argument: the one place where the process reads its clocks.
 
 `monotonic` runs on while the machine sleeps (CLOCK_BOOTTIME), unlike the event loop's clock: after a suspend a
-wait must notice that its moment has passed. So nobody sleeps for longer than `NAP` at a stretch.
+wait must notice that its moment has passed. So nobody sleeps for longer than `LONGEST_SLEEP` at a stretch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import time
 from typing import Protocol
 
-NAP = 15.0  # seconds; how late a wait may notice that the machine slept
+LONGEST_SLEEP = 15.0  # seconds; how late a wait may notice that the machine slept
 
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 

@@ -1,7 +1,7 @@
 """One account's harvest: claim it, see what is missing, drain that through its quota, give it back.
 
 A database connection that drops takes the account's lock with it. Then nothing more is sent; the account is claimed
-again and the difference computed anew, for as long as `PATIENCE` allows.
+again and the difference computed anew, for as long as `RECONNECT_SECONDS` allows.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from harvester.backfill.handover import Handover
 from harvester.core.model import RunReport
 from harvester.engine.account_plan import (
     BackfillRequest,
+    configured_series,
     identity_of,
     limit_trackers_of,
     plan_account,
-    series_of,
     stored_of,
 )
-from harvester.engine.session import Session, note_success, note_trouble
+from harvester.engine.session import Session, record_error, record_success
 from harvester.errors import (
     Busy,
     HarvesterError,
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
     from harvester.store.account_store import AccountStore
     from harvester.throttle import Throttle
 
-PATIENCE = 30.0  # seconds in which a lost database may come back
-ASK_AGAIN = 0.5  # seconds between two looks at a lock or a database
+RECONNECT_SECONDS = 30.0  # in which a lost database may come back
+POLL_SECONDS = 0.5  # between two attempts to claim the account
 
 
 class AccountRun:
     """One account being harvested. Used once; `report` and the properties may be read meanwhile."""
 
-    def __init__(self, process: Process, account: Account, order: BackfillRequest) -> None:
+    def __init__(self, process: Process, account: Account, request: BackfillRequest) -> None:
         self.account = account
         self.report = RunReport(account.name)
         self.held_by: str | None = None  # who holds the account, while waited for
         self.throttle: Throttle | None = None
         self.coordinator: Coordinator | None = None
         self._process = process
-        self._order = order
+        self._request = request
         self._pool: WorkerPool | None = None
         self._interrupted = False
         self._lost_since: float | None = None
@@ -89,7 +89,7 @@ class AccountRun:
 
     async def _claim(self) -> AccountStore | None:
         """The account; or None where whoever holds it has done what was wanted."""
-        handover = Handover(self._process.database, self.account, self._order, self.report, self._today())
+        handover = Handover(self._process.database, self.account, self._request, self.report, self._today())
         try:
             while True:
                 if self._interrupted:
@@ -102,12 +102,12 @@ class AccountRun:
                 if await handover.step():
                     return None
                 self.held_by = None if handover.taken_up else claimed.holder
-                await self._process.pause(ASK_AGAIN)
+                await self._process.pause(POLL_SECONDS)
         finally:
             await handover.withdraw()
 
     def _note_holder(self, holder: str) -> None:
-        if not self._order.wait:
+        if not self._request.wait:
             raise Busy(f"{self.account.name} is held by {holder}")
         if holder != self._told_holder:
             self._told_holder = holder
@@ -124,17 +124,17 @@ class AccountRun:
                 raise error
             self._lost_since = now
             self._emit(Event.DATABASE_LOST, error=str(error))
-        if now - self._lost_since >= PATIENCE:
+        if now - self._lost_since >= RECONNECT_SECONDS:
             raise error
-        await self._process.clock.sleep(ASK_AGAIN)
+        await self._process.clock.sleep(POLL_SECONDS)
 
     async def _work(self, store: AccountStore) -> None:
         process, account = self._process, self.account
-        series = series_of(account)
+        series = configured_series(account)
         stored = stored_of(await store.coverage(series), await store.failed(series))
         limit_trackers = limit_trackers_of(account, await store.widths())
         settle_days = process.settings.daemon.settle_days
-        plan = plan_account(account, self._order, stored, limit_trackers, settle_days, process.clock.time())
+        plan = plan_account(account, self._request, stored, limit_trackers, settle_days, process.clock.time())
         self._lost_since = None
         if not plan.slices:  # neither a password nor a connection is needed for nothing
             self.report.slices.already_covered = plan.already_covered
@@ -149,11 +149,11 @@ class AccountRun:
             try:
                 await self._pool.run()
             except HarvesterError as error:
-                await note_trouble(store, error)
+                await record_error(store, error)
                 raise
             finally:
                 self._pool = None
-        await note_success(store, account, self.report, process.clock.time())
+        await record_success(store, account, self.report, process.clock.time())
 
     def _emit(self, event: Event, /, **facts: object) -> None:
         self._process.emit(event, account=self.account.name, **facts)

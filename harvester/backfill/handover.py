@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING
 
-from harvester.engine.account_plan import BackfillRequest, series_of
+from harvester.engine.account_plan import BackfillRequest, configured_series
 from harvester.errors import (
     StoreError,
 )
@@ -32,20 +32,20 @@ class Handover:
     Args:
         database: not claimed.
         account: what of it is wanted.
-        order: which days.
+        request: the days wanted.
         report: is brought up to date with what the holder reports.
         today: in the account's zone.
     """
 
     def __init__(
-        self, database: Database, account: Account, order: BackfillRequest, report: RunReport, today: date
+        self, database: Database, account: Account, request: BackfillRequest, report: RunReport, today: date
     ) -> None:
         self.taken_up = False  # somebody works on it
         self._database = database
         self._account = account
-        self._order = order
+        self._request = request
         self._report = report
-        self._days = order.days(today)
+        self._days = request.days(today)
         self._number: int | None = None
 
     async def step(self) -> bool:
@@ -57,7 +57,11 @@ class Handover:
         if self._number is None:
             first, last = self._days
             self._number = await self._database.place_order(
-                self._account.name, first=first, last=last, refetch=self._order.refetch, series=series_of(self._account)
+                self._account.name,
+                first=first,
+                last=last,
+                refetch=self._request.refetch,
+                series=configured_series(self._account),
             )
             return False
         progress = await self._database.beat_order(self._number)

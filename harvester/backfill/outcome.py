@@ -27,7 +27,7 @@ class AccountOutcome:
         return ExitCode.FAILED_SLICES if self.report.slices.failed else ExitCode.OK
 
 
-def gravest(outcomes: Sequence[AccountOutcome]) -> Exception | None:
+def decisive_error(outcomes: Sequence[AccountOutcome]) -> Exception | None:
     """The error that gives the whole its exit code, if it is one."""
     code = exit_code(outcome.exit_code for outcome in outcomes)
     return next((o.error for o in outcomes if o.error is not None and o.exit_code == code), None)
@@ -71,5 +71,5 @@ def as_json(outcomes: Sequence[AccountOutcome], elapsed: float, error: Exception
             }
             for outcome in outcomes
         ],
-        "error": describe_error(error or gravest(outcomes)),
+        "error": describe_error(error or decisive_error(outcomes)),
     }

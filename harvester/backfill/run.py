@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 from harvester.backfill.account_run import AccountRun
 from harvester.backfill.outcome import AccountOutcome
 from harvester.clock import SystemClock
-from harvester.engine.process import Process
+from harvester.engine.process import build_process
 from harvester.engine.wiring import build_database
 from harvester.errors import HarvesterError
 from harvester.events import Event
-from harvester.runner.capacity_limiter import CapacityLimiter
 
 if TYPE_CHECKING:
     from harvester.config import Account, Settings
@@ -27,7 +26,7 @@ Display = Callable[[Sequence[AccountRun]], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class BackfillResult:
     """How a backfill ended."""
 
     outcomes: Sequence[AccountOutcome]
@@ -40,14 +39,14 @@ class Backfill:
     def __init__(
         self,
         settings: Settings,
-        order_of: Callable[[Account], BackfillRequest],
+        request_of: Callable[[Account], BackfillRequest],
         *,
         environ: Mapping[str, str],
         emit: Observer,
         display: Display,
     ) -> None:
         self._settings = settings
-        self._order_of = order_of
+        self._request_of = request_of
         self._environ = environ
         self._emit = emit
         self._display = display
@@ -55,49 +54,40 @@ class Backfill:
         self._began = self._clock.monotonic()
         self._runs: list[AccountRun] = []
 
-    def so_far(self, error: Exception | None = None) -> Result:
+    def result_so_far(self, error: Exception | None = None) -> BackfillResult:
         """What was done until now; `error` stands for every account."""
-        return Result(
-            [AccountOutcome(harvest.report, error) for harvest in self._runs], self._clock.monotonic() - self._began
+        return BackfillResult(
+            [AccountOutcome(run.report, error) for run in self._runs], self._clock.monotonic() - self._began
         )
 
-    async def run(self, on_second_interrupt: Callable[[], None]) -> Result:
+    async def run(self, on_second_interrupt: Callable[[], None]) -> BackfillResult:
         """Harvest; the first SIGINT or SIGTERM lets what is in flight land, the second calls the function given.
 
         Raises:
             ConfigError: the database's password cannot be had.
         """
         settings = self._settings
-        concurrency = settings.api.concurrency
         database = build_database(settings, self._environ)
-        process = Process(
-            settings=settings,
-            environ=self._environ,
-            database=database,
-            clock=self._clock,
-            slots=asyncio.Semaphore(concurrency),
-            capacity=CapacityLimiter(2 * concurrency),
-            emit=self._emit,
-        )
-        self._runs = [AccountRun(process, account, self._order_of(account)) for account in settings.accounts.values()]
+        process = build_process(settings, self._environ, database, clock=self._clock, emit=self._emit)
+        self._runs = [AccountRun(process, account, self._request_of(account)) for account in settings.accounts.values()]
         self._listen(on_second_interrupt)
         try:
             async with self._display(self._runs):
-                outcomes = await asyncio.gather(*(self._one(harvest) for harvest in self._runs))
+                outcomes = await asyncio.gather(*(self._one(run) for run in self._runs))
         finally:
             await database.close()
-        return Result(outcomes, self._clock.monotonic() - self._began)
+        return BackfillResult(outcomes, self._clock.monotonic() - self._began)
 
-    async def _one(self, harvest: AccountRun) -> AccountOutcome:
+    async def _one(self, run: AccountRun) -> AccountOutcome:
         """One account's trouble stays its own."""
         try:
-            await harvest.run()
+            await run.run()
         except HarvesterError as error:
-            return AccountOutcome(harvest.report, error)
+            return AccountOutcome(run.report, error)
         except Exception as error:  # noqa: BLE001 - a bug in one account must not stop the others
-            self._emit(Event.BUG, account=harvest.account.name, error=error)
-            return AccountOutcome(harvest.report, error)
-        return AccountOutcome(harvest.report)
+            self._emit(Event.BUG, account=run.account.name, error=error)
+            return AccountOutcome(run.report, error)
+        return AccountOutcome(run.report)
 
     def _listen(self, on_second_interrupt: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -109,8 +99,8 @@ class Backfill:
             if seen > 1:
                 on_second_interrupt()
             self._emit(Event.INTERRUPTED)
-            for harvest in self._runs:
-                harvest.interrupt()
+            for run in self._runs:
+                run.interrupt()
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, interrupted)

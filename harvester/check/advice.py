@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from harvester.config import Account, Settings, ticks_per_day
 from harvester.core.model import usable_limit
+from harvester.engine.account_plan import series_count
 
 MOST = 0.5  # share of the quota that the refresh alone may take before it is worth a word
 
@@ -26,8 +27,7 @@ def refresh_share(account: Account, settings: Settings) -> float:
 
     Above 1 it cannot be done.
     """
-    series = len(account.phones) * len(account.resources) * len(account.periods)
-    requests = series * ticks_per_day(settings.daemon.refresh)
+    requests = series_count(account) * ticks_per_day(settings.daemon.refresh)
     quota = account.quota
     return requests / (usable_limit(quota.limit, quota.reserve) * _DAY / quota.window)
 
@@ -36,11 +36,11 @@ def _heavy_refresh(account: Account, settings: Settings) -> str | None:
     share = refresh_share(account, settings)
     if share <= MOST:
         return None
-    series = len(account.phones) * len(account.resources) * len(account.periods)
     consequence = "more than there is" if share > 1 else "which leaves little for the past"
     return (
-        f'accounts.{account.name}: refreshing {series} series at "{settings.daemon.refresh}" takes {share:.0%} of the '
-        f"quota, {consequence}; let daemon.refresh tick less often, or harvest fewer phones, resources or periods"
+        f"accounts.{account.name}: refreshing {series_count(account)} series at "
+        f'"{settings.daemon.refresh}" takes {share:.0%} of the quota, {consequence}; '
+        "let daemon.refresh tick less often, or harvest fewer phones, resources or periods"
     )
 
 

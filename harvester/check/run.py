@@ -22,7 +22,7 @@ from harvester.check.findings import Finding, Findings
 from harvester.check.probe import Probe
 from harvester.clock import SystemClock
 from harvester.core.period import Period
-from harvester.engine.account_plan import identity_of
+from harvester.engine.account_plan import identity_of, series_count
 from harvester.engine.wiring import build_database, build_transport
 from harvester.errors import ConfigError, HarvesterError, StoreError
 from harvester.store.dsn import SqliteTarget, Target, parse
@@ -66,7 +66,7 @@ class Check:
         except ConfigError as error:
             findings.wrong("configuration", error)
         else:
-            series = sum(len(a.phones) * len(a.resources) * len(a.periods) for a in settings.accounts.values())
+            series = sum(map(series_count, settings.accounts.values()))
             source = settings.source or "the environment"
             findings.add(Finding("configuration", f"{source}: accounts: {len(settings.accounts)}, series: {series}"))
         for line in config.warnings(settings):

@@ -12,7 +12,7 @@ from harvester.cli.frame import Filters, Invocation, common, complain, emit_json
 from harvester.errors import Interrupted
 
 if TYPE_CHECKING:
-    from harvester.backfill.run import Result
+    from harvester.backfill.run import BackfillResult
 
 
 @click.command()
@@ -34,19 +34,19 @@ def backfill(
     from harvester.cli.dates import parse_days
     from harvester.engine.account_plan import BackfillRequest
 
-    order = BackfillRequest(days=parse_days(start, end), refetch=refetch, wait=not no_wait)
+    request = BackfillRequest(days=parse_days(start, end), refetch=refetch, wait=not no_wait)
     settings = load_settings(invocation, filters)
     sys.exit(
         harvesting.backfill(
-            settings, order, verbose=invocation.verbose, quiet=invocation.quiet, show=shower(as_json=as_json)
+            settings, request, verbose=invocation.verbose, quiet=invocation.quiet, show=shower(as_json=as_json)
         )
     )
 
 
-def shower(*, as_json: bool) -> Callable[[Result, Exception | None], None]:
+def shower(*, as_json: bool) -> Callable[[BackfillResult, Exception | None], None]:
     """How a backfill's end is shown: the result on stdout, what went wrong on stderr."""
 
-    def show(result: Result, error: Exception | None) -> None:
+    def show(result: BackfillResult, error: Exception | None) -> None:
         from harvester.backfill.outcome import as_json as json_of
         from harvester.backfill.summary import summary
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from harvester import config
-from harvester.backfill.outcome import gravest
-from harvester.backfill.run import Backfill, Result
+from harvester.backfill.outcome import decisive_error
+from harvester.backfill.run import Backfill, BackfillResult
 from harvester.clock import SystemClock
 from harvester.console import logs
 from harvester.console.progress import display_for
@@ -23,36 +23,38 @@ if TYPE_CHECKING:
 
 def backfill(
     settings: Settings,
-    order: BackfillRequest,
+    request: BackfillRequest,
     *,
     verbose: int,
     quiet: int,
-    show: Callable[[Result, Exception | None], None],
+    show: Callable[[BackfillResult, Exception | None], None],
 ) -> int:
     """Harvest, and return the exit code.
 
     Args:
         settings: narrowed to what shall be harvested.
-        order: which days.
+        request: which days.
         verbose: how often -v was given.
         quiet: how often -q was given.
         show: prints the result; `error` is what ended all of it.
     """
     config.require_accounts(settings)
-    return _harvest(settings, lambda _: order, verbose=verbose, quiet=quiet, show=show)
+    return _harvest(settings, lambda _: request, verbose=verbose, quiet=quiet, show=show)
 
 
-def once(settings: Settings, *, verbose: int, quiet: int, show: Callable[[Result, Exception | None], None]) -> int:
+def once(
+    settings: Settings, *, verbose: int, quiet: int, show: Callable[[BackfillResult, Exception | None], None]
+) -> int:
     """One round of the daemon's, as a backfill from each account's start; parameters as there."""
     from harvester.daemon.service import require_starts
 
     config.require_accounts(settings)
     require_starts(settings)
 
-    def order_of(account: Account) -> BackfillRequest:
+    def request_of(account: Account) -> BackfillRequest:
         return BackfillRequest(days=lambda today: (account.start or today, today))
 
-    return _harvest(settings, order_of, verbose=verbose, quiet=quiet, show=show)
+    return _harvest(settings, request_of, verbose=verbose, quiet=quiet, show=show)
 
 
 def serve(settings: Settings, load: Callable[[], Settings], *, verbose: int, quiet: int) -> int:
@@ -86,27 +88,27 @@ def serve(settings: Settings, load: Callable[[], Settings], *, verbose: int, qui
 
 def _harvest(
     settings: Settings,
-    order_of: Callable[[Account], BackfillRequest],
+    request_of: Callable[[Account], BackfillRequest],
     *,
     verbose: int,
     quiet: int,
-    show: Callable[[Result, Exception | None], None],
+    show: Callable[[BackfillResult, Exception | None], None],
 ) -> int:
     logs.set_up(settings.log, verbose=verbose, quiet=quiet)
     display = display_for(sys.stderr, quiet=bool(quiet), environ=os.environ, clock=SystemClock())
-    work = Backfill(settings, order_of, environ=os.environ, emit=logs.observer(), display=display)
+    work = Backfill(settings, request_of, environ=os.environ, emit=logs.observer(), display=display)
 
     def leave_at_once() -> NoReturn:
         # What is in flight is let go of: a transaction that is not committed is rolled back by the database.
         error = Interrupted("at once")
-        show(work.so_far(error), error)
+        show(work.result_so_far(error), error)
         sys.stdout.flush()
         os._exit(ExitCode.INTERRUPTED)
 
     try:
         result = asyncio.run(work.run(leave_at_once))
     except HarvesterError as error:
-        show(work.so_far(error), error)
+        show(work.result_so_far(error), error)
         return error.exit_code
-    show(result, gravest(result.outcomes))
+    show(result, decisive_error(result.outcomes))
     return exit_code(outcome.exit_code for outcome in result.outcomes)

@@ -22,11 +22,11 @@ def plan(invocation: Invocation, *, start: str, end: str, filters: Filters, as_j
     from harvester.engine.account_plan import BackfillRequest
     from harvester.reports import estimate as planning
 
-    order = BackfillRequest(days=parse_days(start, end))
+    request = BackfillRequest(days=parse_days(start, end))
     settings = load_settings(invocation, filters)
     warn(advise(settings), invocation)
     try:
-        estimate = planning.estimate(settings, order, os.environ)
+        estimate = planning.estimate(settings, request, os.environ)
     except Exception as error:
         if as_json:
             emit_json(planning.as_json(planning.Estimate(()), error))

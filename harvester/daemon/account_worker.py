@@ -24,8 +24,8 @@ from harvester.core.planning import Desire, Rules, plan_slices
 from harvester.daemon.account_state import AccountState, Phase
 from harvester.daemon.orders import OrderWorker
 from harvester.daemon.reconcile import ReconcilePlan, StoredSeries, Tail, plan_reconcile
-from harvester.engine.account_plan import identity_of, limit_trackers_of, series_of, stored_of
-from harvester.engine.session import Session, note_success, note_trouble
+from harvester.engine.account_plan import configured_series, identity_of, limit_trackers_of, stored_of
+from harvester.engine.session import Session, record_error, record_success
 from harvester.errors import CalendarMismatch, ConfigError, HarvesterError, Interrupted, SchemaUnknown, StoreError
 from harvester.events import Event
 from harvester.store.types import BackfillOrder, Held, RecordedState
@@ -129,7 +129,7 @@ class AccountWorker:
         """Rounds until stopped, or until trouble that needs a new session."""
         limit_trackers = limit_trackers_of(self.account, await store.widths())
         try:
-            async with Session(self._process, self.account, store, stored=self._stored) as session:
+            async with Session(self._process, self.account, store, on_stored=self._stored) as session:
                 self.state.throttle = session.throttle
                 begin = partial(self._begin_order, store, session, limit_trackers)
                 self._order_worker = order_worker = OrderWorker(store, begin, self.wake, self._process.pause)
@@ -144,7 +144,7 @@ class AccountWorker:
         except StoreError:
             raise
         except HarvesterError as error:
-            await note_trouble(store, error)
+            await record_error(store, error)
             raise
         finally:
             self.state.throttle = None
@@ -169,7 +169,7 @@ class AccountWorker:
                 return
         self.state.enter(Phase.IDLE)
         self._trust_database()
-        await note_success(store, self.account, report, self._process.clock.time())
+        await record_success(store, self.account, report, self._process.clock.time())
         if not report.slices.failed:
             self._refreshed()
         await self._rest(todo.due_in)
@@ -178,7 +178,9 @@ class AccountWorker:
         self, session: Session, todo: ReconcilePlan, report: RunReport, limit_trackers: Mapping[str, RangeLimitTracker]
     ) -> None:
         self.state.enter(Phase.WORKING)
-        coordinator = session.coordinator(todo.plan, report, limit_trackers, priority=todo.priority, patience=math.inf)
+        coordinator = session.coordinator(
+            todo.plan, report, limit_trackers, priority=todo.priority, give_up_after=math.inf
+        )
         self.state.coordinator = coordinator
         self._pool = session.pool(coordinator)
         try:
@@ -214,7 +216,7 @@ class AccountWorker:
     async def _plan(
         self, store: AccountStore, limit_trackers: Mapping[str, RangeLimitTracker], order_worker: OrderWorker
     ) -> ReconcilePlan:
-        series = series_of(self.account)
+        series = configured_series(self.account)
         kept = StoredSeries(coverage=await store.coverage(series), failed=await store.failed(series))
         now = self._process.clock.time()
         todo = plan_reconcile(

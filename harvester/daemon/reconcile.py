@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from harvester.core.coverage import Span, final_spans, final_through, gaps, merge_spans, stretch_of
 from harvester.core.planning import Desire, Plan, Rules, plan_slices
 from harvester.core.priority import Priority, cooldown_left, priority_by
-from harvester.engine.account_plan import series_of, stored_of
+from harvester.engine.account_plan import configured_series, stored_of
 
 if TYPE_CHECKING:
     from harvester.config import Account
@@ -110,12 +110,12 @@ def plan_reconcile(
     stored = replace(stored_of(kept.coverage, again), excluded=excluded)
     widths = {resource: limit_tracker.allowed(now) for resource, limit_tracker in limit_trackers.items()}
     start = account.start or rules.today
-    desires = [Desire(series, start, rules.today) for series in series_of(account)]
+    desires = [Desire(series, start, rules.today) for series in configured_series(account)]
     return ReconcilePlan(
         plan=plan_slices(desires, stored, rules, widths),
         priority=priority_by(stored, rules),
         due_in=min(waits, default=None),
-        complete_through=_complete_through(series_of(account), kept.coverage, rules),
+        complete_through=_complete_through(configured_series(account), kept.coverage, rules),
     )
 
 

@@ -24,11 +24,10 @@ from harvester.daemon.health import gauges_of, ping, status_line
 from harvester.daemon.metrics import AccountGauges, Metrics
 from harvester.daemon.scheduler import RefreshScheduler
 from harvester.daemon.sd_notify import Notifier, watchdog_interval
-from harvester.engine.process import Process
+from harvester.engine.process import build_process
 from harvester.engine.wiring import build_database
 from harvester.errors import ConfigError, HarvesterError
 from harvester.events import Event
-from harvester.runner.capacity_limiter import CapacityLimiter
 from harvester.web.endpoints import Endpoints, Readiness
 
 if TYPE_CHECKING:
@@ -98,14 +97,11 @@ class Service:
     # Accounts
 
     def _begin(self, database: Database) -> None:
-        concurrency = self._settings.api.concurrency
-        process = Process(
-            settings=self._settings,
-            environ=self._environ,
-            database=database,
+        process = build_process(
+            self._settings,
+            self._environ,
+            database,
             clock=self._clock,
-            slots=asyncio.Semaphore(concurrency),
-            capacity=CapacityLimiter(2 * concurrency),
             emit=self._emit,
             measure=self._metrics.request,
             waiting=self._metrics.waiting,

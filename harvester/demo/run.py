@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from harvester.backfill.run import Backfill, Result
+from harvester.backfill.run import Backfill, BackfillResult
 from harvester.backfill.summary import summary
 from harvester.clock import SystemClock
 from harvester.config import Log
@@ -76,15 +76,15 @@ class Demo:
             _say([books], sys.stdout)
         return code
 
-    async def _harvest(self) -> Result:
+    async def _harvest(self) -> BackfillResult:
         first = self._last - timedelta(days=setting.DAYS - 1)
-        order = BackfillRequest(days=lambda _today: (first, self._last))
+        request = BackfillRequest(days=lambda _today: (first, self._last))
         clock = SystemClock()
         async with SimulatorServer(self._api, clock=clock) as server:
             self._introduce(server.url)
             display = display_for(sys.stderr, quiet=self._quiet, environ=self._environ, clock=clock)
             settings = setting.settings(self._database, server.url)
-            backfill = Backfill(settings, lambda _: order, environ={}, emit=logs.observer(), display=display)
+            backfill = Backfill(settings, lambda _: request, environ={}, emit=logs.observer(), display=display)
             return await backfill.run(_leave_at_once)
 
     def _introduce(self, url: str) -> None:

@@ -29,7 +29,7 @@ class BackfillRequest:
     wait: bool = True  # for whoever holds the account
 
 
-def series_of(account: Account) -> list[Series]:
+def configured_series(account: Account) -> list[Series]:
     """Every series that an account is configured to have."""
     return [
         Series(account.name, resource, phone.number, period)
@@ -37,6 +37,11 @@ def series_of(account: Account) -> list[Series]:
         for period in account.periods
         for phone in account.phones
     ]
+
+
+def series_count(account: Account) -> int:
+    """Return how many series an account is configured to have."""
+    return len(account.phones) * len(account.resources) * len(account.periods)
 
 
 def identity_of(account: Account, settings: Settings) -> AccountIdentity:
@@ -75,7 +80,7 @@ def limit_trackers_of(
 
 def plan_account(
     account: Account,
-    order: BackfillRequest,
+    request: BackfillRequest,
     stored: Stored,
     limit_trackers: Mapping[str, RangeLimitTracker],
     settle_days: int,
@@ -83,7 +88,7 @@ def plan_account(
 ) -> Plan:
     """What there is to ask for (`now`: epoch seconds)."""
     today = account.calendar.local_date(now)
-    first, last = order.days(today)
-    rules = Rules(account.calendar, today, settle_days, refetch=order.refetch)
+    first, last = request.days(today)
+    rules = Rules(account.calendar, today, settle_days, refetch=request.refetch)
     widths = {resource: limit_tracker.allowed(now) for resource, limit_tracker in limit_trackers.items()}
-    return plan_slices([Desire(series, first, last) for series in series_of(account)], stored, rules, widths)
+    return plan_slices([Desire(series, first, last) for series in configured_series(account)], stored, rules, widths)

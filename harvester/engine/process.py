@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harvester.engine.wiring import build_transport
+from harvester.runner.capacity_limiter import CapacityLimiter
 
 if TYPE_CHECKING:
     from harvester.clock import Clock
     from harvester.config import Account, Settings
-    from harvester.runner.capacity_limiter import CapacityLimiter
     from harvester.runner.ports import Observer
     from harvester.source.transport import Transport
     from harvester.store.database import Database
@@ -37,3 +37,28 @@ class Process:
     jitter: Callable[[], float] = random.random
     run_blocking: Callable[[Callable[[], str]], Awaitable[str]] = asyncio.to_thread  # a password's command may be slow
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep  # between looks at what other processes leave us
+
+
+def build_process(
+    settings: Settings,
+    environ: Mapping[str, str],
+    database: Database,
+    *,
+    clock: Clock,
+    emit: Observer,
+    measure: Callable[[str, str, str, float], None] | None = None,
+    waiting: Callable[[str, float | None], None] | None = None,
+) -> Process:
+    """Return a process whose concurrency is that of the settings; the parameters are the fields of `Process`."""
+    concurrency = settings.api.concurrency
+    return Process(
+        settings=settings,
+        environ=environ,
+        database=database,
+        clock=clock,
+        slots=asyncio.Semaphore(concurrency),
+        capacity=CapacityLimiter(2 * concurrency),
+        emit=emit,
+        measure=measure,
+        waiting=waiting,
+    )

@@ -37,9 +37,9 @@ class Session:
         account: Account,
         store: AccountStore,
         *,
-        stored: Callable[[Sequence[Batch]], None] | None = None,
+        on_stored: Callable[[Sequence[Batch]], None] | None = None,
     ) -> None:
-        """Work on `store`; `stored` is told of the answers in each transaction after it."""
+        """Work on `store`; `on_stored` is called with the answers of each transaction after its commit."""
         waiting = process.waiting
         self.throttle: Throttle = build_throttle(
             account,
@@ -51,7 +51,7 @@ class Session:
         self._process = process
         self._account = account
         self._store = store
-        self._committing = store if stored is None else _Telling(store, stored)
+        self._committing = store if on_stored is None else _NotifyingStore(store, on_stored)
         self._stack = AsyncExitStack()
         self._ports: Ports | None = None
 
@@ -92,7 +92,7 @@ class Session:
         limit_trackers: Mapping[str, RangeLimitTracker],
         *,
         priority: Callable[[Slice], Priority] | None = None,
-        patience: float = GIVE_UP_AFTER,
+        give_up_after: float = GIVE_UP_AFTER,
     ) -> Coordinator:
         """Who will decide about a plan's slices."""
         clock = self._process.clock
@@ -105,7 +105,7 @@ class Session:
             renewable=self._account.tool is not None,
             emit=self._emit,
             priority=priority or (lambda _: Priority.PAST),
-            patience=patience,
+            give_up_after=give_up_after,
         )
         return Coordinator(plan, context, report)
 
@@ -135,23 +135,23 @@ class Session:
         self._process.emit(event, account=self._account.name, **facts)
 
 
-class _Telling:
-    """A store (runner.ports.Store) that tells what it stored."""
+class _NotifyingStore:
+    """A store (runner.ports.Store) that calls `on_stored` after each commit."""
 
-    def __init__(self, store: AccountStore, stored: Callable[[Sequence[Batch]], None]) -> None:
+    def __init__(self, store: AccountStore, on_stored: Callable[[Sequence[Batch]], None]) -> None:
         self._store = store
-        self._stored = stored
+        self._on_stored = on_stored
 
     async def commit(self, batches: Sequence[Batch], failures: Sequence[FailedSlice]) -> RowCounts:
         counts = await self._store.commit(batches, failures)
-        self._stored(batches)
+        self._on_stored(batches)
         return counts
 
     async def save_range_limits(self, resource: str, widths: RangeLimits) -> None:
         await self._store.save_range_limits(resource, widths)
 
 
-async def note_success(store: AccountStore, account: Account, report: RunReport, now: float) -> None:
+async def record_success(store: AccountStore, account: Account, report: RunReport, now: float) -> None:
     """Leave in the database that all is well, and what the answers showed."""
     await store.set_state(RecordedState.OK)
     if report.slices.done:
@@ -159,7 +159,7 @@ async def note_success(store: AccountStore, account: Account, report: RunReport,
         await store.set_answer(f"days begin in {account.timezone}, weeks on {calendar.week_start}, as configured", now)
 
 
-async def note_trouble(store: AccountStore, error: HarvesterError) -> None:
+async def record_error(store: AccountStore, error: HarvesterError) -> None:
     """Leave in the database why the account stopped, for `status`."""
     if isinstance(error, CredentialsRefused | CalendarMismatch):
         await store.set_state(RecordedState.PAUSED, str(error))

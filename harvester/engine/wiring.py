@@ -97,7 +97,7 @@ def build_source(
         credentials = ToolCredentials(
             transport,
             clock,
-            Attempts(store),
+            StoredAuthLedger(store),
             base_url=api.base_url,
             tool=account.tool,
             login=account.login,
@@ -110,7 +110,7 @@ def build_source(
     return HttpSource(transport, credentials, base_url=api.base_url, accept=api.format, method=api.method)
 
 
-class Attempts:
+class StoredAuthLedger:
     """The store as the credentials' ledger."""
 
     def __init__(self, store: AccountStore) -> None:

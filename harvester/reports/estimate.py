@@ -12,7 +12,14 @@ from harvester.console.text import counted, duration
 from harvester.core.eta import Supply, estimate_eta
 from harvester.core.model import usable_limit
 from harvester.core.planning import Stored
-from harvester.engine.account_plan import BackfillRequest, identity_of, limit_trackers_of, plan_account, stored_of
+from harvester.engine.account_plan import (
+    BackfillRequest,
+    identity_of,
+    limit_trackers_of,
+    plan_account,
+    series_count,
+    stored_of,
+)
 from harvester.errors import ConfigError, describe_error
 from harvester.store.migrate import schema_state
 from harvester.store.reader import Reader
@@ -65,7 +72,7 @@ class _Known:
     quota: QuotaRecord | None
 
 
-def estimate(settings: Settings, order: BackfillRequest, environ: Mapping[str, str]) -> Estimate:
+def estimate(settings: Settings, request: BackfillRequest, environ: Mapping[str, str]) -> Estimate:
     """Plan every account as a backfill would now.
 
     Raises:
@@ -77,7 +84,7 @@ def estimate(settings: Settings, order: BackfillRequest, environ: Mapping[str, s
     known = _known(settings, environ)
     return Estimate(
         [
-            _estimate_account(account, settings, order, known.get(name), now)
+            _estimate_account(account, settings, request, known.get(name), now)
             for name, account in settings.accounts.items()
         ]
     )
@@ -119,16 +126,16 @@ def _refuse_other_days(settings: Settings, found: Sequence[AccountStatus]) -> No
 
 
 def _estimate_account(
-    account: Account, settings: Settings, order: BackfillRequest, known: _Known | None, now: float
+    account: Account, settings: Settings, request: BackfillRequest, known: _Known | None, now: float
 ) -> AccountEstimate:
     known = known or _Known(Stored({}, {}), {}, None)
     limit_trackers = limit_trackers_of(account, known.widths)
-    plan = plan_account(account, order, known.stored, limit_trackers, settings.daemon.settle_days, now)
+    plan = plan_account(account, request, known.stored, limit_trackers, settings.daemon.settle_days, now)
     supply = _supply(account, known.quota, now)
     windows, seconds = estimate_eta(len(plan.slices), supply)
     return AccountEstimate(
         name=account.name,
-        series=len(account.phones) * len(account.resources) * len(account.periods),
+        series=series_count(account),
         requests=len(plan.slices),
         windows=windows,
         seconds=seconds,

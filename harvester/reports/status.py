@@ -25,6 +25,7 @@ from harvester.console.text import utc_time
 from harvester.core.coverage import Span, final_spans, gaps
 from harvester.core.model import QuotaRecord, Series, usable_limit
 from harvester.core.period import ONE_DAY, Calendar
+from harvester.engine.account_plan import configured_series
 from harvester.store.types import AccountStatus, FailedRange, RecordedState, SeriesStatus
 
 if TYPE_CHECKING:
@@ -118,12 +119,7 @@ def wanted(settings: Settings) -> list[Wanted]:
             start=account.start,
             limit=account.quota.limit,
             reserve=account.quota.reserve,
-            series=[
-                Series(account.name, resource, phone.number, period)
-                for resource in account.resources
-                for phone in account.phones
-                for period in account.periods
-            ],
+            series=configured_series(account),
         )
         for account in settings.accounts.values()
     ]

@@ -60,7 +60,7 @@ class AccountContext:
     renewable: bool  # credentials
     emit: Observer
     priority: Callable[[Slice], Priority] = lambda _: Priority.PAST
-    patience: float = GIVE_UP_AFTER  # seconds for which a closed API is tried again
+    give_up_after: float = GIVE_UP_AFTER  # seconds without an answer after which the API counts as unreachable
 
 
 @dataclass(slots=True)

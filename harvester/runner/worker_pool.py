@@ -1,7 +1,7 @@
 """Drains one account's plan: workers fetch under the quota, the committer stores, the Judge decides.
 
 Ways to end: the plan is done; the Judge ends it (credentials, calendar, API unreachable), the store fails, or somebody
-interrupts. Then nothing more is sent, what is in flight is given `DRAIN` seconds to come and be stored, and the reason
+interrupts. Then nothing more is sent, what is in flight is given `DRAIN_SECONDS` to come and be stored, and the reason
 is raised. For a newer plan all of it is waited for. Cancelling `run` ends it at once.
 
 A worker takes its permit first and its slice after, so that what is sent is the most urgent at that moment. No more of
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from harvester.runner.coordinator import Coordinator
     from harvester.runner.ports import Gate, Permit, Source, Store
 
-DRAIN = 10.0  # seconds that requests in flight are waited for
+DRAIN_SECONDS = 10.0  # for requests in flight to end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class WorkerPool:
         self._batch_writer = BatchWriter(ports.store, ports.capacity, coordinator.report, coordinator.context.emit)
         self._changed = asyncio.Event()
         self._over = asyncio.Event()  # nothing more will be sent
-        self._hurry = asyncio.Event()  # what is in flight has `DRAIN` seconds
+        self._hurry = asyncio.Event()  # what is in flight has `DRAIN_SECONDS` seconds
         self._flying: set[asyncio.Task[None]] = set()
         self._asking = 0  # workers that wait for a permit
         self._prober: asyncio.Task[None] | None = None
@@ -141,7 +141,7 @@ class WorkerPool:
             hurry.cancel()
             flying -= self._landed(flying)
         if flying:
-            await asyncio.wait(flying, timeout=DRAIN)
+            await asyncio.wait(flying, timeout=DRAIN_SECONDS)
             self._landed(flying)
 
     @staticmethod
@@ -221,7 +221,7 @@ class WorkerPool:
                 await self._changed.wait()
 
     async def _pause_before_probe(self) -> None:
-        seconds = self._coordinator.breaker.next_probe(self._context.now(), self._context.patience)
+        seconds = self._coordinator.breaker.next_probe(self._context.now(), self._context.give_up_after)
         if seconds is None:
             raise Unreachable(self._coordinator.last_outage)
         self._context.emit(Event.UNREACHABLE, error=self._coordinator.last_outage, again_in=seconds)
@@ -309,7 +309,7 @@ class WorkerPool:
                 self._no_auth_since = None  # the API is there, and the next exchange waits as long as it has to
             elif self._no_auth_since is None:
                 self._no_auth_since = now
-            elif now - self._no_auth_since >= self._context.patience:
+            elif now - self._no_auth_since >= self._context.give_up_after:
                 raise Unreachable(error.detail) from None
             self._coordinator.without_credentials = error.detail
             if error is not self._told:  # all workers wait for one exchange, and hear of its failure

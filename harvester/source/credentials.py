@@ -27,7 +27,7 @@ from urllib.parse import urlencode
 
 from aiohttp import encode_basic_auth
 
-from harvester.clock import NAP, Clock
+from harvester.clock import LONGEST_SLEEP, Clock
 from harvester.core.backoff import backoff
 from harvester.core.headers import read_quota_headers
 from harvester.core.payload import escape_text, is_document, parse_credentials, parse_error
@@ -259,7 +259,7 @@ class ToolCredentials:
         if rest > _LONGEST_PAUSE:
             self._on_wait(rest)
         while rest > 0:
-            await self._clock.sleep(min(rest, NAP))
+            await self._clock.sleep(min(rest, LONGEST_SLEEP))
             rest = moment - self._clock.monotonic()
 
     def _form(self, password: str) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from aiolimiter import AsyncLimiter
 
-from harvester.clock import NAP, Clock
+from harvester.clock import LONGEST_SLEEP, Clock
 from harvester.core.headers import read_quota_headers
 from harvester.core.quota import Block, Denied, Granted, Quota, Snapshot, Token, Unstored
 from harvester.failpoints import Step, step
@@ -162,7 +162,7 @@ class Throttle:
         news = asyncio.ensure_future(self._news.wait())
         try:
             while not news.done() and (left := until - self._clock.monotonic()) > 0:
-                nap = asyncio.ensure_future(self._clock.sleep(min(left, NAP)))
+                nap = asyncio.ensure_future(self._clock.sleep(min(left, LONGEST_SLEEP)))
                 try:
                     await asyncio.wait((nap, news), return_when=asyncio.FIRST_COMPLETED)
                 finally:

@@ -22,7 +22,7 @@ from harvester.core.planning import Desire, Plan, Rules, plan_slices
 from harvester.core.quota import Quota
 from harvester.core.refusal import RangeLimitTracker
 from harvester.engine.account_plan import stored_of
-from harvester.engine.wiring import Attempts
+from harvester.engine.wiring import StoredAuthLedger
 from harvester.errors import HarvesterError
 from harvester.runner.capacity_limiter import CapacityLimiter
 from harvester.runner.coordinator import AccountContext, Coordinator
@@ -233,7 +233,7 @@ class Process:
             credentials = ToolCredentials(
                 self.transport,
                 self.clock,
-                Attempts(store),
+                StoredAuthLedger(store),
                 base_url=URL,
                 tool=account.tool,
                 login=account.login,

@@ -22,8 +22,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from harvester.engine.account_plan import BackfillRequest
-from harvester.engine.process import Process
-from harvester.runner.capacity_limiter import CapacityLimiter
+from harvester.engine.process import Process, build_process
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.faults import CALM
 from harvester.store.migrate import migrate
@@ -87,7 +86,7 @@ class Simulation:
         """The present configuration."""
         return self.scenario.settings(self.wishes, self.path)
 
-    def process(self, owner: SimProcess, settings: Settings, concurrency: int) -> Process:
+    def process(self, owner: SimProcess, settings: Settings) -> Process:
         """A process' surroundings."""
 
         async def run_blocking(function: Callable[[], str]) -> str:
@@ -96,14 +95,9 @@ class Simulation:
         def transport(account: Account) -> Any:
             return owner.transport(account.api.timeout)
 
-        return Process(
-            settings=settings,
-            environ={},
-            database=owner.database,
-            clock=self.universe.host,
-            slots=asyncio.Semaphore(concurrency),
-            capacity=CapacityLimiter(2 * concurrency),
-            emit=partial(self.emit, owner),
+        emit = partial(self.emit, owner)
+        return replace(
+            build_process(settings, {}, owner.database, clock=self.universe.host, emit=emit),
             transport=transport,
             jitter=self.luck.random,
             run_blocking=run_blocking,

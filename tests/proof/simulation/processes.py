@@ -32,7 +32,7 @@ class Home(Protocol):
     @property
     def universe(self) -> Universe: ...
 
-    def process(self, owner: SimProcess, settings: Settings, concurrency: int) -> Process: ...
+    def process(self, owner: SimProcess, settings: Settings) -> Process: ...
 
 
 class Daemon(SimProcess):
@@ -87,8 +87,7 @@ class Daemon(SimProcess):
             worker.tick()
 
     def _begin(self) -> None:
-        concurrency = self.settings.api.concurrency
-        process = self._home.process(self, self.settings, concurrency)
+        process = self._home.process(self, self.settings)
         for account in self.settings.accounts.values():
             worker = AccountWorker(process, account, refreshed=lambda: None)
             self.workers[account.name] = worker
@@ -133,24 +132,24 @@ class Daemon(SimProcess):
 class Backfill(SimProcess):
     """`harvester backfill` of all accounts, beside the daemon or alone."""
 
-    def __init__(self, home: Home, settings: Settings, order: BackfillRequest) -> None:
+    def __init__(self, home: Home, settings: Settings, request: BackfillRequest) -> None:
         super().__init__(home.universe)
         self.database = Database(settings.database.url, executor=self.disk, now=self.universe.host.time)
-        process = home.process(self, settings, settings.api.concurrency)
-        self.harvests = [AccountRun(process, account, order) for account in settings.accounts.values()]
+        process = home.process(self, settings)
+        self.runs = [AccountRun(process, account, request) for account in settings.accounts.values()]
 
     async def main(self) -> None:
         """From start to end."""
         self.universe.guests += 1
         self.universe.stir()
         try:
-            await asyncio.gather(*(self._one(harvest) for harvest in self.harvests))
+            await asyncio.gather(*(self._one(run) for run in self.runs))
         finally:
             self.universe.guests -= 1
             if not self.dead:
                 await self.database.close()
 
     @staticmethod
-    async def _one(harvest: AccountRun) -> None:
+    async def _one(run: AccountRun) -> None:
         with suppress(HarvesterError):  # the daemon goes on
-            await harvest.run()
+            await run.run()

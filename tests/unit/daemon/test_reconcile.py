@@ -10,7 +10,7 @@ from harvester.core.period import Period
 from harvester.core.planning import Rules
 from harvester.core.priority import Priority
 from harvester.daemon.reconcile import ReconcilePlan, StoredSeries, Tail, plan_reconcile
-from harvester.engine.account_plan import limit_trackers_of, series_of
+from harvester.engine.account_plan import configured_series, limit_trackers_of
 from harvester.store.types import FailedRange
 
 TODAY = date(2024, 6, 20)
@@ -19,7 +19,7 @@ ACCOUNT = Account(
     name="main", login="me", phones=(Phone("ALL"), Phone("8005551234")), start=date(2024, 1, 1), periods=(Period.DAY,)
 )
 RULES = Rules(ACCOUNT.calendar, TODAY, settle_days=3)
-ALL, ONE = series_of(ACCOUNT)
+ALL, ONE = configured_series(ACCOUNT)
 
 
 def asked(series: Series, first: date, last: date, on: date = TODAY) -> StoredSeries:
