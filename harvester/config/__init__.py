@@ -7,17 +7,15 @@ from harvester.config.narrowing import narrow, require_accounts
 from harvester.config.secrets import database_password, password, warnings
 from harvester.config.settings import (
     Account,
-    Address,
     Api,
     Daemon,
     Database,
     Log,
-    PasswordSources,
-    Phone,
+    ProcessApi,
     Quota,
-    Secret,
     Settings,
 )
+from harvester.config.value_types import Address, PasswordSources, Phone, Secret
 
 __all__ = [
     "Account",
@@ -28,6 +26,7 @@ __all__ = [
     "Log",
     "PasswordSources",
     "Phone",
+    "ProcessApi",
     "Quota",
     "Secret",
     "Settings",

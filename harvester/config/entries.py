@@ -6,13 +6,14 @@ written is reported here, with the nearest known key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from harvester.config import checks
-from harvester.config.settings import Account, Api, Daemon, Database, Log, Quota
+from harvester.config.setting_info import Scope, infos
+from harvester.config.settings import Account, Api, Daemon, Database, Log, ProcessApi, Quota
 from harvester.config.wording import hint, shown
 
 Keys = tuple[str, ...]
@@ -24,18 +25,22 @@ SECRETS: Final = ("password", "password_file", "password_command")
 LISTS: Final = frozenset({"phones", "resources", "periods", "allowed_hosts", "password_command"})
 
 
-def _keys_of(section: type, *more: str) -> Tree:
-    return dict.fromkeys([*(item.name for item in fields(section)), *more])
+def _keys_of(*sections: type, scopes: Collection[Scope] = frozenset(Scope)) -> Tree:
+    found = [pair for section in sections for pair in infos(section).items()]
+    return dict.fromkeys(key for name, info in found if info.scope in scopes for key in (name, *info.more))
 
 
-_API: Final = _keys_of(Api)
-_QUOTA: Final = _keys_of(Quota)
-ACCOUNT: Final[Tree] = _keys_of(Account, "phones_file", *SECRETS) | {"api": _API, "quota": _QUOTA}
+_OF_ACCOUNT: Final = frozenset({Scope.ACCOUNT})
+ACCOUNT: Final[Tree] = {
+    **_keys_of(Account, scopes=_OF_ACCOUNT),
+    "api": _keys_of(Api, scopes=_OF_ACCOUNT),
+    "quota": _keys_of(Quota, scopes=_OF_ACCOUNT),
+}
 del ACCOUNT["name"]  # the table's own name
 KNOWN: Final[Tree] = {
-    "database": _keys_of(Database, *SECRETS),
-    "api": _API,
-    "quota": _QUOTA,
+    "database": _keys_of(Database),
+    "api": _keys_of(Api, ProcessApi),
+    "quota": _keys_of(Quota),
     "daemon": _keys_of(Daemon),
     "log": _keys_of(Log),
     "defaults": ACCOUNT,
@@ -132,8 +137,18 @@ class Walk:
             self.account(key, value)
 
 
+def _process_table(keys: Keys) -> str | None:
+    """Return the table that has, for the whole process, what was written as a key of an account; None if none has."""
+    start = {"accounts": 2, "defaults": 1}.get(keys[0], 0)
+    table, *key = keys[start:] or ("",)
+    known = None if table in {"accounts", "defaults"} else KNOWN.get(table)
+    return table if start and known and all(each in known for each in key) else None
+
+
 def _unknown(keys: Keys, tree: Tree) -> str:
     key = keys[-1]
+    if home := _process_table(keys):
+        return f"{key} is for the whole process; set it in [{home}]"
     close = hint(key, tree)
     if not close:
         homes = [dotted(path[:-1]) for path in leaves(KNOWN) if path[-1] == key and ANY not in path]

@@ -18,6 +18,7 @@ from harvester.config.wording import nearest
 PREFIX: Final = "HARVESTER_"
 FILE: Final = "HARVESTER_CONFIG"
 _ACCOUNTS: Final = "ACCOUNTS__"
+_DEFAULTS: Final = "DEFAULTS__"
 # Kubernetes gives every container such variables for a service that is called "harvester".
 _SERVICE_LINK: Final = re.compile(r"HARVESTER_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
@@ -74,14 +75,14 @@ class _Names:
     def keys(self, name: str) -> Keys:
         """The path that a variable's name, without the prefix, spells."""
         if not name.startswith(_ACCOUNTS):
-            raise ValueError(_unknown(PREFIX + name, [*_PLAIN, FILE]))
+            raise ValueError(_process_wide(name.removeprefix(_DEFAULTS)) or _unknown(PREFIX + name, [*_PLAIN, FILE]))
         rest = name.removeprefix(_ACCOUNTS)
         # From the end: a name may end with an underscore, no key begins with one.
         for end, keys in sorted(_OF_ACCOUNT.items(), key=lambda pair: len(pair[0]), reverse=True):
             if rest.endswith("__" + end) and "__" not in (account := rest.removesuffix("__" + end)):
                 return ("accounts", self._account(account), *keys)
         account, _, key = rest.partition("__")
-        raise ValueError(_unknown(key, _OF_ACCOUNT, f"{PREFIX}{_ACCOUNTS}{account}__"))
+        raise ValueError(_process_wide(key) or _unknown(key, _OF_ACCOUNT, f"{PREFIX}{_ACCOUNTS}{account}__"))
 
     def _account(self, written: str) -> str:
         meant = self._accounts.get(written, [])
@@ -92,6 +93,14 @@ class _Names:
         if written != written.upper():
             raise ValueError("must be written in upper case")
         return checks.account_name(written.lower())
+
+
+def _process_wide(key: str) -> str | None:
+    """Return the refusal of an account's key that only the process has, None if it is no such key."""
+    keys = _PLAIN.get(PREFIX + key)
+    if keys is None or keys[0] == "defaults":
+        return None
+    return f"{keys[-1]} is for the whole process; set {PREFIX}{key}"
 
 
 def _unknown(word: str, known: Iterable[str], before: str = "") -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from harvester.config.settings import Phone
+from harvester.config.value_types import Phone
 from harvester.config.wording import shown
 from harvester.core.model import ALL
 

@@ -11,7 +11,7 @@ from harvester.config import phones
 from harvester.config.database_url import expand_home
 from harvester.config.entries import SECRETS, Entry
 from harvester.config.files import Unreadable, read_text
-from harvester.config.settings import Phone, Secret
+from harvester.config.value_types import Phone, Secret
 
 
 def located(entry: Entry, home: Path, problems: list[str]) -> Path | None:

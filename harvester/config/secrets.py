@@ -22,7 +22,8 @@ from harvester.config.wording import plain
 from harvester.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harvester.config.settings import PasswordSources, Secret, Settings
+    from harvester.config.settings import Settings
+    from harvester.config.value_types import PasswordSources, Secret
 
 COMMAND_TIMEOUT: Final = 30.0  # seconds
 _MOST_BYTES: Final = 64 * 1024

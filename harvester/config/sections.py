@@ -13,18 +13,9 @@ from harvester.config.entries import SECRETS, Entry, Keys, Layer, Table, tables
 from harvester.config.environment import variable
 from harvester.config.problems import describe
 from harvester.config.references import located, phones_of, secret_of
-from harvester.config.settings import (
-    Account,
-    Api,
-    Daemon,
-    Database,
-    Log,
-    PasswordSources,
-    Phone,
-    Quota,
-    Secret,
-    Settings,
-)
+from harvester.config.setting_info import infos
+from harvester.config.settings import Account, Api, Daemon, Database, Log, ProcessApi, Quota, Settings
+from harvester.config.value_types import PasswordSources, Phone, Secret
 from harvester.config.wording import hint
 from harvester.core.model import ALL
 
@@ -35,6 +26,7 @@ _NOWHERE: Final = "sqlite:////dev/null"  # stands in where the URL is wrong
 _ELSEWHERE: Final = frozenset({"phones", "phones_file", *SECRETS})  # an account's keys that are read in their own way
 _ANY: Final = (Phone(ALL),)  # stands in where the phones are wrong
 _URLS: Final = ("url", "proxy")  # may hold a password
+_PROCESS_API: Final = frozenset(infos(ProcessApi))
 
 
 class Builder:
@@ -60,8 +52,7 @@ class Builder:
             database=self._database(),
             daemon=self._section(Daemon, "daemon", self._table(("daemon",))) or Daemon(),
             log=self._section(Log, "log", self._table(("log",))) or Log(),
-            api=self._api(),
-            quota=self._section(Quota, "quota", self._table(("quota",))) or Quota(),
+            api=self._process_api(),
             accounts={account.name: account for account in built},
             holding_secrets=self._holding_secrets(),
         )
@@ -95,8 +86,12 @@ class Builder:
         rest = {key: entry for key, entry in table.items() if key not in {"url", *SECRETS}}
         return self._section(Database, "database", rest, url=placed, password=password) or Database(url=_NOWHERE)
 
+    def _process_api(self) -> ProcessApi:
+        table = {key: entry for key, entry in self._table(("api",)).items() if key in _PROCESS_API}
+        return self._section(ProcessApi, "api", table) or ProcessApi()
+
     def _api(self, *more: Keys) -> Api:
-        table = self._table(("api",), *more)
+        table = {key: entry for key, entry in self._table(("api",), *more).items() if key not in _PROCESS_API}
         file = table.pop("ca_file", None)
         place = located(file, self._home, self._problems) if file else None
         if file and place and not place.is_file():
@@ -109,8 +104,10 @@ class Builder:
         stand_in = {"name": "nobody"} if "login" in own else {"name": "nobody", "login": "nobody"}
         rest = {key: entry for key, entry in own.items() if key not in _ELSEWHERE}
         self._section(Account, "defaults", rest, **stand_in, phones=phones_of(own, self._home, self._problems) or _ANY)
-        self._api(("defaults", "api"))
-        self._section(Quota, "quota", self._table(("quota",), ("defaults", "quota")))
+        for more in ((), (("defaults", "api"),)):
+            self._api(*more)
+        for names in ((("quota",),), (("quota",), ("defaults", "quota"))):
+            self._section(Quota, "quota", self._table(*names))
 
     def _account(self, name: str) -> Account | None:
         own = ("accounts", name)

@@ -80,7 +80,5 @@ def settings(database: Path, base_url: str) -> config.Settings:
     return config.Settings(
         database=config.Database(url=f"sqlite:///{database}"),
         daemon=config.Daemon(settle_days=0),
-        api=api,
-        quota=quota,
         accounts={ACCOUNT: account},
     )

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from harvester.cli.init import init
-from harvester.config import Account, Api, Daemon, Database, Log, Phone, Quota, load, warnings
+from harvester.config import Account, Daemon, Database, Log, Phone, ProcessApi, load, warnings
 from harvester.config.entries import ANY, KNOWN, leaves
 from harvester.errors import UsageError
 
@@ -51,10 +51,12 @@ def test_every_key_is_in_it() -> None:
 def test_every_default_in_it_is_the_real_one(tmp_path: Path) -> None:
     account = Account(name="main", login="x", phones=(Phone("ALL"),))
     database = Database(url=f"sqlite:///{tmp_path}/voicetrends.db")
-    real = {"database": database, "api": Api(), "quota": Quota(), "daemon": Daemon(), "log": Log()}
+    real = {"database": database, "api": ProcessApi(), "daemon": Daemon(), "log": Log()}
     path = tmp_path / "c.toml"
     path.write_text(re.sub(r"(?s)\[accounts.main\].*", "", EXAMPLE))
-    shown = load(path, {}, cwd=tmp_path, home=tmp_path)
+    variables = {"HARVESTER_ACCOUNTS__MAIN__LOGIN": "x", "HARVESTER_ACCOUNTS__MAIN__PHONES": "ALL"}
+    shown = load(path, variables, cwd=tmp_path, home=tmp_path)
+    assert shown.accounts == {"main": account}
     assert {name: getattr(shown, name) for name in real} == real
     defaults = tomllib.loads(EXAMPLE)["defaults"]
     assert defaults == {

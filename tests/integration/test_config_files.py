@@ -121,6 +121,7 @@ def test_everything_at_its_place(box: Path) -> None:
 url = "sqlite:///data/v.db"
 [api]
 timeout = 10
+concurrency = 2
 [defaults]
 timezone = "America/Chicago"
 periods = ["week"]
@@ -133,7 +134,7 @@ phones_file = "phones.txt"
 password_file = "~/secret"
 start = 2024-01-01
 [accounts.main.api]
-concurrency = 2
+timeout = 20
 """,
     )
     write(box / "site/phones.txt", "8005551234 Sales\n8005551235\n")
@@ -149,8 +150,8 @@ concurrency = 2
     assert found.database.path == box / "site/data/v.db"
     assert main.phones == (Phone("ALL"), Phone("8005551234", "Sales"), Phone("8005551235"))
     assert (main.timezone, main.periods) == ("America/Chicago", (Period.WEEK,))
-    assert (main.api.timeout, main.api.concurrency, found.api.concurrency) == (10, 2, 8)
-    assert (main.quota.limit, main.quota.reserve, found.quota.reserve) == (150, 5, 0)
+    assert (main.api.timeout, second.api.timeout, found.api.concurrency) == (20, 10, 2)
+    assert (main.quota.limit, main.quota.reserve) == (150, 5)
     assert main.password.files is not None
     assert main.password.files.file == box / "home/secret"
     assert main.password.environment is not None
@@ -225,6 +226,22 @@ phones = "ALL"
         assert len(matching) == 1, (start, told)
     assert len(told) == 22
     assert "hunter2" not in "".join(told)
+
+
+def test_an_account_cannot_override_a_setting_of_the_process(box: Path) -> None:
+    path = write(
+        box / "c.toml",
+        f"[api]\nconcurrency = 4\n[defaults.api]\nconcurrency = 2\n{MAIN}[accounts.main.api]\nconcurrency = 2\n"
+        "[accounts.main.daemon]\nsettle_days = 2\n",
+    )
+    write(box / "accounts.d/b.toml", f"{ACCOUNT.replace('me', 'b')}[api]\nconcurrency = 2\n")
+    remedy = "concurrency is for the whole process; set it in [api]"
+    assert problems(box, path) == [
+        f"{path}:4: defaults.api.concurrency: {remedy}",
+        f"{path}:9: accounts.main.api.concurrency: {remedy}",
+        f"{path}:10: accounts.main.daemon: daemon is for the whole process; set it in [daemon]",
+        f"{box}/accounts.d/b.toml:4: api.concurrency: {remedy}",
+    ]
 
 
 @pytest.mark.parametrize(

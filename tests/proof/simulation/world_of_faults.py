@@ -148,15 +148,13 @@ class Scenario:
         api = config.Api(
             base_url=URL,
             format="xml" if self.format == "xml" else "json",
-            concurrency=wishes.concurrency,
             max_days_per_request=wishes.max_days,
         )
         quota = config.Quota(limit=self.limit, window=WINDOW, reserve=self.reserve)
         return config.Settings(
             database=config.Database(url=f"sqlite:///{database}"),
             daemon=config.Daemon(refresh=wishes.refresh, settle_days=wishes.settle_days, listen=None),
-            api=api,
-            quota=quota,
+            api=config.ProcessApi(concurrency=wishes.concurrency),
             accounts={
                 account.name: config.Account(
                     name=account.name,

@@ -36,6 +36,7 @@ def test_the_environment_alone_configures_everything() -> None:
             "HARVESTER_DATABASE__URL": "sqlite:///v.db",
             "HARVESTER_DATABASE__AUTO_MIGRATE": "true",
             "HARVESTER_API__TIMEOUT": "2.5",
+            "HARVESTER_API__MAX_RATE": "2.5",
             "HARVESTER_API__CONCURRENCY": "3",
             "HARVESTER_QUOTA__LIMIT": "50",
             "HARVESTER_DAEMON__LISTEN": "",
@@ -58,7 +59,7 @@ def test_the_environment_alone_configures_everything() -> None:
     assert found.source is None
     assert found.database.path == NOWHERE / "v.db"
     assert found.database.auto_migrate
-    assert (found.api.timeout, found.api.concurrency) == (2.5, 3)
+    assert found.api.concurrency == 3
     assert found.daemon.listen is None
     assert found.daemon.allowed_hosts == ("a.example.com", "b.example.com")
     assert found.log.level == "debug"
@@ -69,7 +70,7 @@ def test_the_environment_alone_configures_everything() -> None:
     assert account.start == date(2024, 1, 31)
     assert account.calendar.zone.key == "America/Chicago"
     assert account.calendar.week_start is WeekStart.MONDAY
-    assert (account.api.timeout, account.api.concurrency) == (7, 3)
+    assert (account.api.timeout, account.api.max_rate) == (7, 2.5)
     assert (account.quota.limit, account.quota.reserve) == (50, 10)
 
 
@@ -231,6 +232,18 @@ def test_a_name_that_could_mean_two_accounts_is_refused() -> None:
     mistakes: list[str] = []
     read_environment({"HARVESTER_ACCOUNTS__A_B__LOGIN": "x"}, ["a-b", "a_b"], NOWHERE, mistakes)
     assert "could mean any of the accounts a-b, a_b" in mistakes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "remedy"),
+    [
+        ("HARVESTER_ACCOUNTS__MAIN__API__CONCURRENCY", "concurrency", "HARVESTER_API__CONCURRENCY"),
+        ("HARVESTER_DEFAULTS__API__CONCURRENCY", "concurrency", "HARVESTER_API__CONCURRENCY"),
+        ("HARVESTER_ACCOUNTS__MAIN__DAEMON__SETTLE_DAYS", "settle_days", "HARVESTER_DAEMON__SETTLE_DAYS"),
+    ],
+)
+def test_an_account_cannot_override_a_setting_of_the_process(name: str, key: str, remedy: str) -> None:
+    assert problems(ACCOUNT | {name: "2"}) == [f"{name}: {key} is for the whole process; set {remedy}"]
 
 
 @given(

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.config.phones import merge, normalize, read_lines
-from harvester.config.settings import Phone
+from harvester.config.value_types import Phone
 
 TEN = st.integers(min_value=2_000_000_000, max_value=9_999_999_999).map(str)
 
