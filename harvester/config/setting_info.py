@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-_BOUNDS = {Gt: ("gt", "more than"), Ge: ("ge", "at least"), Lt: ("lt", "less than"), Le: ("le", "at most")}
+_BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}  # attributes of pydantic's bounds
 
 
 class Scope(StrEnum):
@@ -85,10 +84,11 @@ def _choices(hint: object) -> list[str]:
 def _bounds(extras: tuple[object, ...], unit: str) -> str:
     """Return the sentence that gives unit and bounds of a number."""
     bounds = [bound for extra in extras if isinstance(extra, FieldInfo) for bound in extra.metadata]
-    words = [f"{_BOUNDS[type(bound)][1]} {_number(bound)}" for bound in bounds if type(bound) in _BOUNDS]
+    words = [
+        f"{words} {getattr(bound, name):,}"
+        for bound in bounds
+        for name, words in _BOUNDS.items()
+        if hasattr(bound, name)
+    ]
     sentence = ", ".join(filter(None, (unit, " and ".join(words))))
     return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""
-
-
-def _number(bound: Any) -> str:  # noqa: ANN401 - any of _BOUNDS
-    return f"{getattr(bound, _BOUNDS[type(bound)][0]):,}"

@@ -13,7 +13,6 @@ import random
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harvester.clock import SystemClock
@@ -22,6 +21,7 @@ from harvester.daemon.account_state import Phase
 from harvester.daemon.account_worker import AccountWorker
 from harvester.daemon.health import gauges_of, ping, status_line
 from harvester.daemon.metrics import AccountGauges, Metrics
+from harvester.daemon.reload import decide
 from harvester.daemon.scheduler import RefreshScheduler
 from harvester.daemon.sd_notify import Notifier, watchdog_interval
 from harvester.engine.process import build_process
@@ -51,7 +51,7 @@ class Service:
     def __init__(
         self, settings: Settings, *, environ: Mapping[str, str], load: Callable[[], Settings], emit: Observer
     ) -> None:
-        self._settings = settings
+        self._started = self._settings = settings
         self._environ = environ
         self._load = load
         self._clock = SystemClock()
@@ -215,24 +215,12 @@ class Service:
             self._notifier.ready(self._status())
 
     async def _replace(self, settings: Settings, database: Database) -> None:
-        fixed = [
-            name
-            for name, old, new in (
-                ("database", self._settings.database, settings.database),
-                ("log", self._settings.log, settings.log),
-                ("daemon.listen", self._settings.daemon.listen, settings.daemon.listen),
-                ("daemon.allowed_hosts", self._settings.daemon.allowed_hosts, settings.daemon.allowed_hosts),
-            )
-            if old != new
-        ]
-        if fixed:
-            self._emit(Event.RESTART_NEEDED, keys=", ".join(fixed))
+        decision = decide(self._started, settings)
+        if decision.restart_needed:
+            self._emit(Event.RESTART_NEEDED, keys=", ".join(decision.restart_needed))
         self._stop_ticks()
         await self._stop_keepers()
-        listen = self._settings.daemon.listen
-        self._settings = replace(
-            settings, database=self._settings.database, daemon=replace(settings.daemon, listen=listen)
-        )
+        self._settings = decision.settings
         self._begin(database)
         self._start_ticks()
         self._metrics.reloaded(successful=True)
