@@ -28,7 +28,7 @@ from harvester.errors import (
     StoreLost,
 )
 from harvester.events import Event
-from harvester.store.types import Held, RecordedState
+from harvester.store.types import AccountHeld, RecordedState
 
 if TYPE_CHECKING:
     from harvester.config import Account
@@ -95,7 +95,7 @@ class AccountRun:
                 if self._interrupted:
                     raise Interrupted
                 claimed = await self._process.database.claim(identity_of(self.account, self._process.settings))
-                if not isinstance(claimed, Held):
+                if not isinstance(claimed, AccountHeld):
                     self.held_by = None
                     return claimed
                 self._note_holder(claimed.holder)
@@ -132,7 +132,7 @@ class AccountRun:
         process, account = self._process, self.account
         series = configured_series(account)
         stored = stored_of(await store.coverage(series), await store.failed(series))
-        limit_trackers = limit_trackers_of(account, await store.widths())
+        limit_trackers = limit_trackers_of(account, await store.range_limits())
         settle_days = process.settings.daemon.settle_days
         plan = plan_account(account, self._request, stored, limit_trackers, settle_days, process.clock.time())
         self._lost_since = None

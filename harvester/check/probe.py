@@ -32,7 +32,7 @@ from harvester.errors import (
     Unauthorized,
     Unreachable,
 )
-from harvester.store.types import Held, RecordedState
+from harvester.store.types import AccountHeld, RecordedState
 
 if TYPE_CHECKING:
     import asyncio
@@ -73,7 +73,7 @@ class Probe:
             HarvesterError: what is wrong, in words that name the setting where one is to blame.
         """
         claimed = await self.database.claim(identity_of(self.account, self.settings))
-        if isinstance(claimed, Held):
+        if isinstance(claimed, AccountHeld):
             self.held_by = claimed.holder
             return None
         try:
@@ -129,7 +129,7 @@ class Probe:
         account, now = self.account, self.clock.time()
         numbers = [phone.number for phone in account.phones]
         resource = account.resources[0]
-        widest = limit_trackers_of(account, await store.widths())[resource].allowed(now)
+        widest = limit_trackers_of(account, await store.range_limits())[resource].allowed(now)
         first, last = weeks_to_probe(account.calendar, account.calendar.local_date(now), widest)
         series = Series(account.name, resource, ALL if ALL in numbers else numbers[0], Period.WEEK)
         return Slice(series, first, last)

@@ -28,7 +28,7 @@ from harvester.engine.account_plan import configured_series, identity_of, limit_
 from harvester.engine.session import Session, record_error, record_success
 from harvester.errors import CalendarMismatch, ConfigError, HarvesterError, Interrupted, SchemaUnknown, StoreError
 from harvester.events import Event
-from harvester.store.types import BackfillOrder, Held, RecordedState
+from harvester.store.types import AccountHeld, BackfillOrder, RecordedState
 
 if TYPE_CHECKING:
     from harvester.config import Account
@@ -110,7 +110,7 @@ class AccountWorker:
 
     async def _claim_and_hold(self) -> None:
         claimed = await self._process.database.claim(identity_of(self.account, self._process.settings))
-        if isinstance(claimed, Held):
+        if isinstance(claimed, AccountHeld):
             self._database_failures = 0
             if self.state.enter(Phase.STANDBY, f"held by {claimed.holder}"):
                 self._emit(Event.STANDBY, holder=claimed.holder)
@@ -127,7 +127,7 @@ class AccountWorker:
 
     async def _hold(self, store: AccountStore) -> None:
         """Rounds until stopped, or until trouble that needs a new session."""
-        limit_trackers = limit_trackers_of(self.account, await store.widths())
+        limit_trackers = limit_trackers_of(self.account, await store.range_limits())
         try:
             async with Session(self._process, self.account, store, on_stored=self._stored) as session:
                 self.state.throttle = session.throttle
@@ -205,7 +205,9 @@ class AccountWorker:
         stored = stored_of(await store.coverage(order.series), await store.failed(order.series))
         rules = replace(self._rules(), refetch=order.refetch)
         desires = [Desire(series, order.first, order.last) for series in order.series]
-        known = limit_trackers_of(self.account, await store.widths(), {series.resource for series in order.series})
+        known = limit_trackers_of(
+            self.account, await store.range_limits(), {series.resource for series in order.series}
+        )
         known |= limit_trackers
         now = self._process.clock.time()
         widths = {resource: limit_tracker.allowed(now) for resource, limit_tracker in known.items()}

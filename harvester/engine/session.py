@@ -147,8 +147,8 @@ class _NotifyingStore:
         self._on_stored(batches)
         return counts
 
-    async def save_range_limits(self, resource: str, widths: RangeLimits) -> None:
-        await self._store.save_range_limits(resource, widths)
+    async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
+        await self._store.save_range_limits(resource, limits)
 
 
 async def record_success(store: AccountStore, account: Account, report: RunReport, now: float) -> None:

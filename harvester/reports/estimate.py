@@ -105,7 +105,7 @@ def _known(settings: Settings, environ: Mapping[str, str]) -> dict[str, _Known]:
                     {one.series: one.coverage for one in status.series},
                     [failed for one in status.series for failed in one.failed],
                 ),
-                status.widths,
+                status.range_limits,
                 status.quota,
             )
             for status in found

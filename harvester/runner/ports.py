@@ -89,7 +89,7 @@ class Store(Protocol):
         """
         ...
 
-    async def save_range_limits(self, resource: str, widths: RangeLimits) -> None:
+    async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
         """Remember how wide a range the server takes."""
         ...
 

@@ -86,20 +86,20 @@ class AccountStore:
         found = await self._read(lambda connection: queries.failed(connection, self.identity.name))
         return [one for one in found if one.series in wanted]
 
-    async def widths(self) -> dict[str, RangeLimits]:
+    async def range_limits(self) -> dict[str, RangeLimits]:
         """How wide a range the server takes, by resource, as far as known."""
-        return await self._read(lambda connection: queries.widths(connection, self._id))
+        return await self._read(lambda connection: queries.range_limits(connection, self._id))
 
-    async def save_range_limits(self, resource: str, widths: RangeLimits) -> None:
+    async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
         """Remember how wide a range the server takes."""
         row = {
             "account_id": self._id,
             "resource": resource,
-            "accepted": widths.accepted,
-            "refused": widths.refused,
-            "refused_at": widths.refused_at,
+            "accepted": limits.accepted,
+            "refused": limits.refused,
+            "refused_at": limits.refused_at,
         }
-        await self._run(lambda connection: upsert(connection, schema.width, row))
+        await self._run(lambda connection: upsert(connection, schema.range_limits, row))
 
     async def load(self) -> QuotaRecord | None:
         """What was last written down of the quota, by whatever process."""

@@ -24,7 +24,7 @@ from harvester.store.dsn import SqliteTarget, parse
 from harvester.store.lock import holder_name, try_lock
 from harvester.store.migrate import look, refuse_unready, upgrade
 from harvester.store.sql import insert_new
-from harvester.store.types import AccountIdentity, Held, OrderProgress, SchemaFit, other_days
+from harvester.store.types import AccountHeld, AccountIdentity, OrderProgress, SchemaFit, other_days
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -60,19 +60,10 @@ class Database:
         self._auto_migrate = auto_migrate or isinstance(self._target, SqliteTarget)
         self._writer = DatabaseThread(executor)
         self._now = now
-        self._session: StoreConnection | None = None
+        self._connection: StoreConnection | None = None
         self._claimed: dict[str, AccountStore] = {}
 
-    async def open(self) -> None:
-        """Connect and see that the schema fits, migrating it where that is allowed.
-
-        Raises:
-            SchemaError: it does not fit.
-            StoreError: the database cannot be used.
-        """
-        await self._writer.run(self._opened)
-
-    async def claim(self, identity: AccountIdentity) -> AccountStore | Held:
+    async def claim(self, identity: AccountIdentity) -> AccountStore | AccountHeld:
         """Become the account's only spender, or learn who is.
 
         Raises:
@@ -140,25 +131,27 @@ class Database:
             self._writer.close()
 
     def _opened(self) -> StoreConnection:
-        if self._session is not None and not self._session.lost:
-            return self._session
+        if self._connection is not None and not self._connection.lost:
+            return self._connection
         self._drop()
         state = look(self._target)  # reads only: a file that is not ours stays as it is, and Alembic unloaded
         if self._auto_migrate and state.fit is not SchemaFit.HEAD:
             upgrade(self._target)
         else:
             refuse_unready(self._target, state)
-        self._session = StoreConnection(self._target)
-        return self._session
+        self._connection = StoreConnection(self._target)
+        return self._connection
 
-    def _claim(self, identity: AccountIdentity) -> AccountStore | Held:
+    def _claim(self, identity: AccountIdentity) -> AccountStore | AccountHeld:
         session = self._opened()
         mine = self._claimed.get(identity.name)
         if mine is not None and not mine.released:
-            return Held("this process")
+            return AccountHeld("this process")
         unlock = try_lock(session, identity.name)
         if unlock is None:
-            return Held(_holder(session, identity.name))  # this and all before wrote nothing: a standby asks often
+            return AccountHeld(
+                _holder(session, identity.name)
+            )  # this and all before wrote nothing: a standby asks often
         try:
             with session.transaction() as connection:
                 number = _enter(connection, identity)
@@ -195,7 +188,7 @@ class Database:
             self._drop()
 
     def _drop(self) -> None:
-        session, self._session = self._session, None
+        session, self._connection = self._connection, None
         for store in self._claimed.values():
             store.abandon()
         self._claimed.clear()
@@ -204,7 +197,7 @@ class Database:
                 session.close()
 
 
-def _give_back(claimed: AccountStore | Held) -> None:
+def _give_back(claimed: AccountStore | AccountHeld) -> None:
     if isinstance(claimed, AccountStore):
         claimed.release_now()
 

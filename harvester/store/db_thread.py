@@ -9,23 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-
-class InlineExecutor(Executor):
-    """Runs everything at once, in the caller's thread: for clocks that jump while a thread would work."""
-
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Do it now; the future is done already."""
-        future: Future[_T] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001 - whoever asks the future gets it
-            future.set_exception(error)
-        return future
 
 
 class DatabaseThread:

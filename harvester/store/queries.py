@@ -59,9 +59,9 @@ def failed(connection: Connection, account: str | None) -> list[FailedRange]:
     ]
 
 
-def widths(connection: Connection, account_id: int) -> dict[str, RangeLimits]:
-    """How wide a range the server takes, by resource."""
-    table = schema.width
+def range_limits(connection: Connection, account_id: int) -> dict[str, RangeLimits]:
+    """Return how wide a range the server takes, by resource."""
+    table = schema.range_limits
     rows = connection.execute(select(table).where(table.c.account_id == account_id))
     return {row.resource: RangeLimits(row.accepted, row.refused, row.refused_at) for row in rows}
 

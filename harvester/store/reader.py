@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from sqlalchemy import Boolean, Date, Select, column, func, literal, select, table
 
-from harvester.core.model import ALL, RangeLimits, Series, Stretch
+from harvester.core.model import ALL, Series
 from harvester.store import queries, schema
 from harvester.store.connection import StoreConnection
 from harvester.store.dsn import parse
@@ -88,27 +88,11 @@ class Reader:
                     answer=row.answer,
                     answered_at=row.answered_at,
                     quota=queries.quota(self._connection, row.id),
-                    widths=queries.widths(self._connection, row.id),
+                    range_limits=queries.range_limits(self._connection, row.id),
                     series=series.get(row.name, []),
                 )
                 for row in rows
             ]
-
-    def coverage(self, account: str | None = None) -> dict[Series, list[Stretch]]:
-        """The coverage of an account's series (None: of all); a series without any is missing."""
-        with self._translated():
-            return queries.coverage(self._connection, account)
-
-    def failed(self, account: str | None = None) -> list[FailedRange]:
-        """The failed slices of an account (None: of all)."""
-        with self._translated():
-            return queries.failed(self._connection, account)
-
-    def widths(self, account: str) -> dict[str, RangeLimits]:
-        """How wide a range the server takes, by resource; empty for an account never claimed."""
-        with self._translated():
-            number = self._connection.scalar(select(schema.account.c.id).where(schema.account.c.name == account))
-            return queries.widths(self._connection, number) if number is not None else {}
 
     def export(
         self,

@@ -232,7 +232,7 @@ backfill_order = Table(
     sqlite_autoincrement=True,  # or the number of a deleted order would be given out again
 )
 
-width = Table(
+range_limits = Table(
     "width",
     metadata,
     _account_id(),

@@ -51,7 +51,7 @@ def other_days(stored: AccountIdentity, configured: AccountIdentity, periods: Co
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class AccountHeld:
     """Another spender works the account."""
 
     holder: str  # "pid 123 on host", or words for somebody unknown
@@ -130,7 +130,7 @@ class AccountStatus:
     answer: str
     answered_at: int | None  # epoch second
     quota: QuotaRecord | None
-    widths: Mapping[str, RangeLimits] = field(default_factory=dict)
+    range_limits: Mapping[str, RangeLimits] = field(default_factory=dict)
     series: Sequence[SeriesStatus] = ()
 
 

@@ -20,10 +20,10 @@ from harvester.core.period import Period, WeekStart
 from harvester.errors import ConfigError, StoreError, StoreLost
 from harvester.store import dsn
 from harvester.store.account_store import AccountStore
-from harvester.store.db_thread import InlineExecutor
-from harvester.store.types import Held
+from harvester.store.types import AccountHeld
 from tests.support.answers import JANUARY, answer, identity, series
 from tests.support.databases import claimed, opened, query
+from tests.support.inline_executor import InlineExecutor
 
 if TYPE_CHECKING:
     from tests.support.postgres import Cluster
@@ -58,7 +58,7 @@ def holding(url: str) -> Iterator[subprocess.Popen[bytes]]:
 async def test_an_account_has_one_spender(store_url: str) -> None:
     async with claimed(store_url, identity()) as store, opened(store_url) as other:
         held = await other.claim(identity())
-        assert isinstance(held, Held)
+        assert isinstance(held, AccountHeld)
         assert held.holder.startswith("pid ")
         assert isinstance(await other.claim(identity("second")), AccountStore)
         await store.release()
@@ -72,7 +72,7 @@ async def test_a_process_does_not_claim_twice(store_url: str) -> None:
     async with opened(store_url) as database:
         first = await database.claim(identity())
         assert isinstance(first, AccountStore)
-        assert await database.claim(identity()) == Held("this process")
+        assert await database.claim(identity()) == AccountHeld("this process")
         await first.release()
         await first.release()
         assert isinstance(await database.claim(identity()), AccountStore)
@@ -82,7 +82,7 @@ async def test_a_killed_holder_holds_nothing(store_url: str) -> None:
     with holding(store_url) as holder:
         async with opened(store_url) as database:
             held = await database.claim(identity())
-            assert isinstance(held, Held)
+            assert isinstance(held, AccountHeld)
             assert held.holder.startswith(f"pid {holder.pid} on ")
             holder.send_signal(signal.SIGKILL)
             holder.wait()
@@ -107,7 +107,7 @@ async def test_a_claim_in_vain_writes_nothing(store_url: str, sqlite_url: str, m
         database = await stack.enter_async_context(opened(standby))
         for _ in range(3):
             held = await database.claim(identity())
-            assert isinstance(held, Held)
+            assert isinstance(held, AccountHeld)
             assert held.holder.startswith("pid ")
 
 
@@ -135,7 +135,7 @@ async def test_a_cancelled_claim_holds_nothing(store_url: str) -> None:
         claim.cancel()
         with pytest.raises(asyncio.CancelledError):
             await claim
-        await database.open()  # behind it in the queue
+        await database.withdraw_order(0)  # behind it in the queue
         assert isinstance(await other.claim(identity()), AccountStore)
 
 

@@ -214,7 +214,7 @@ async def test_a_look_at_a_young_order_writes_nothing(holder: AccountStore, besi
 
 
 async def test_a_cancelled_placing_leaves_no_order(beside: Database, store_url: str) -> None:
-    await beside.open()
+    await beside.withdraw_order(0)  # opens the connection
     placing = asyncio.create_task(placed(beside))
     await asyncio.sleep(0)  # it is in the writer's hands
     placing.cancel()

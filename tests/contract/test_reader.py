@@ -42,7 +42,7 @@ async def test_status_shows_each_series(url: str) -> None:
         (account,) = reader.accounts()
     assert (account.identity, account.state, account.quota) == (identity(), "ok", None)
     assert account.holder.startswith("pid ")
-    assert account.widths == {"performance": RangeLimits(31)}
+    assert account.range_limits == {"performance": RangeLimits(31)}
     shown = {(one.series.phone, one.series.period): one for one in account.series}
     assert len(shown) == 4
     one = shown["8005551234", Period.DAY]
@@ -53,24 +53,15 @@ async def test_status_shows_each_series(url: str) -> None:
     assert failed == (OTHER, FAILED.slice.first, FAILED.slice.last, FAILED.code, FAILED.error, 1_704_200_000, 1)
 
 
-async def test_plan_reads_the_ledger(url: str) -> None:
-    with Reader(url) as reader:
-        assert reader.coverage("main").keys() == {series(), series("ALL"), OTHER, series(period=Period.WEEK)}
-        assert reader.coverage("nobody") == {}
-        assert [one.series for one in reader.failed()] == [OTHER]
-        assert reader.failed("nobody") == []
-        assert reader.widths("main") == {"performance": RangeLimits(31)}
-        assert reader.widths("nobody") == {}
-
-
 async def test_a_reader_sees_one_moment(url: str) -> None:
     with Reader(url) as reader:
-        before = reader.coverage()
+        before = reader.accounts()
         async with claimed(url, identity("second")) as store:
             await store.commit([answer(JANUARY, {"calls": [1.0]}, of=series(account="second"))], [])
-        assert reader.coverage() == before
+        assert reader.accounts() == before
     with Reader(url) as reader:
-        assert series(account="second") in reader.coverage()
+        (second,) = [one for one in reader.accounts() if one.identity.name == "second"]
+    assert [one.series for one in second.series] == [series(account="second")]
 
 
 async def test_export_gives_complete_single_numbers_in_order(url: str) -> None:

@@ -255,8 +255,8 @@ async def test_what_was_learnt_is_there_after_a_restart(store: AccountStore, sto
     record = QuotaRecord(150, 40, 90, 1_704_200_400, -0.25, 1_704_200_000.5)
     for one in (QuotaRecord(150, 0, None, None, 0.0, 0.0), record):
         await store.save(one)
-    for widths in (RangeLimits(92), RangeLimits(92, 366, 1_704_200_000)):
-        await store.save_range_limits("performance", widths)
+    for limits in (RangeLimits(92), RangeLimits(92, 366, 1_704_200_000)):
+        await store.save_range_limits("performance", limits)
     for moment in (0.0, 100_000.5, 100_001.5):
         await store.record_auth_attempt(moment)
     await store.set_state(RecordedState.PAUSED, "credentials refused")
@@ -264,7 +264,7 @@ async def test_what_was_learnt_is_there_after_a_restart(store: AccountStore, sto
     await store.release()
     async with claimed(store_url, identity()) as again:
         assert await again.load() == record
-        assert await again.widths() == {"performance": RangeLimits(92, 366, 1_704_200_000)}
+        assert await again.range_limits() == {"performance": RangeLimits(92, 366, 1_704_200_000)}
         assert await again.auth_attempts() == [100_000.5, 100_001.5]
     with Reader(store_url) as reader:
         (account,) = reader.accounts()

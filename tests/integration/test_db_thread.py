@@ -8,9 +8,10 @@ import threading
 import pytest
 
 from harvester.core.model import RowCounts
-from harvester.store.db_thread import DatabaseThread, InlineExecutor
+from harvester.store.db_thread import DatabaseThread
 from tests.support.answers import JANUARY, answer, identity
 from tests.support.databases import claimed, query
+from tests.support.inline_executor import InlineExecutor
 
 
 async def test_work_that_was_begun_is_finished_and_undone_where_nobody_waits() -> None:

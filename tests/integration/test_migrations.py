@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 
 from harvester.core.metric_catalogue import METRICS
 from harvester.errors import SchemaError
+from harvester.store.account_store import AccountStore
 from harvester.store.database import Database
 from harvester.store.migrate import migrate, migration_sql, schema_state
 from harvester.store.schema import HEAD, VERSIONS
@@ -143,16 +144,16 @@ async def test_a_newer_schema_is_refused(store_url: str) -> None:
         migrate(store_url)
     database = Database(store_url, auto_migrate=True)
     with pytest.raises(SchemaError, match="newer harvester"):
-        await database.open()
+        await database.claim(identity())
     await database.close()
 
 
 async def test_postgresql_is_migrated_only_when_told(postgres_url: str) -> None:
     database = Database(postgres_url)
     with pytest.raises(SchemaError, match="run `harvester migrate`"):
-        await database.open()
+        await database.claim(identity())
     migrate(postgres_url)
-    await database.open()
+    assert isinstance(await database.claim(identity()), AccountStore)
     await database.close()
 
 

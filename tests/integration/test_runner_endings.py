@@ -170,7 +170,7 @@ def test_a_full_disk_ends_it_and_leaves_whole_slices(tmp_path: Path, pages: int)
     rig = Rig(tmp_path / "store.db", FEW, NEAR)
 
     def fill(process: Process) -> None:
-        session = process.database._session  # noqa: SLF001 - no other way to a full disk without a disk
+        session = process.database._connection  # noqa: SLF001 - no other way to a full disk without a disk
         assert session is not None
         with session.transaction() as connection:
             count = connection.exec_driver_sql("PRAGMA page_count").scalar_one()

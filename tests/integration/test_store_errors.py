@@ -39,7 +39,7 @@ async def trouble(url: str) -> str:
     database = Database(url, auto_migrate=True)
     try:
         with pytest.raises(StoreError) as caught:
-            await database.open()
+            await database.claim(identity())
     finally:
         await database.close()
     assert "\n" not in str(caught.value)
@@ -112,7 +112,7 @@ async def test_postgresql_down_is_told_without_the_password(tmp_path: Path) -> N
         Database(f"postgresql://me@/db?host={tmp_path}", password=CANARY),
     ):
         with pytest.raises(StoreError, match="takes no connection") as caught:
-            await database.open()
+            await database.claim(identity())
         assert "c4n4ry" not in "".join(traceback.format_exception(caught.value))
         assert "\n" not in str(caught.value)
         await database.close()

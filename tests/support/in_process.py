@@ -23,7 +23,7 @@ from harvester.simulator.options import AUTH
 from harvester.simulator.request import Exchange, Reply, Request
 from harvester.source.transport import CONNECT_TIMEOUT, Response
 from harvester.source.transport import Request as Sent
-from harvester.store.db_thread import InlineExecutor
+from tests.support.inline_executor import InlineExecutor
 from tests.support.virtual import VirtualLoop
 
 if TYPE_CHECKING:

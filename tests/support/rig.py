@@ -82,9 +82,9 @@ class Front:
         process.unstored -= len(batches)
         return counts
 
-    async def save_range_limits(self, resource: str, widths: RangeLimits) -> None:
+    async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
         """See runner.ports.Store."""
-        await self._store.save_range_limits(resource, widths)
+        await self._store.save_range_limits(resource, limits)
 
 
 class Process:
@@ -183,8 +183,8 @@ class Process:
 
     async def _work(self, store: AccountStore) -> None:
         rig, desired, clock = self.rig, self.rig.desired, self.clock
-        widths = await store.widths()
-        self.limit_tracker = RangeLimitTracker(widths.get(desired.resource, RangeLimits()), desired.max_days)
+        limits = await store.range_limits()
+        self.limit_tracker = RangeLimitTracker(limits.get(desired.resource, RangeLimits()), desired.max_days)
         series = rig.series()
         stored = stored_of(await store.coverage(series), await store.failed(series))
         rules = Rules(rig.calendar, rig.calendar.local_date(clock.time()), SETTLE_DAYS)

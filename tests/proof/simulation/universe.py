@@ -234,7 +234,7 @@ class _Disk(Disk):
     def _lost(self, fn: Callable[[], Any] | None) -> Any:
         if fn is not None:
             fn()
-        session = self._process.database._session  # noqa: SLF001 - the connection, cut from outside
+        session = self._process.database._connection  # noqa: SLF001 - the connection, cut from outside
         if session is not None:
             session.lost = True
         raise StoreLost("the simulation cut the connection")
