@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from harvester.config import Settings
-    from harvester.reports.database import Place
-    from harvester.reports.export import Range, Request
+    from harvester.reports.database import DatabaseLocation
+    from harvester.reports.export import ExportRequest, Range
 
 
 @click.command(short_help="Print the figures of a resource for a spreadsheet.")
@@ -57,25 +57,27 @@ def export(
         periods=filters.periods,
         incomplete=incomplete,
     )
-    place, settings = _place(invocation, db)
-    count = _export(place, settings, request, kind, output)
+    location, settings = _location(invocation, db)
+    count = _export(location, settings, request, kind, output)
     if not invocation.quiet and (output != "-" or not count):
         click.echo(f"{'' if output == '-' else f'{output}: '}{counted(count, 'row')}", err=True)
 
 
-def _place(invocation: Invocation, db: str | None) -> tuple[Place, Settings | None]:
+def _location(invocation: Invocation, db: str | None) -> tuple[DatabaseLocation, Settings | None]:
     import os
     from pathlib import Path
 
-    from harvester.reports.database import configured_place, named_place
+    from harvester.reports.database import configured_location, named_location
 
     if db is not None:
-        return named_place(db, os.environ, cwd=Path.cwd(), home=Path.home()), None
+        return named_location(db, os.environ, cwd=Path.cwd(), home=Path.home()), None
     settings = load_settings(invocation)
-    return configured_place(settings, os.environ), settings
+    return configured_location(settings, os.environ), settings
 
 
-def _export(place: Place, settings: Settings | None, request: Request, kind: str, output: str) -> int:
+def _export(
+    location: DatabaseLocation, settings: Settings | None, request: ExportRequest, kind: str, output: str
+) -> int:
     """Returns the number of rows."""
     import time
     from contextlib import closing
@@ -83,7 +85,7 @@ def _export(place: Place, settings: Settings | None, request: Request, kind: str
     from harvester.reports.export import render, select
 
     configured = list(settings.accounts.values()) if settings else []
-    with place.open() as reader:
+    with location.open() as reader:
         columns, rows = select(
             reader,
             request,
@@ -92,11 +94,11 @@ def _export(place: Place, settings: Settings | None, request: Request, kind: str
             known_phones={phone.number for account in configured for phone in account.phones},
         )
         with closing(rows), closing(render(kind, columns, rows)) as lines:
-            written = _write(lines, output, place)
+            written = _write(lines, output, location)
     return written - (kind == "csv")
 
 
-def _write(lines: Iterable[str], output: str, place: Place) -> int:
+def _write(lines: Iterable[str], output: str, location: DatabaseLocation) -> int:
     """Returns the number of lines."""
     import sys
     from pathlib import Path
@@ -108,7 +110,7 @@ def _write(lines: Iterable[str], output: str, place: Place) -> int:
         if output == "-":
             return write(lines, sys.stdout.buffer)
         file = Path(output)
-        if place.is_at(file):
+        if location.is_at(file):
             raise UsageError(f"{output} is the database itself; give the export another name")
         with replacing(file) as out:
             return write(lines, out)
@@ -129,7 +131,7 @@ def parse_request(
     resources: Sequence[str] = (),
     periods: Sequence[str] = (),
     incomplete: bool = False,
-) -> Request:
+) -> ExportRequest:
     """Check what needs no database.
 
     Raises:
@@ -138,7 +140,7 @@ def parse_request(
     from harvester.config.wording import none_of
     from harvester.core.model import RESOURCES
     from harvester.core.period import Period
-    from harvester.reports.export import Request
+    from harvester.reports.export import ExportRequest
     from harvester.reports.filters import phone_numbers
 
     if resource not in RESOURCES:
@@ -150,7 +152,7 @@ def parse_request(
         if period not in set(Period):
             raise UsageError(f"--period {none_of(period, [each.value for each in Period])}")
     wanted = [Period(period) for period in dict.fromkeys(periods)] or [Period.DAY]
-    return Request(
+    return ExportRequest(
         resource, wanted, _parse_range(start, end), tuple(accounts), phone_numbers(phones), incomplete=incomplete
     )
 

@@ -59,28 +59,28 @@ def _report(invocation: Invocation, filters: Filters, db: str | None, now: float
     from harvester.reports.filters import narrow
 
     choices = (filters.accounts, filters.phones, filters.resources, filters.periods)
-    wanted = None
+    configured = None
     if db is not None:
-        place = database.named_place(db, os.environ, cwd=Path.cwd(), home=Path.home())
+        location = database.named_location(db, os.environ, cwd=Path.cwd(), home=Path.home())
     else:
         settings = load_settings(invocation)
-        place = database.configured_place(settings, os.environ)
+        location = database.configured_location(settings, os.environ)
         if settings.accounts:
-            wanted = app.wanted(config.narrow(settings, *choices))
-    with place.open() as reader:
+            configured = app.configured_accounts(config.narrow(settings, *choices))
+    with location.open() as reader:
         accounts, schema_version = reader.accounts(), reader.schema_version
-    if wanted is None:
+    if configured is None:
         accounts = narrow(accounts, *choices)
-    return app.build(accounts, wanted, now, schema_version)
+    return app.build(accounts, configured, now, schema_version)
 
 
 def _show(lines: Sequence[Line]) -> None:
     import os
     import sys
 
-    from harvester.reports.status_text import Tone
+    from harvester.reports.status_text import LineStyle
 
-    styles = {Tone.HEAD: {"bold": True}, Tone.WARNING: {"fg": "yellow"}, Tone.TROUBLE: {"fg": "red"}}
+    styles = {LineStyle.HEADER: {"bold": True}, LineStyle.WARNING: {"fg": "yellow"}, LineStyle.ERROR: {"fg": "red"}}
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     for line in lines:
-        click.echo(click.style(line.text, **styles.get(line.tone, {})) if coloured else line.text)  # type: ignore[arg-type]
+        click.echo(click.style(line.text, **styles.get(line.style, {})) if coloured else line.text)  # type: ignore[arg-type]

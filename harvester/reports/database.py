@@ -1,4 +1,4 @@
-"""Which database `status` and `export` read."""
+"""Location of the database that `status` and `export` read."""
 
 from __future__ import annotations
 
@@ -15,54 +15,55 @@ from harvester.store.reader import Reader
 if TYPE_CHECKING:
     from harvester.config import Settings
 
-_SCHEMA = "HARVESTER_DATABASE__SCHEMA"
+_SCHEMA_VARIABLE = "HARVESTER_DATABASE__SCHEMA"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a database is."""
+class DatabaseLocation:
+    """URL, schema and password of a database."""
 
     url: str = field(repr=False)  # may hold a password
     schema: str = "public"
     password: str | None = field(default=None, repr=False)
 
     def open(self) -> Reader:
-        """One view of what is stored, to be closed.
+        """Open a reader with one consistent view of the database. The caller closes it.
 
         Raises:
-            StoreError: it is missing, not migrated, or cannot be used.
+            StoreError: the database is missing, not migrated or not usable.
         """
         return Reader(self.url, self.schema, self.password)
 
     def is_at(self, file: Path) -> bool:
-        """Whether the database is this file."""
+        """Return True if the database is this file."""
         database = self.path
         return database is not None and database.exists() and file.exists() and file.samefile(database)
 
     @property
     def path(self) -> Path | None:
-        """The file of an SQLite database, else None."""
+        """The file of an SQLite database; None for another one."""
         return sqlite_path(self.url)
 
 
-def named_place(name: str, environ: Mapping[str, str], *, cwd: Path, home: Path) -> Place:
-    """The database that `--db` names: a URL, or the path of an SQLite file. Needs no configuration.
+def named_location(name: str, environ: Mapping[str, str], *, cwd: Path, home: Path) -> DatabaseLocation:
+    """Return the database that `--db` names by a URL or the path of an SQLite file. Needs no configuration.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: `name` is neither.
     """
     url = name if "://" in name or name.startswith("sqlite:") else f"sqlite:///{name}"
     try:
-        return Place(config.locate_database(url, base=cwd, home=home), environ.get(_SCHEMA) or "public")
+        located = config.locate_database(url, base=cwd, home=home)
     except ValueError as error:
         raise UsageError(f"--db: {error}") from None
+    return DatabaseLocation(located, environ.get(_SCHEMA_VARIABLE) or "public")
 
 
-def configured_place(settings: Settings, environ: Mapping[str, str]) -> Place:
-    """The configured database.
+def configured_location(settings: Settings, environ: Mapping[str, str]) -> DatabaseLocation:
+    """Return the configured database.
 
     Raises:
-        ConfigError: its password cannot be had.
+        ConfigError: its password cannot be read.
     """
     database = settings.database
-    return Place(database.url, database.schema, config.database_password(settings, environ))
+    return DatabaseLocation(database.url, database.schema, config.database_password(settings, environ))

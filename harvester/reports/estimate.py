@@ -1,4 +1,4 @@
-"""`plan`: what a backfill would cost, from configuration and database alone."""
+"""Estimate of a backfill's requests and duration, from configuration and database alone: the `plan` command."""
 
 from __future__ import annotations
 
@@ -29,12 +29,10 @@ if TYPE_CHECKING:
     from harvester.config import Account, Settings
     from harvester.core.model import QuotaRecord, RangeLimits
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
-
 
 @dataclass(frozen=True, slots=True)
 class AccountEstimate:
-    """One account's cost. `requests` are as many as slices, if no answer makes more of them."""
+    """Cost of one account. There is one request per slice, unless answers make more necessary."""
 
     name: str
     series: int
@@ -42,56 +40,56 @@ class AccountEstimate:
     windows: int
     seconds: float
     already_covered: int
-    per_window: int
-    window: int
+    per_window: int  # requests
+    window: int  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """All accounts, which are worked side by side."""
+    """Cost of all accounts, which run side by side."""
 
     accounts: Sequence[AccountEstimate]
 
     @property
     def requests(self) -> int:
-        """Over all accounts."""
+        """Requests of all accounts."""
         return sum(account.requests for account in self.accounts)
 
     @property
     def seconds(self) -> float:
-        """Until the slowest account is done."""
+        """Duration of the slowest account."""
         return max((account.seconds for account in self.accounts), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What the database holds of an account."""
+class _StoredAccount:
+    """Stored state of an account."""
 
     stored: Stored
-    widths: Mapping[str, RangeLimits]
+    range_limits: Mapping[str, RangeLimits]  # by resource
     quota: QuotaRecord | None
 
 
 def estimate(settings: Settings, request: BackfillRequest, environ: Mapping[str, str]) -> Estimate:
-    """Plan every account as a backfill would now.
+    """Plan every account as a backfill started now would.
 
     Raises:
-        ConfigError: no account is configured.
-        StoreError: the database is there and cannot be read.
+        ConfigError: no account is configured, or stored days have another zone or week start.
+        StoreError: the database exists and cannot be read.
     """
     config.require_accounts(settings)
     now = time.time()
-    known = _known(settings, environ)
+    stored = _stored_accounts(settings, environ)
     return Estimate(
         [
-            _estimate_account(account, settings, request, known.get(name), now)
+            _estimate_account(account, settings, request, stored.get(name), now)
             for name, account in settings.accounts.items()
         ]
     )
 
 
-def _known(settings: Settings, environ: Mapping[str, str]) -> dict[str, _Known]:
-    """By account; a database that does not exist yet knows none."""
+def _stored_accounts(settings: Settings, environ: Mapping[str, str]) -> dict[str, _StoredAccount]:
+    """Return the stored state by account name; none where the database does not exist yet."""
     database = settings.database
     password = config.database_password(settings, environ)
     if schema_state(database.url, database.schema, password).fit is SchemaFit.EMPTY:
@@ -100,7 +98,7 @@ def _known(settings: Settings, environ: Mapping[str, str]) -> dict[str, _Known]:
         found = reader.accounts()
         _refuse_other_days(settings, found)
         return {
-            status.identity.name: _Known(
+            status.identity.name: _StoredAccount(
                 stored_of(
                     {one.series: one.coverage for one in status.series},
                     [failed for one in status.series for failed in one.failed],
@@ -114,7 +112,11 @@ def _known(settings: Settings, environ: Mapping[str, str]) -> dict[str, _Known]:
 
 
 def _refuse_other_days(settings: Settings, found: Sequence[AccountStatus]) -> None:
-    """What is stored could not be subtracted from days of another zone."""
+    """Refuse stored days of another zone or week start: they cannot be subtracted from the requested ones.
+
+    Raises:
+        ConfigError: there are such days.
+    """
     problems: list[str] = []
     for status in found:
         account = settings.accounts.get(status.identity.name)
@@ -126,12 +128,12 @@ def _refuse_other_days(settings: Settings, found: Sequence[AccountStatus]) -> No
 
 
 def _estimate_account(
-    account: Account, settings: Settings, request: BackfillRequest, known: _Known | None, now: float
+    account: Account, settings: Settings, request: BackfillRequest, stored: _StoredAccount | None, now: float
 ) -> AccountEstimate:
-    known = known or _Known(Stored({}, {}), {}, None)
-    limit_trackers = limit_trackers_of(account, known.widths)
-    plan = plan_account(account, request, known.stored, limit_trackers, settings.daemon.settle_days, now)
-    supply = _supply(account, known.quota, now)
+    stored = stored or _StoredAccount(Stored({}, {}), {}, None)
+    limit_trackers = limit_trackers_of(account, stored.range_limits)
+    plan = plan_account(account, request, stored.stored, limit_trackers, settings.daemon.settle_days, now)
+    supply = _supply(account, stored.quota, now)
     windows, seconds = estimate_eta(len(plan.slices), supply)
     return AccountEstimate(
         name=account.name,
@@ -146,7 +148,7 @@ def _estimate_account(
 
 
 def _supply(account: Account, record: QuotaRecord | None, now: float) -> Supply:
-    """The quota as the last process left it, else a whole window of the configured one."""
+    """Return the quota as the last process recorded it, or else a whole configured window."""
     quota = account.quota
     limit = record.limit if record else quota.limit
     per_window = usable_limit(limit, quota.reserve)
@@ -160,7 +162,7 @@ def _supply(account: Account, record: QuotaRecord | None, now: float) -> Supply:
 
 
 def as_json(estimate: Estimate, error: Exception | None = None) -> dict[str, Any]:
-    """What `plan --json` prints; see the contract. An error leaves nothing to estimate."""
+    """Return the object that `plan --json` prints; with an error, that of an empty estimate."""
     return {
         "slices": estimate.requests,
         "requests": estimate.requests,
@@ -184,17 +186,17 @@ def as_json(estimate: Estimate, error: Exception | None = None) -> dict[str, Any
 
 
 def lines(estimate: Estimate) -> list[str]:
-    """What `plan` prints for people."""
-    told = [_line(account) for account in estimate.accounts]
-    if len(told) > 1:
-        told.append(f"together: {counted(estimate.requests, 'request')}, about {duration(estimate.seconds)}")
-    return told
+    """Return the lines that `plan` prints."""
+    text = [_line(account) for account in estimate.accounts]
+    if len(text) > 1:
+        text.append(f"total: {counted(estimate.requests, 'request')}, about {duration(estimate.seconds)}")
+    return text
 
 
 def _line(account: AccountEstimate) -> str:
-    covered = f"; {counted(account.already_covered, 'slice')} covered already" if account.already_covered else ""
+    covered = f"; {counted(account.already_covered, 'slice')} already covered" if account.already_covered else ""
     if not account.requests:
-        return f"{account.name}: nothing to ask for in {account.series} series{covered}"
+        return f"{account.name}: nothing to request for {account.series} series{covered}"
     return (
         f"{account.name}: {counted(account.requests, 'request')} for {account.series} series in "
         f"{counted(account.windows, 'quota window')} of {account.per_window} per {duration(account.window)}, "

@@ -1,8 +1,8 @@
-r"""Rows of a wide view as lines of CSV or JSON, and a file that is whole or not there.
+r"""Export of a wide view as CSV or JSON lines, to stdout or atomically to a file.
 
-CSV is RFC 4180's, in UTF-8 and with a header, but its lines end in "\n": spreadsheets and pandas take both, and
-grep, cut and awk only this. NULL is an empty cell. Text that a spreadsheet would run as a formula gets an
-apostrophe in front. A whole number has no ".0" in either format.
+CSV follows RFC 4180, in UTF-8 and with a header, but its lines end in "\n": spreadsheets and pandas read both ends, and
+grep, cut and awk only this one. NULL is an empty cell. Text that a spreadsheet would run as a formula is prefixed with
+an apostrophe. A whole number has no ".0" in either format.
 """
 
 from __future__ import annotations
@@ -30,21 +30,20 @@ if TYPE_CHECKING:
 
 Range = tuple[date | None, date | None]
 
-FORMATS = ("csv", "jsonl")
-_RUN = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula to a spreadsheet
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # of a cell that a spreadsheet runs
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
-_EXACT = 1e16  # below it Python writes a whole float with ".0", from it on with an exponent
-_CRLF = "\r\n"  # whatever ends the writer's lines it quotes where a cell holds it
-_ANYBODY = 0o666  # less the umask
+_MIN_EXPONENT = 1e16  # below it Python writes a whole float with ".0", from it on with an exponent
+_CRLF = "\r\n"  # the csv writer quotes cells that hold a character of its line terminator
+_NEW_FILE_MODE = 0o666  # less the umask
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What is to be exported. `days` gives the first and last day for an account's today; None is no limit."""
+class ExportRequest:
+    """Selection of the rows to export."""
 
     resource: str
     periods: Sequence[Period]
-    days: Callable[[date], Range]
+    days: Callable[[date], Range]  # first and last day (None: no limit), given the account's today
     accounts: Sequence[str] = ()
     phones: Sequence[str] = ()
     incomplete: bool = False
@@ -52,23 +51,23 @@ class Request:
 
 def select(
     reader: Reader,
-    request: Request,
+    request: ExportRequest,
     now: float,
     *,
     known_accounts: Collection[str] = (),
     known_phones: Collection[str] = (),
 ) -> tuple[tuple[str, ...], Generator[tuple[Any, ...]]]:
-    """The columns and, while they come, the rows: by account, period, phone and time.
+    """Return the columns, and a generator of the rows in the order of account, period, phone and time.
 
-    Days are counted in each account's own zone, and the period that holds the first day is exported whole, as a
-    backfill from that day would have fetched it.
+    Days are counted in each account's own zone. The period that contains the first day is exported whole, as a backfill
+    from that day fetches it.
 
     Args:
-        reader: to be left open until the last row.
-        request: what is wanted.
+        reader: stays open until the last row.
+        request: the selection.
         now: epoch seconds.
-        known_accounts: to be taken for known though nothing of them is stored.
-        known_phones: the same.
+        known_accounts: names that are valid although nothing of them may be stored.
+        known_phones: numbers that are valid although nothing of them may be stored.
 
     Raises:
         UsageError: an account or a phone is not known.
@@ -77,23 +76,23 @@ def select(
     refuse_unknown("account", request.accounts, {*known_accounts, *(status.identity.name for status in stored)})
     refuse_unknown("phone", request.phones, {*known_phones, *stored_phones(stored)})
     chosen = [status.identity for status in stored if not request.accounts or status.identity.name in request.accounts]
-    columns = _ask(reader, request, Period.DAY, [], (None, None)).columns
+    columns = _query(reader, request, Period.DAY, [], (None, None)).columns
 
     def rows() -> Generator[tuple[Any, ...]]:
         for identity in chosen:
             for period in request.periods:
-                yield from _ask(reader, request, period, [identity.name], _range(request, identity, period, now)).rows
+                yield from _query(reader, request, period, [identity.name], _range(request, identity, period, now)).rows
 
     return columns, rows()
 
 
-def _range(request: Request, identity: AccountIdentity, period: Period, now: float) -> Range:
+def _range(request: ExportRequest, identity: AccountIdentity, period: Period, now: float) -> Range:
     calendar = Calendar(ZoneInfo(identity.timezone), identity.week_start)
     first, last = request.days(calendar.local_date(now))
     return calendar.floor(period, first) if first is not None else None, last
 
 
-def _ask(reader: Reader, request: Request, period: Period, accounts: Sequence[str], days: Range) -> Rows:
+def _query(reader: Reader, request: ExportRequest, period: Period, accounts: Sequence[str], days: Range) -> Rows:
     return reader.export(
         request.resource,
         period=period,
@@ -106,7 +105,7 @@ def _ask(reader: Reader, request: Request, period: Period, accounts: Sequence[st
 
 
 def render(kind: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Generator[str]:
-    """The lines of the export in one of FORMATS, each with its end; CSV's first is the header."""
+    """Yield the lines of the export as "csv" or "jsonl", each with its line end; the first one of CSV is the header."""
     if kind == "jsonl":
         for row in rows:
             yield json.dumps({name: _number(cell) for name, cell in zip(columns, row, strict=True)}, **_JSON) + "\n"
@@ -121,28 +120,28 @@ _JSON: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":")}
 
 
 class _Line:
-    """A sink that hands each line back through `writerow`."""
+    """File that returns each line through `writerow`."""
 
     def write(self, line: str) -> str:
         return line.removesuffix(_CRLF) + "\n"
 
 
 def _number(cell: object) -> object:
-    if isinstance(cell, float) and abs(cell) < _EXACT and cell.is_integer():
+    if isinstance(cell, float) and abs(cell) < _MIN_EXPONENT and cell.is_integer():
         return int(cell)
     return cell
 
 
 def _cell(cell: object) -> object:
     if isinstance(cell, str):
-        return f"'{cell}" if cell.startswith(_RUN) and not _PLAIN_NUMBER.fullmatch(cell) else cell
+        return f"'{cell}" if cell.startswith(_FORMULA_STARTS) and not _PLAIN_NUMBER.fullmatch(cell) else cell
     if isinstance(cell, bool):
         return "true" if cell else "false"
     return _number(cell)
 
 
 def write(lines: Iterable[str], out: BinaryIO) -> int:
-    """Write the lines as UTF-8; returns how many."""
+    """Write the lines as UTF-8 and return their number."""
     count = 0
     for line in lines:
         out.write(line.encode())
@@ -153,13 +152,13 @@ def write(lines: Iterable[str], out: BinaryIO) -> int:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `path` at the end of the block, unless the block raises.
+    """Open a temporary file that replaces `path` at the end of the block, unless the block raises.
 
-    A link is followed, a file that was there keeps its mode, a new one has the umask's. What is no file (a pipe, a
-    device) is written as it is.
+    A link is followed. An existing file keeps its mode, a new one gets the umask's. A pipe or a device is written
+    directly.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     target = path.resolve()
     found = target.stat() if target.exists() else None
@@ -167,8 +166,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with target.open("wb") as out:
             yield out
         return
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _ANYBODY)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _NEW_FILE_MODE)
     try:
         with os.fdopen(descriptor, "wb") as out:
             if found is not None:
@@ -176,7 +175,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield out
             out.flush()
             os.fsync(out.fileno())
-        beside.replace(target)
+        temporary.replace(target)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -1,4 +1,4 @@
-"""Filters on what is stored, for commands that work without a configuration."""
+"""Filters on the stored series, for commands that work without a configuration."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def narrow(
     resources: Sequence[str] = (),
     periods: Sequence[str] = (),
 ) -> list[AccountStatus]:
-    """The accounts with only those series that pass all filters; an empty filter lets all pass.
+    """Return the accounts with only those series that match all filters; an empty filter matches all.
 
     Raises:
-        UsageError: a value is not stored, or nothing passes all filters.
+        UsageError: a value is not stored, or no series matches all filters.
     """
     series = [one.series for status in stored for one in status.series]
     phones = phone_numbers(phones)
@@ -34,32 +34,32 @@ def narrow(
     refuse_unknown("resource", resources, {one.resource for one in series})
     refuse_unknown("period", periods, {one.period.value for one in series})
 
-    def passes(one: Series) -> bool:
+    def matches(one: Series) -> bool:
         choices = ((phones, one.phone), (resources, one.resource), (periods, one.period.value))
         return all(value in choice for choice, value in choices if choice)
 
     chosen = [
-        replace(status, series=[one for one in status.series if passes(one.series)])
+        replace(status, series=[one for one in status.series if matches(one.series)])
         for status in stored
         if not accounts or status.identity.name in accounts
     ]
     if phones or resources or periods:
         chosen = [status for status in chosen if status.series]
     if stored and not chosen:
-        raise UsageError("no stored series passes all of these filters together")
+        raise UsageError("no stored series matches all of these filters")
     return chosen
 
 
 def stored_phones(stored: Sequence[AccountStatus]) -> set[str]:
-    """Every number that has a series, ALL included."""
+    """Return every number that has a series, and ALL where it has one."""
     return {one.series.phone for status in stored for one in status.series}
 
 
 def refuse_unknown(option: str, values: Sequence[str], known: Collection[str]) -> None:
-    """Refuse the first value that is not among the known ones, and name the nearest of these.
+    """Refuse a value that is not among the known ones, and name the nearest of these.
 
     Raises:
-        UsageError: there is such a value.
+        UsageError: a value is not known.
     """
     for value in values:
         if value not in known:
@@ -67,10 +67,10 @@ def refuse_unknown(option: str, values: Sequence[str], known: Collection[str]) -
 
 
 def phone_numbers(written: Sequence[str]) -> list[str]:
-    """The values of `--phone` as the API writes them.
+    """Return the values of `--phone` as the API writes them.
 
     Raises:
-        UsageError: one is no number.
+        UsageError: a value is no phone number.
     """
     try:
         return [normalize(phone) for phone in written]

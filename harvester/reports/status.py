@@ -1,15 +1,14 @@
-"""What `status` says: pure functions from what is stored, what is configured and the time to a report.
+"""Report of the `status` command: pure functions of the stored series, the configuration and the time.
 
-With a configuration the report is of what is configured: series that were never stored are in it, and those that
-are stored but no longer wanted are only counted, for else a number that was given up would lack yesterday for ever.
-Without one it is of whatever the database holds.
+With a configuration the report covers the configured series: those never stored are included, and stored ones that are
+no longer configured are only counted, since a removed number would otherwise lack yesterday for ever. Without a
+configuration it covers every stored series.
 
 A series is expected from the earlier of the configured start and its first stored day, in whole periods, up to the
-last period that had ended by yesterday. Gaps are days of that range that were never asked for with success; a day
-that the API left out of a good answer is no gap, it is absent. The days and zones are those of the stored rows,
-which a configuration cannot change.
+last period that had ended by yesterday. Gaps are days of that range that no answer covers; a period that an answer left
+out is absent and no gap. Days and zones are those of the stored rows, which a configuration cannot change.
 
-Cost follows the number of stretches, not of days.
+The cost depends on the number of stretches, not of days.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """An account as configured, as far as `status` asks."""
+class ConfiguredAccount:
+    """The part of an account's configuration that the report needs."""
 
     name: str
     calendar: Calendar
@@ -47,19 +46,22 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class QuotaReport:
-    """The account's window: None where nothing is known. `resets_at` is None too where no request was counted yet."""
+    """The account's present quota window.
+
+    `remaining` is None where it is unknown, `resets_at` also where no request was counted in the window yet.
+    """
 
     limit: int | None
-    remaining: int | None  # to us: what is reserved for others is not in it
+    remaining: int | None  # requests, less the reserve
     resets_at: int | None  # server's epoch second
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesReport:
-    """How complete a series is. `complete_through` and `final_through` are the last days without a gap before them."""
+    """Completeness of a series. No day up to `complete_through` and `final_through` is missing."""
 
     series: Series
-    first: date | None  # first and last period that has a value
+    first: date | None  # first and last period with a value
     last: date | None
     complete_through: date | None
     final_through: date | None
@@ -70,49 +72,49 @@ class SeriesReport:
 
     @property
     def gap_days(self) -> int:
-        """How many days are missing."""
+        """The number of missing days."""
         return sum((gap.last - gap.first).days + 1 for gap in self.gaps)
 
     @property
-    def in_trouble(self) -> bool:
-        """Whether it deserves a line of its own."""
+    def has_problem(self) -> bool:
+        """True if the series gets a line of its own."""
         return bool(self.gaps or self.failed or self.lacks_latest)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountReport:
-    """How an account fares."""
+    """State of an account."""
 
     name: str
     state: RecordedState
     reason: str | None
-    holder: str | None  # who claimed it; one that was killed may still stand here
+    holder: str | None  # process that claimed it last; a killed one stays until the next claim
     quota: QuotaReport
     series: Sequence[SeriesReport]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All of it, at one moment (epoch seconds)."""
+    """State of all accounts at one moment."""
 
-    generated_at: float
+    generated_at: float  # epoch seconds
     schema_version: str | None
     accounts: Sequence[AccountReport] = ()
-    unwanted: int = 0  # series that are stored and not configured
+    unconfigured: int = 0  # stored series that are not configured
 
     @property
     def needs_attention(self) -> bool:
-        """Whether anything failed, is paused, or lacks yesterday."""
+        """True if anything failed, is paused, or lacks yesterday."""
         return any(
             account.state is RecordedState.PAUSED or any(one.failed or one.lacks_latest for one in account.series)
             for account in self.accounts
         )
 
 
-def wanted(settings: Settings) -> list[Wanted]:
-    """What the configuration says."""
+def configured_accounts(settings: Settings) -> list[ConfiguredAccount]:
+    """Return the configured accounts."""
     return [
-        Wanted(
+        ConfiguredAccount(
             name=account.name,
             calendar=account.calendar,
             settle_days=settings.daemon.settle_days,
@@ -126,23 +128,23 @@ def wanted(settings: Settings) -> list[Wanted]:
 
 
 def build(
-    stored: Sequence[AccountStatus], configured: Sequence[Wanted] | None, now: float, schema_version: str
+    stored: Sequence[AccountStatus], configured: Sequence[ConfiguredAccount] | None, now: float, schema_version: str
 ) -> Report:
-    """The report on what is configured, or with None on everything stored (`now`: epoch seconds)."""
+    """Return the report on the configured series, or with None on all stored ones (`now`: epoch seconds)."""
     if configured is None:
         return Report(now, schema_version, [_account(status, None, now) for status in stored])
-    known = {status.identity.name: status for status in stored}
+    by_name = {status.identity.name: status for status in stored}
     chosen = {one for account in configured for one in account.series}
     return Report(
         now,
         schema_version,
-        [_account(known.get(account.name), account, now) for account in configured],
+        [_account(by_name.get(account.name), account, now) for account in configured],
         sum(one.series not in chosen for status in stored for one in status.series),
     )
 
 
-def _account(status: AccountStatus | None, configured: Wanted | None, now: float) -> AccountReport:
-    """One account, of which one argument may be None."""
+def _account(status: AccountStatus | None, configured: ConfiguredAccount | None, now: float) -> AccountReport:
+    """Return the report on one account; one of the two may be None."""
     quota = _quota(status.quota if status else None, configured, now)
     state, reason = _state(status, quota)
     return AccountReport(
@@ -155,7 +157,7 @@ def _account(status: AccountStatus | None, configured: Wanted | None, now: float
     )
 
 
-def _all_series(status: AccountStatus | None, configured: Wanted | None, now: float) -> list[SeriesReport]:
+def _all_series(status: AccountStatus | None, configured: ConfiguredAccount | None, now: float) -> list[SeriesReport]:
     found = {one.series: one for one in status.series} if status else {}
     if status is not None:
         identity = status.identity
@@ -205,13 +207,13 @@ def _series(stored: SeriesStatus, rule: _Rule) -> SeriesReport:
     )
 
 
-def _quota(record: QuotaRecord | None, configured: Wanted | None, now: float) -> QuotaReport:
+def _quota(record: QuotaRecord | None, configured: ConfiguredAccount | None, now: float) -> QuotaReport:
     if record is None:
         return QuotaReport(configured.limit if configured else None, None, None)
     reserve = configured.reserve if configured else 0
     if record.resets_at is None:
         return QuotaReport(record.limit, None, None)
-    if record.resets_at <= now + record.server_ahead:  # that window is over, and nothing was sent in this one
+    if record.resets_at <= now + record.server_ahead:  # that window is over, nothing was sent since
         return QuotaReport(record.limit, usable_limit(record.limit, reserve), None)
     return QuotaReport(record.limit, record.left(reserve), record.resets_at)
 
@@ -225,7 +227,7 @@ def _state(status: AccountStatus | None, quota: QuotaReport) -> tuple[RecordedSt
 
 
 def as_json(report: Report, error: dict[str, str] | None = None) -> dict[str, Any]:
-    """What `status --json` prints; see the contract."""
+    """Return the object that `status --json` prints."""
     return {
         "version": __version__,
         "schema_version": report.schema_version,

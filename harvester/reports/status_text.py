@@ -1,4 +1,4 @@
-"""The report of `status` as lines for people, and for grep: what is said of a series begins with its whole name."""
+"""The report of `status` as text lines. A line about a series begins with its whole name, so that grep finds it."""
 
 from __future__ import annotations
 
@@ -15,78 +15,79 @@ if TYPE_CHECKING:
     from harvester.core.coverage import Span
     from harvester.reports.status import AccountReport, Report, SeriesReport
 
-_SHOWN = 3  # gaps and failed slices of one series
-_NOTHING = "-"
-_ACCOUNT_HEADS = ("account", "resource", "state", "series")
-_SERIES_HEADS = ("account", "resource", "phone", "period")
-_HEADS = ("first", "last", "final to", "gaps", "absent", "failed")
-_NUMBERS = {"series", "gaps", "absent", "failed"}
+_MAX_LISTED = 3  # gaps, and failed slices, of one series
+_EMPTY_CELL = "-"
+_ACCOUNT_HEADERS = ("account", "resource", "state", "series")
+_SERIES_HEADERS = ("account", "resource", "phone", "period")
+_FIGURE_HEADERS = ("first", "last", "final to", "gaps", "absent", "failed")
+_NUMERIC_HEADERS = {"series", "gaps", "absent", "failed"}
 
 
-class Tone(Enum):
-    """How a line may be coloured."""
+class LineStyle(Enum):
+    """Style of a line on a terminal with colours."""
 
     PLAIN = auto()
-    HEAD = auto()
+    HEADER = auto()
     WARNING = auto()
-    TROUBLE = auto()
+    ERROR = auto()
 
 
 class Line(NamedTuple):
     """A line of text."""
 
     text: str
-    tone: Tone = Tone.PLAIN
+    style: LineStyle = LineStyle.PLAIN
 
 
 def lines(report: Report, *, every_series: bool) -> list[Line]:
-    """The report; `every_series` shows those too that are not in trouble."""
-    told = [
+    """Return the report; `every_series` lists also the series without a problem."""
+    result = [
         Line(
             f"{utc_time(report.generated_at)}, schema {report.schema_version}. "
-            "Times are UTC, days the account's own; gaps are counted in days."
+            "Times are in UTC, days in the account's zone; gaps in days."
         ),
         Line(""),
     ]
     if not report.accounts:
-        return [*told, Line("nothing is stored yet")]
-    told += _table(_ACCOUNT_HEADS, [row for account in report.accounts for row in _resource_rows(account)])
-    told.append(Line(""))
-    told += [line for account in report.accounts for line in _notes(account)]
-    shown = [one for account in report.accounts for one in account.series if every_series or one.in_trouble]
-    if shown:
-        told.append(Line(""))
-        told += _table(_SERIES_HEADS, [_series_row(one) for one in shown])
-    details = [line for one in shown for line in _details(one)]
+        return [*result, Line("nothing is stored yet")]
+    result += _table(_ACCOUNT_HEADERS, [row for account in report.accounts for row in _resource_rows(account)])
+    result.append(Line(""))
+    result += [line for account in report.accounts for line in _notes(account)]
+    listed = [one for account in report.accounts for one in account.series if every_series or one.has_problem]
+    if listed:
+        result.append(Line(""))
+        result += _table(_SERIES_HEADERS, [_series_row(one) for one in listed])
+    details = [line for one in listed for line in _details(one)]
     if details:
-        told += [Line(""), *details]
-    if report.unwanted and not every_series:  # a filter leaves out what is configured, too
-        told += [Line(""), Line(f"{report.unwanted} more stored series are not configured; `--db` shows them too.")]
-    return told
+        result += [Line(""), *details]
+    if report.unconfigured and not every_series:  # with a filter, configured series would be counted here, too
+        more = f"{report.unconfigured} more stored series are not configured; `--db` lists them too."
+        result += [Line(""), Line(more)]
+    return result
 
 
 class _Row(NamedTuple):
     cells: tuple[str, ...]
-    tone: Tone
+    style: LineStyle
 
 
 def _resource_rows(account: AccountReport) -> Iterator[_Row]:
     if not account.series:
-        cells = (account.name, _NOTHING, account.state.value, "0", *_figures([]))
-        yield _Row(cells, _account_tone(account, []))
+        cells = (account.name, _EMPTY_CELL, account.state.value, "0", *_figures([]))
+        yield _Row(cells, _account_style(account, []))
     for resource, group in groupby(account.series, key=lambda one: one.series.resource):
         series = list(group)
         cells = (account.name, resource, account.state.value, str(len(series)), *_figures(series))
-        yield _Row(cells, _account_tone(account, series))
+        yield _Row(cells, _account_style(account, series))
 
 
 def _series_row(one: SeriesReport) -> _Row:
     name = (one.series.account, one.series.resource, one.series.phone, one.series.period.value)
-    return _Row((*name, *_figures([one])), _tone([one]))
+    return _Row((*name, *_figures([one])), _style([one]))
 
 
 def _figures(series: Sequence[SeriesReport]) -> tuple[str, ...]:
-    """The widest range that holds values, and up to where everything is final."""
+    """Return the widest range with values, the last day up to which all series are final, and the sums."""
     finals = [one.final_through for one in series]
     return (
         _day(min((one.first for one in series if one.first), default=None)),
@@ -98,27 +99,27 @@ def _figures(series: Sequence[SeriesReport]) -> tuple[str, ...]:
     )
 
 
-def _account_tone(account: AccountReport, series: Sequence[SeriesReport]) -> Tone:
+def _account_style(account: AccountReport, series: Sequence[SeriesReport]) -> LineStyle:
     if account.state is RecordedState.PAUSED:
-        return Tone.TROUBLE
-    tone = _tone(series)
-    return Tone.WARNING if tone is Tone.PLAIN and account.state is RecordedState.WAITING else tone
+        return LineStyle.ERROR
+    style = _style(series)
+    return LineStyle.WARNING if style is LineStyle.PLAIN and account.state is RecordedState.WAITING else style
 
 
-def _tone(series: Iterable[SeriesReport]) -> Tone:
-    shown = list(series)
-    if any(one.failed for one in shown):
-        return Tone.TROUBLE
-    return Tone.WARNING if any(one.in_trouble for one in shown) else Tone.PLAIN
+def _style(series: Iterable[SeriesReport]) -> LineStyle:
+    all_series = list(series)
+    if any(one.failed for one in all_series):
+        return LineStyle.ERROR
+    return LineStyle.WARNING if any(one.has_problem for one in all_series) else LineStyle.PLAIN
 
 
 def _notes(account: AccountReport) -> Iterator[Line]:
     if account.reason:
-        tone = Tone.TROUBLE if account.state is RecordedState.PAUSED else Tone.WARNING
-        yield Line(f"{account.name}: {account.state.value}: {account.reason}", tone)
+        style = LineStyle.ERROR if account.state is RecordedState.PAUSED else LineStyle.WARNING
+        yield Line(f"{account.name}: {account.state.value}: {account.reason}", style)
     quota = account.quota
     if quota.remaining is None:
-        text = "no request was counted yet"
+        text = "no request counted yet"
     else:
         until = f" until {utc_time(quota.resets_at)}" if quota.resets_at is not None else ""
         text = f"{quota.remaining} of {quota.limit} requests left{until}"
@@ -131,16 +132,16 @@ def _details(one: SeriesReport) -> Iterator[Line]:
         yield Line(f"{one.series}: missing {_some([_span(gap) for gap in one.gaps])}")
     elif one.lacks_latest:
         yield Line(f"{one.series}: nothing stored, and no start configured")
-    for failed in one.failed[:_SHOWN]:
+    for failed in one.failed[:_MAX_LISTED]:
         text = f"{one.series}: failed {failed.first}..{failed.last}: {failed.error}"
-        yield Line(text, Tone.TROUBLE)
-    if len(one.failed) > _SHOWN:
-        yield Line(f"{one.series}: and {len(one.failed) - _SHOWN} more failed slices", Tone.TROUBLE)
+        yield Line(text, LineStyle.ERROR)
+    if len(one.failed) > _MAX_LISTED:
+        yield Line(f"{one.series}: and {len(one.failed) - _MAX_LISTED} more failed slices", LineStyle.ERROR)
 
 
 def _some(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return ", ".join(texts[:_SHOWN]) + more
+    more = f" and {len(texts) - _MAX_LISTED} more" if len(texts) > _MAX_LISTED else ""
+    return ", ".join(texts[:_MAX_LISTED]) + more
 
 
 def _span(span: Span) -> str:
@@ -148,15 +149,15 @@ def _span(span: Span) -> str:
 
 
 def _day(day: date | None) -> str:
-    return _NOTHING if day is None else day.isoformat()
+    return _EMPTY_CELL if day is None else day.isoformat()
 
 
 def _table(names: tuple[str, ...], rows: Sequence[_Row]) -> Iterator[Line]:
-    heads = (*names, *_HEADS)
-    widths = [max(map(len, column)) for column in zip(heads, *(row.cells for row in rows), strict=True)]
-    for cells, tone in ((heads, Tone.HEAD), *rows):
+    headers = (*names, *_FIGURE_HEADERS)
+    widths = [max(map(len, column)) for column in zip(headers, *(row.cells for row in rows), strict=True)]
+    for cells, style in ((headers, LineStyle.HEADER), *rows):
         padded = [
-            cell.rjust(width) if head in _NUMBERS else cell.ljust(width)
-            for head, cell, width in zip(heads, cells, widths, strict=True)
+            cell.rjust(width) if header in _NUMERIC_HEADERS else cell.ljust(width)
+            for header, cell, width in zip(headers, cells, widths, strict=True)
         ]
-        yield Line("  ".join(padded).rstrip(), tone)
+        yield Line("  ".join(padded).rstrip(), style)

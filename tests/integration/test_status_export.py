@@ -85,16 +85,16 @@ async def test_status_of_a_whole_database(home: Installation, store_url: str) ->
     assert account["state"] == "waiting"
     assert account["reason"].startswith("the quota is spent until ")
     assert (account["quota"]["limit"], account["quota"]["remaining"]) == (150, 0)
-    shown = {(one["phone"], one["period"]): one for one in account["series"]}
-    assert shown.keys() == {("8005551234", "day"), ("8005550000", "day"), ("ALL", "day"), ("8005551234", "week")}
-    one = shown["8005551234", "day"]
+    by_series = {(one["phone"], one["period"]): one for one in account["series"]}
+    assert by_series.keys() == {("8005551234", "day"), ("8005550000", "day"), ("ALL", "day"), ("8005551234", "week")}
+    one = by_series["8005551234", "day"]
     assert (one["first"], one["last"], one["gaps"], one["failed_slices"]) == (str(START), str(TODAY), [], 0)
     assert one["final_through"] == str(TODAY - timedelta(4))
-    assert shown["8005551234", "week"]["gaps"]  # one week was asked for, more have ended
+    assert by_series["8005551234", "week"]["gaps"]  # one week is stored, more have ended
     assert ended.code == 3
 
 
-async def test_the_exit_code_follows_what_lacks(home: Installation, sqlite_url: str) -> None:
+async def test_the_exit_code_tells_what_needs_attention(home: Installation, sqlite_url: str) -> None:
     await fill(sqlite_url)
     days = ("status", "--db", sqlite_url, "--period", "day")
     assert home.run(*days, "--exit-code").code == 0
@@ -112,7 +112,7 @@ async def test_the_exit_code_follows_what_lacks(home: Installation, sqlite_url: 
     assert "main: paused: The API refuses the credentials." in ended.out.splitlines()
 
 
-async def test_a_day_that_is_missing_is_told(home: Installation, sqlite_url: str) -> None:
+async def test_a_missing_day_is_reported(home: Installation, sqlite_url: str) -> None:
     await fill(sqlite_url, until=TODAY - timedelta(9))
     ended = home.run("status", "--db", sqlite_url, "--json", "--exit-code", "--phone", "ALL")
     assert ended.code == 3
@@ -120,7 +120,7 @@ async def test_a_day_that_is_missing_is_told(home: Installation, sqlite_url: str
     assert gap[0] == str(TODAY - timedelta(8))
 
 
-async def test_status_shows_what_is_configured(home: Installation, sqlite_url: str) -> None:
+async def test_status_covers_what_is_configured(home: Installation, sqlite_url: str) -> None:
     await fill(sqlite_url)
     home = Installation(home.home, configuration(sqlite_url, phones=["8005551234", "8005559999"]))
     ended = home.run("status", "--json", "--exit-code")
@@ -135,13 +135,13 @@ async def test_status_shows_what_is_configured(home: Installation, sqlite_url: s
     refused(home.run("status", "--account", "mian"), 2, "did you mean main?")
 
 
-async def test_a_configuration_without_accounts_names_the_database(home: Installation, sqlite_url: str) -> None:
+async def test_a_configuration_without_accounts_still_names_the_database(home: Installation, sqlite_url: str) -> None:
     await fill(sqlite_url)
     home = Installation(home.home, {"database": {"url": sqlite_url}})
     assert len(home.run("status", "--json").result["accounts"][0]["series"]) == 4
 
 
-async def test_filters_on_what_is_stored(home: Installation, sqlite_url: str, tmp_path: Path) -> None:
+async def test_filters_on_stored_series(home: Installation, sqlite_url: str, tmp_path: Path) -> None:
     await fill(sqlite_url)
     file = str(tmp_path / "store.db")  # a plain path will do
     ended = home.run("status", "--db", file, "--phone", "(800) 555-0000", "--json")
@@ -150,7 +150,7 @@ async def test_filters_on_what_is_stored(home: Installation, sqlite_url: str, tm
     refused(home.run("status", "--db", file, "--resource", "volume"), 2, "is not stored")
 
 
-def test_a_missing_database_is_told_and_not_made(home: Installation, tmp_path: Path) -> None:
+def test_a_missing_database_is_reported_and_not_created(home: Installation, tmp_path: Path) -> None:
     path = tmp_path / "none.db"
     before = set(tmp_path.iterdir())
     ended = home.run("status", "--db", str(path), "--json")
@@ -164,29 +164,29 @@ def test_a_missing_database_is_told_and_not_made(home: Installation, tmp_path: P
     assert all(name.startswith(("stdout.", "stderr.")) for name in made), made
 
 
-def test_a_database_that_was_not_migrated_is_told(home: Installation, postgres_url: str) -> None:
+def test_a_database_that_was_not_migrated_is_reported(home: Installation, postgres_url: str) -> None:
     ended = home.run("status", "--db", postgres_url, "--json")
     refused(ended, 74, "harvester migrate")
     assert ended.result["error"]["code"] == "database"
 
 
-def test_an_empty_database_has_no_trouble(home: Installation, sqlite_url: str) -> None:
+def test_an_empty_database_is_no_problem(home: Installation, sqlite_url: str) -> None:
     migrate(sqlite_url)
     ended = home.run("status", "--db", sqlite_url, "--exit-code")
     assert (ended.code, ended.out.splitlines()[-1]) == (0, "nothing is stored yet")
 
 
 @pytest.mark.parametrize("name", ["mysql://here/db", "sqlite:///:memory:", "sqlite://x.db", ""])
-def test_what_is_no_database_is_refused(home: Installation, name: str) -> None:
+def test_an_invalid_database_name_is_refused(home: Installation, name: str) -> None:
     refused(home.run("status", "--db", name), 2, "--db: ")
 
 
-async def test_a_schema_of_one_s_own(home: Installation, postgres: Cluster, postgres_url: str) -> None:
+async def test_another_schema_than_public(home: Installation, postgres: Cluster, postgres_url: str) -> None:
     async with opened(postgres_url, schema="calls") as database:
         await database.claim(identity(start=START))
-    shown = home.run("status", "--db", postgres_url, "--json", HARVESTER_DATABASE__SCHEMA="calls")
-    assert [account["name"] for account in shown.result["accounts"]] == ["main"]
-    # A password that PostgreSQL does not ask for, to see that it is not shown where something is wrong.
+    ended = home.run("status", "--db", postgres_url, "--json", HARVESTER_DATABASE__SCHEMA="calls")
+    assert [account["name"] for account in ended.result["accounts"]] == ["main"]
+    # A password that PostgreSQL does not ask for, to test that no error message contains it.
     gone = postgres.url("nowhere").replace("postgres@", "postgres:c4nary@")
     ended = home.run("status", "--db", gone, "--json")
     refused(ended, 74, "nowhere")
@@ -211,17 +211,17 @@ def on_terminal(*arguments: str, **environ: str) -> str:
         stderr=subprocess.DEVNULL,
     ):
         os.close(theirs)
-        told = b""
+        printed = b""
         while True:
             try:
                 part = os.read(ours, 65536)
-            except OSError:  # how Linux tells that the other side was closed
+            except OSError:  # Linux: the other side was closed
                 break
             if not part:
                 break
-            told += part
+            printed += part
     os.close(ours)
-    return told.decode()
+    return printed.decode()
 
 
 # export
@@ -284,7 +284,7 @@ async def test_export_as_json_lines(home: Installation, store_url: str) -> None:
     assert (second["calls"], second["average_page_load"], second["phone_name"]) == (0, 0.5, "=HYPERLINK(evil)")
 
 
-async def test_yesterday_is_each_account_s_own(home: Installation, sqlite_url: str) -> None:
+async def test_yesterday_is_in_the_zone_of_each_account(home: Installation, sqlite_url: str) -> None:
     # Of these two one has a later date than the other, or the same by chance: Kiritimati is 26 hours ahead.
     zones = {"east": "Pacific/Kiritimati", "west": "Etc/GMT+12"}
     for name, zone in zones.items():
@@ -308,7 +308,7 @@ async def test_a_file_is_written_whole(home: Installation, sqlite_url: str, tmp_
     assert (again.out, again.err) == (out.read_text(), "")
 
 
-async def test_a_file_that_cannot_be_is_refused(home: Installation, sqlite_url: str, tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_written_is_refused(home: Installation, sqlite_url: str, tmp_path: Path) -> None:
     await fill(sqlite_url)
     database = tmp_path / "store.db"
     export = ("export", "performance", "--db", sqlite_url)
@@ -319,7 +319,7 @@ async def test_a_file_that_cannot_be_is_refused(home: Installation, sqlite_url: 
     assert home.run("status", "--db", sqlite_url).code == 0
 
 
-async def test_export_refuses_what_it_does_not_know(home: Installation, sqlite_url: str) -> None:
+async def test_export_refuses_unknown_values(home: Installation, sqlite_url: str) -> None:
     await fill(sqlite_url)
     at = ("--db", sqlite_url)
     refused(home.run("export", "perfromance", *at), 2, "did you mean performance?")

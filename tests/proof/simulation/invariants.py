@@ -260,7 +260,9 @@ def _honest(simulation: Simulation, cells: Mapping[Key, Cell]) -> None:
     """`status` says what the table holds."""
     now = simulation.universe.host.time()
     with Reader(simulation.url) as reader:
-        report = status.build(reader.accounts(), status.wanted(simulation.settings), now, reader.schema_version)
+        report = status.build(
+            reader.accounts(), status.configured_accounts(simulation.settings), now, reader.schema_version
+        )
     days: dict[Series, dict[date, bool]] = defaultdict(dict)  # of each period stored: whether it is complete
     for (series, day, _), cell in cells.items():
         days[series][day] = bool(cell.complete)

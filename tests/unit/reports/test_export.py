@@ -24,7 +24,7 @@ def csv_of(*rows: tuple[object, ...]) -> list[str]:
 
 
 def cell(value: object) -> str:
-    """One value in the place of the name, as a reader of CSV gets it."""
+    """Return a value in the column of the name as a CSV reader parses it."""
     text = "".join(csv_of(("8005551234", value, 1, None, True)))
     rows = list(csv.reader(io.StringIO(text, newline="")))
     assert len(rows) == 2
@@ -42,7 +42,7 @@ def test_csv_has_a_header_and_plain_cells() -> None:
     ]
 
 
-def test_csv_of_nothing_is_a_header() -> None:
+def test_csv_without_rows_is_a_header() -> None:
     assert csv_of() == ["phone,phone_name,epoch,calls,complete\n"]
 
 
@@ -99,7 +99,7 @@ def test_json_lines_keep_types() -> None:
     assert json.loads(line) == {"phone": "8005551234", "phone_name": None, "epoch": 1, "calls": 2.5, "complete": False}
 
 
-def test_rows_are_rendered_as_they_come() -> None:
+def test_rows_are_rendered_one_by_one() -> None:
     def rows() -> object:
         yield ("8005551234", None, 1, 1.0, True)
         raise AssertionError("read ahead")
@@ -151,7 +151,7 @@ def test_days_and_filters() -> None:
         ("volume", {"start": "2024-02-02", "end": "2024-02-01"}, "comes before"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(resource: str, options: dict[str, object], words: str) -> None:
+def test_an_invalid_request_is_refused(resource: str, options: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_request(resource, **{"start": None, "end": None, **options})  # type: ignore[arg-type]
     assert words in str(caught.value)
@@ -160,7 +160,7 @@ def test_what_cannot_be_meant_is_refused(resource: str, options: dict[str, objec
 # The file
 
 
-def test_a_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
+def test_a_file_is_replaced_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "calls.csv"
     path.write_text("old")
     path.chmod(0o640)
@@ -172,14 +172,14 @@ def test_a_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_new_file_has_the_mode_that_any_other_has(tmp_path: Path) -> None:
+def test_a_new_file_gets_the_usual_mode(tmp_path: Path) -> None:
     (tmp_path / "other").touch()
     with replacing(tmp_path / "calls.csv") as out:
         write(["a\n"], out)
     assert (tmp_path / "calls.csv").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
-def test_trouble_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "calls.csv"
     path.write_text("old")
 
@@ -204,7 +204,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     assert target.read_text() == "new\n"
 
 
-def test_a_device_is_written_as_it_is(tmp_path: Path) -> None:
+def test_a_device_is_written_directly(tmp_path: Path) -> None:
     link = tmp_path / "null"
     link.symlink_to("/dev/null")
     with replacing(link) as out:

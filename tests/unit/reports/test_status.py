@@ -13,8 +13,8 @@ from harvester.core.model import QuotaRecord, Series, Stretch
 from harvester.core.period import ONE_DAY, Period
 from harvester.errors import UsageError
 from harvester.reports.filters import narrow
-from harvester.reports.status import Wanted, as_json, build, wanted
-from harvester.reports.status_text import Line, Tone, lines
+from harvester.reports.status import ConfiguredAccount, as_json, build, configured_accounts
+from harvester.reports.status_text import Line, LineStyle, lines
 from harvester.store.types import AccountStatus, FailedRange, RecordedState, SeriesStatus
 from tests.support.answers import CALENDAR, JANUARY, SETTLE_DAYS, at, identity, series
 
@@ -25,11 +25,13 @@ DAYS, WEEKS, MONTHS = (series(period=period) for period in Period)
 
 
 def asked(first: date, last: date, on: date = TODAY, lag: int | None = None) -> Stretch:
-    """Days that were asked for on one day."""
+    """A stretch requested on one day."""
     return Stretch(first, last, on, (on - last).days - 1 if lag is None else lag)
 
 
-def kept(*coverage: Stretch, of: Series = DAYS, absent: int = 0, failed: tuple[FailedRange, ...] = ()) -> SeriesStatus:
+def covered(
+    *coverage: Stretch, of: Series = DAYS, absent: int = 0, failed: tuple[FailedRange, ...] = ()
+) -> SeriesStatus:
     first, last = (coverage[0].first, coverage[-1].last) if coverage else (None, None)
     return SeriesStatus(of, first, last, coverage, absent, failed)
 
@@ -45,74 +47,74 @@ def stored(
     return AccountStatus(identity(**changes), state, reason, holder, "", None, quota, {}, found)  # type: ignore[arg-type]
 
 
-def configured(*names: Series, start: date | None = JANUARY, reserve: int = 0, limit: int = 150) -> Wanted:
-    return Wanted("main", CALENDAR, SETTLE_DAYS, start, limit, reserve, names or (DAYS,))
+def configured(*names: Series, start: date | None = JANUARY, reserve: int = 0, limit: int = 150) -> ConfiguredAccount:
+    return ConfiguredAccount("main", CALENDAR, SETTLE_DAYS, start, limit, reserve, names or (DAYS,))
 
 
-def report_on(found: AccountStatus, wish: Wanted | None = None) -> dict[str, Any]:
+def report_on(found: AccountStatus, wanted: ConfiguredAccount | None = None) -> dict[str, Any]:
     """The JSON of the one account."""
-    (account,) = as_json(build([found], None if wish is None else [wish], NOW, "0002"))["accounts"]
+    (account,) = as_json(build([found], None if wanted is None else [wanted], NOW, "0002"))["accounts"]
     assert isinstance(account, dict)
     return account
 
 
-def one_series(found: AccountStatus, wish: Wanted | None = None) -> dict[str, Any]:
+def one_series(found: AccountStatus, wanted: ConfiguredAccount | None = None) -> dict[str, Any]:
     """The JSON of its one series."""
-    (one,) = report_on(found, wish)["series"]
+    (one,) = report_on(found, wanted)["series"]
     assert isinstance(one, dict)
     return one
 
 
-def attention(found: AccountStatus | None, wish: Wanted | None = None) -> bool:
-    return build([found] if found else [], None if wish is None else [wish], NOW, "0002").needs_attention
+def attention(found: AccountStatus | None, wanted: ConfiguredAccount | None = None) -> bool:
+    return build([found] if found else [], None if wanted is None else [wanted], NOW, "0002").needs_attention
 
 
 def text_of(report: list[Line]) -> list[str]:
     return [line.text for line in report]
 
 
-# Gaps, and how far a series is whole
+# Gaps and completeness
 
 
-def test_a_whole_series_has_no_gap_and_is_final_but_for_its_tail() -> None:
-    one = one_series(stored(kept(asked(JANUARY, TODAY))))
+def test_a_complete_series_has_no_gap_and_is_final_but_for_its_last_days() -> None:
+    one = one_series(stored(covered(asked(JANUARY, TODAY))))
     assert one["gaps"] == []
     assert one["complete_through"] == "2024-03-19"
-    assert one["final_through"] == "2024-03-16"  # settled on the 20th, three days after its end
+    assert one["final_through"] == "2024-03-16"  # final on the 20th, three days after its end
     assert (one["first"], one["last"]) == ("2024-01-01", "2024-03-20")
 
 
 def test_gaps_reach_from_the_configured_start_to_yesterday() -> None:
-    found = stored(kept(asked(date(2024, 1, 5), date(2024, 1, 9)), asked(date(2024, 1, 12), date(2024, 3, 17))))
+    found = stored(covered(asked(date(2024, 1, 5), date(2024, 1, 9)), asked(date(2024, 1, 12), date(2024, 3, 17))))
     one = one_series(found)
     assert one["gaps"] == [["2024-01-01", "2024-01-04"], ["2024-01-10", "2024-01-11"], ["2024-03-18", "2024-03-19"]]
     assert one["final_through"] is None  # the very first days are missing
 
 
-def test_what_was_stored_before_the_configured_start_counts() -> None:
-    found = stored(kept(asked(date(2023, 12, 1), date(2023, 12, 10)), asked(date(2024, 1, 1), TODAY)))
+def test_gaps_begin_with_the_first_stored_day_if_it_is_before_the_start() -> None:
+    found = stored(covered(asked(date(2023, 12, 1), date(2023, 12, 10)), asked(date(2024, 1, 1), TODAY)))
     assert one_series(found)["gaps"] == [["2023-12-11", "2023-12-31"]]
     assert one_series(found)["final_through"] == "2023-12-10"
 
 
 def test_the_configuration_says_where_a_series_starts() -> None:
-    found = stored(kept(asked(date(2024, 1, 1), TODAY)))
+    found = stored(covered(asked(date(2024, 1, 1), TODAY)))
     assert one_series(found, configured(start=date(2023, 12, 30)))["gaps"] == [["2023-12-30", "2023-12-31"]]
     assert one_series(found, configured(start=None))["gaps"] == []
     assert one_series(found, configured(start=TODAY))["gaps"] == []
 
 
 def test_today_is_never_missing() -> None:
-    assert one_series(stored(kept(asked(JANUARY, YESTERDAY))))["gaps"] == []
-    assert one_series(stored(kept(), start=TODAY))["gaps"] == []
-    assert one_series(stored(kept(), start=TODAY + ONE_DAY))["gaps"] == []
+    assert one_series(stored(covered(asked(JANUARY, YESTERDAY))))["gaps"] == []
+    assert one_series(stored(covered(), start=TODAY))["gaps"] == []
+    assert one_series(stored(covered(), start=TODAY + ONE_DAY))["gaps"] == []
 
 
-def test_yesterday_is_the_account_s() -> None:
+def test_yesterday_is_in_the_zone_of_the_account() -> None:
     late = float(at(TODAY, 23))  # the next day in UTC already
-    (account,) = build([stored(kept(asked(JANUARY, YESTERDAY)))], None, late, "0002").accounts
+    (account,) = build([stored(covered(asked(JANUARY, YESTERDAY)))], None, late, "0002").accounts
     assert account.series[0].gaps == []
-    (account,) = build([stored(kept(asked(JANUARY, YESTERDAY)), timezone="UTC")], None, late, "0002").accounts
+    (account,) = build([stored(covered(asked(JANUARY, YESTERDAY)), timezone="UTC")], None, late, "0002").accounts
     assert account.series[0].gaps == [Span(TODAY, TODAY)]
 
 
@@ -126,26 +128,26 @@ def test_yesterday_is_the_account_s() -> None:
     ],
 )
 def test_only_a_period_that_has_ended_can_be_missing(of: Series, last: date, gaps: list[list[str]]) -> None:
-    found = stored(kept(asked(date(2023, 12, 31) if of is WEEKS else JANUARY, last), of=of))
+    found = stored(covered(asked(date(2023, 12, 31) if of is WEEKS else JANUARY, last), of=of))
     assert one_series(found)["gaps"] == gaps
     assert attention(found) is bool(gaps)
 
 
 def test_a_start_inside_a_period_asks_for_all_of_it() -> None:
-    one = one_series(stored(kept(of=MONTHS), start=date(2024, 1, 20)))
+    one = one_series(stored(covered(of=MONTHS), start=date(2024, 1, 20)))
     assert one["gaps"] == [["2024-01-01", "2024-02-29"]]
 
 
 def test_absent_periods_are_counted_and_no_gap() -> None:
-    one = one_series(stored(kept(asked(JANUARY, TODAY), absent=4)))
+    one = one_series(stored(covered(asked(JANUARY, TODAY), absent=4)))
     assert (one["absent"], one["gaps"]) == (4, [])
 
 
-def test_a_settled_tail_flips_by_time_alone() -> None:
-    found = stored(kept(asked(JANUARY, TODAY, on=TODAY)))
+def test_what_is_final_depends_on_when_it_was_requested_and_gaps_on_the_time() -> None:
+    found = stored(covered(asked(JANUARY, TODAY, on=TODAY)))
     later = NOW + 30 * 86400
     (account,) = build([found], None, later, "0002").accounts
-    # What was asked for on one day stays as it was asked for; only the gap grows.
+    # Without a new request nothing more becomes final; only the gap grows.
     assert account.series[0].final_through == date(2024, 3, 16)
     assert account.series[0].gaps == [Span(TODAY + ONE_DAY, date(2024, 4, 18))]
 
@@ -160,7 +162,7 @@ def test_gaps_and_coverage_tile_what_is_expected(days: set[int], period: Period,
     coverage = [asked(first, CALENDAR.last(period, first)) for first in pieces]
     begin = None if start is None else JANUARY + timedelta(start)
     of = series(period=period)
-    (account,) = build([stored(kept(*coverage, of=of), start=begin)], None, NOW, "0002").accounts
+    (account,) = build([stored(covered(*coverage, of=of), start=begin)], None, NOW, "0002").accounts
     found = account.series[0]
     begins = [CALENDAR.floor(period, day) for day in (begin, *pieces[:1]) if day is not None]
     missing = {
@@ -179,33 +181,33 @@ def test_gaps_and_coverage_tile_what_is_expected(days: set[int], period: Period,
         assert not any(day <= found.complete_through for day in missing)
 
 
-# What calls for attention
+# Attention
 
 
 FAILURE = FailedRange(DAYS, date(2024, 2, 1), date(2024, 2, 9), "unavailable", "500 again and again", 0, 1)
 
 
 @pytest.mark.parametrize(
-    ("found", "wish", "expected"),
+    ("found", "wanted", "expected"),
     [
-        (stored(kept(asked(JANUARY, TODAY))), None, False),
-        (stored(kept(asked(JANUARY, YESTERDAY))), None, False),
-        (stored(kept(asked(JANUARY, YESTERDAY - ONE_DAY))), None, True),
-        (stored(kept(asked(date(2024, 2, 1), TODAY))), None, False),  # old gaps are being filled
-        (stored(kept(asked(JANUARY, TODAY), failed=(FAILURE,))), None, True),
-        (stored(kept(asked(JANUARY, TODAY)), state=RecordedState.PAUSED, reason="401"), None, True),
-        (stored(kept(asked(JANUARY, TODAY)), state=RecordedState.WAITING, reason="no route"), None, False),
+        (stored(covered(asked(JANUARY, TODAY))), None, False),
+        (stored(covered(asked(JANUARY, YESTERDAY))), None, False),
+        (stored(covered(asked(JANUARY, YESTERDAY - ONE_DAY))), None, True),
+        (stored(covered(asked(date(2024, 2, 1), TODAY))), None, False),  # old gaps are being filled
+        (stored(covered(asked(JANUARY, TODAY), failed=(FAILURE,))), None, True),
+        (stored(covered(asked(JANUARY, TODAY)), state=RecordedState.PAUSED, reason="401"), None, True),
+        (stored(covered(asked(JANUARY, TODAY)), state=RecordedState.WAITING, reason="no route"), None, False),
         (stored(), None, False),  # claimed once, and nothing was asked of it
         (None, configured(), True),  # never stored
         (None, configured(start=TODAY), False),  # nothing is due yet
         (None, configured(start=None), True),
     ],
 )
-def test_attention(found: AccountStatus | None, wish: Wanted | None, expected: bool) -> None:  # noqa: FBT001 - a case
-    assert attention(found, wish) is expected
+def test_attention(found: AccountStatus | None, wanted: ConfiguredAccount | None, expected: bool) -> None:  # noqa: FBT001 - a case
+    assert attention(found, wanted) is expected
 
 
-# How an account fares
+# State of an account
 
 
 def record(**changes: object) -> QuotaRecord:
@@ -218,7 +220,7 @@ def record(**changes: object) -> QuotaRecord:
     [
         (record(), 0, 110, True),
         (record(), 20, 90, True),
-        (record(remaining=70), 0, 70, True),  # somebody else spends, too
+        (record(remaining=70), 0, 70, True),  # another client spends, too
         (record(remaining=140), 0, 110, True),
         (record(spent=200), 0, 0, True),
         (record(resets_at=int(NOW)), 0, 150, False),
@@ -229,12 +231,12 @@ def record(**changes: object) -> QuotaRecord:
     ],
 )
 def test_the_quota(quota: QuotaRecord | None, reserve: int, remaining: int | None, *, open_window: bool) -> None:
-    shown = report_on(stored(quota=quota), configured(reserve=reserve))["quota"]
-    assert (shown["limit"], shown["remaining"]) == (150, remaining)
-    assert (shown["resets_at"] is not None) is open_window
+    reported = report_on(stored(quota=quota), configured(reserve=reserve))["quota"]
+    assert (reported["limit"], reported["remaining"]) == (150, remaining)
+    assert (reported["resets_at"] is not None) is open_window
 
 
-def test_moments_are_iso_text_in_utc() -> None:
+def test_times_are_iso_text_in_utc() -> None:
     result = as_json(build([stored(quota=record())], None, NOW, "0002"))
     assert result["generated_at"] == "2024-03-20T16:00:00Z"
     assert result["accounts"][0]["quota"]["resets_at"] == "2024-03-20T16:10:00Z"
@@ -253,7 +255,7 @@ def test_states() -> None:
     assert reserved["state"] == "waiting"
 
 
-def test_a_configured_account_that_was_never_stored_is_shown() -> None:
+def test_a_configured_account_that_was_never_stored_is_reported() -> None:
     result = as_json(build([], [configured(DAYS, MONTHS, limit=60)], NOW, "0002"))
     (account,) = result["accounts"]
     assert (account["name"], account["state"], account["holder"]) == ("main", "ok", None)
@@ -264,16 +266,16 @@ def test_a_configured_account_that_was_never_stored_is_shown() -> None:
     assert months["gaps"] == [["2024-01-01", "2024-02-29"]]
 
 
-def test_what_is_no_longer_configured_is_only_counted() -> None:
+def test_series_no_longer_configured_are_only_counted() -> None:
     other = series("8005550000")
-    report = build([stored(kept(asked(JANUARY, TODAY)), kept(of=other))], [configured()], NOW, "0002")
+    report = build([stored(covered(asked(JANUARY, TODAY)), covered(of=other))], [configured()], NOW, "0002")
     assert [one.series for one in report.accounts[0].series] == [DAYS]
-    assert report.unwanted == 1
+    assert report.unconfigured == 1
     assert text_of(lines(report, every_series=False))[-1].startswith("1 more stored series")
     assert "more stored" not in "".join(text_of(lines(report, every_series=True)))
 
 
-def test_the_configuration_s_series() -> None:
+def test_every_configured_series_is_expected() -> None:
     account = Account(
         name="main",
         login="a",
@@ -282,22 +284,22 @@ def test_the_configuration_s_series() -> None:
         start=JANUARY,
         quota=Quota(limit=60, reserve=5),
     )
-    (found,) = wanted(Settings(database=Database(url="sqlite:////v.db"), accounts={"main": account}))
+    (found,) = configured_accounts(Settings(database=Database(url="sqlite:////v.db"), accounts={"main": account}))
     assert (found.name, found.start, found.limit, found.reserve) == ("main", JANUARY, 60, 5)
     assert len(found.series) == len(set(found.series)) == 4
 
 
-def test_the_error_stands_in_the_object() -> None:
+def test_an_error_is_in_the_json_object() -> None:
     error = {"code": "database", "message": "gone"}
     assert as_json(build([], None, NOW, "0002"), error)["error"] == error
 
 
-# Filters on what is stored
+# Filters on the stored series
 
 
-def test_filters_narrow_what_is_stored() -> None:
+def test_filters_narrow_the_stored_series() -> None:
     other = series("8005550000", account="second")
-    both = [stored(kept(of=DAYS), kept(of=WEEKS)), stored(kept(of=other), name="second")]
+    both = [stored(covered(of=DAYS), covered(of=WEEKS)), stored(covered(of=other), name="second")]
     assert [len(status.series) for status in narrow(both)] == [2, 1]
     assert [status.identity.name for status in narrow(both, accounts=["second"])] == ["second"]
     (found,) = narrow(both, phones=["(800) 555-1234"], periods=["week"])
@@ -312,26 +314,26 @@ def test_filters_narrow_what_is_stored() -> None:
         ({"phones": ["800"]}, "--phone: "),
         ({"resources": ["volume"]}, '--resource "volume" is not stored'),
         ({"periods": ["weak"]}, "did you mean week?"),
-        ({"periods": ["week"], "phones": ["8005550000"]}, "no stored series passes"),
+        ({"periods": ["week"], "phones": ["8005550000"]}, "no stored series matches"),
     ],
 )
-def test_a_filter_that_fits_nothing_is_refused(filters: dict[str, list[str]], words: str) -> None:
-    found = [stored(kept(of=DAYS), kept(of=WEEKS), kept(of=series("8005550000")))]
+def test_a_filter_that_matches_nothing_is_refused(filters: dict[str, list[str]], words: str) -> None:
+    found = [stored(covered(of=DAYS), covered(of=WEEKS), covered(of=series("8005550000")))]
     with pytest.raises(UsageError) as caught:
         narrow(found, **filters)
     assert words in str(caught.value)
 
 
-# For people
+# As text
 
 
-def test_lines_for_people_fit_a_terminal_and_name_the_series() -> None:
+def test_lines_fit_a_terminal_and_name_the_series() -> None:
     failures = tuple(FAILURE._replace(first=date(2024, 2, day), last=date(2024, 2, day)) for day in range(1, 6))
     report = build(
         [
             stored(
-                kept(asked(JANUARY, date(2024, 1, 31)), asked(date(2024, 2, 6), TODAY), failed=failures, absent=3),
-                kept(asked(JANUARY, TODAY), of=series("ALL")),
+                covered(asked(JANUARY, date(2024, 1, 31)), asked(date(2024, 2, 6), TODAY), failed=failures, absent=3),
+                covered(asked(JANUARY, TODAY), of=series("ALL")),
                 quota=record(),
                 holder="pid 12 on here",
             )
@@ -340,27 +342,29 @@ def test_lines_for_people_fit_a_terminal_and_name_the_series() -> None:
         NOW,
         "0002",
     )
-    told = lines(report, every_series=False)
-    text = text_of(told)
+    printed = lines(report, every_series=False)
+    text = text_of(printed)
     assert max(map(len, text)) <= 100
     assert "main     performance  ok          2  2024-01-01  2024-03-20  2024-01-31     5       3       5" in text
     assert "main: 110 of 150 requests left until 2024-03-20T16:10:00Z; claimed by pid 12 on here" in text
     assert "main performance 8005551234 day: missing 2024-02-01..2024-02-05" in text
     assert "main performance 8005551234 day: failed 2024-02-01..2024-02-01: 500 again and again" in text
     assert text[-1] == "main performance 8005551234 day: and 2 more failed slices"
-    assert told[-1].tone is Tone.TROUBLE
+    assert printed[-1].style is LineStyle.ERROR
     assert not any("ALL" in line for line in text)
     assert any("ALL" in line for line in text_of(lines(report, every_series=True)))
 
 
 def test_lines_for_an_empty_and_for_a_paused_database() -> None:
     assert text_of(lines(build([], None, NOW, "0002"), every_series=True))[-1] == "nothing is stored yet"
-    told = lines(build([stored(state=RecordedState.PAUSED, reason="refused")], None, NOW, "0002"), every_series=False)
-    assert Line("main: paused: refused", Tone.TROUBLE) in told
-    assert "main: no request was counted yet" in text_of(told)
+    printed = lines(
+        build([stored(state=RecordedState.PAUSED, reason="refused")], None, NOW, "0002"), every_series=False
+    )
+    assert Line("main: paused: refused", LineStyle.ERROR) in printed
+    assert "main: no request counted yet" in text_of(printed)
 
 
 def test_many_gaps_are_not_all_written_out() -> None:
     every_second = [asked(JANUARY + timedelta(2 * n), JANUARY + timedelta(2 * n)) for n in range(39)]
-    text = text_of(lines(build([stored(kept(*every_second))], None, NOW, "0002"), every_series=False))
+    text = text_of(lines(build([stored(covered(*every_second))], None, NOW, "0002"), every_series=False))
     assert text[-1].endswith(": missing 2024-01-02, 2024-01-04, 2024-01-06 and 36 more")
