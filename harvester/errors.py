@@ -1,10 +1,34 @@
-"""Every expected trouble, named by what its catcher does about it.
+"""Errors that the harvester expects, grouped by what their catcher does about them.
 
-The first line of a class's docstring is its message; the argument says what happened in this case. An error
-raised from a library's own is raised where the library is called, and says in its own words what the cause
-said: the repr of a foreign exception may hold a password.
+The first line of a class's docstring is its message to users: what happened and, where it is always true, what it means
+for the data. The argument `detail` adds the case at hand and what to do. Both are read as "message: detail".
 
-`exit_code` follows sysexits where one fits; `code` is the word that `--json` prints.
+A foreign exception (of aiohttp, psycopg, SQLAlchemy...) is translated where the library is called. Its cause is
+described in our own words and never by its repr, which may hold a password.
+
+    HarvesterError
+      - UsageError                  2   command line
+      - ConfigError                78   configuration, secrets
+      - Busy                       75   the account is held by another process
+      - Interrupted               130   a signal
+      - Superseded                      internal: a newer plan replaces the running one
+      - SourceError                     the API
+        - Transient                     repeat the request
+          - SourceUnavailable
+          - Throttled
+        - SliceRejected                 give this slice up, go on with the others
+        - Unauthorized                  find out whether the phone or the credentials are to blame
+        - PayloadError                  repeat the request, then give the slice up
+        - CalendarMismatch         78   end the account's run
+        - Unreachable              69   end the account's run
+        - CredentialsRefused       77   end the account's run
+      - StoreError                 74   the database
+        - StoreLost                     connect again
+        - SchemaError
+          - SchemaUnknown               never touch this database
+
+A number is the exit code where the error ends a run; subclasses inherit it. An error without a number that reaches the
+end of the process is a bug (1).
 """
 
 from __future__ import annotations
@@ -15,17 +39,17 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the process; sysexits.h where one fits."""
+    """Exit codes of the process: those of sysexits.h where one fits, and 130 as a shell reports SIGINT."""
 
     OK = 0
     BUG = 1
     USAGE = 2
     FAILED_SLICES = 3
-    UNREACHABLE = 69
-    DATABASE = 74
-    BUSY = 75
-    CREDENTIALS = 77
-    CONFIG = 78
+    UNREACHABLE = 69  # EX_UNAVAILABLE
+    DATABASE = 74  # EX_IOERR
+    BUSY = 75  # EX_TEMPFAIL
+    CREDENTIALS = 77  # EX_NOPERM
+    CONFIG = 78  # EX_CONFIG
     INTERRUPTED = 130
 
 
@@ -40,11 +64,19 @@ PRECEDENCE = (
     ExitCode.FAILED_SLICES,
     ExitCode.OK,
 )
-"""Of several accounts' exit codes the first of these that occurs is the process's."""
+"""Exit codes of accounts, the most important first. USAGE is missing: it ends the process before any account begins."""
 
 
 class HarvesterError(Exception):
-    """Something expected went wrong."""
+    """The harvester cannot continue.
+
+    Args:
+        detail: the case at hand and what to do, in one line without a final full stop.
+
+    Attributes:
+        exit_code: the process's exit code if this error ends it.
+        code: the word for the error in JSON output and in the database.
+    """
 
     exit_code: ClassVar[ExitCode] = ExitCode.BUG
     code: ClassVar[str] = "error"
@@ -54,22 +86,26 @@ class HarvesterError(Exception):
         super().__init__(detail)
 
     def __str__(self) -> str:
-        summary = (type(self).__doc__ or "").partition("\n")[0].rstrip(".")
-        return f"{summary}: {self.detail}" if self.detail else f"{summary}."
+        message = (type(self).__doc__ or "").partition("\n")[0].rstrip(".")
+        return f"{message}: {self.detail}" if self.detail else f"{message}."
 
 
 class UsageError(HarvesterError):
-    """The command cannot be carried out as given."""
+    """The command line cannot be carried out as given."""
 
     exit_code = ExitCode.USAGE
     code = "usage"
 
     def __str__(self) -> str:
-        return self.detail  # the command line is before the reader's eyes
+        return self.detail  # the reader has just typed the command
 
 
 class ConfigError(HarvesterError):
-    """The configuration cannot be used: every problem at once, a line each."""
+    """The configuration is invalid.
+
+    Args:
+        problems: every problem found, each a line that names its place and the fix.
+    """
 
     exit_code = ExitCode.CONFIG
     code = "config"
@@ -83,43 +119,49 @@ class ConfigError(HarvesterError):
 
 
 class Busy(HarvesterError):
-    """Another process works this account."""
+    """Another process holds the account."""
 
     exit_code = ExitCode.BUSY
     code = "busy"
 
 
 class Interrupted(HarvesterError):
-    """Interrupted; what was fetched is kept, and the same command goes on from there."""
+    """Interrupted; everything stored so far is safe. Run the same command again to continue."""
 
     exit_code = ExitCode.INTERRUPTED
     code = "interrupted"
 
 
 class Superseded(HarvesterError):
-    """A newer plan takes over."""
+    """A newer plan replaces this one."""
 
 
 class SourceError(HarvesterError):
-    """The API did not give what was asked for."""
+    """The API did not return what was requested."""
 
 
 class Transient(SourceError):
-    """Try again."""
+    """The request failed and can be repeated."""
 
 
 class Outage(StrEnum):
-    """In which way an answer failed to come."""
+    """The way in which the API failed to answer."""
 
-    CONNECT = "connect"  # refused, unresolved, or not within 10 s
-    CLOSED = "closed"  # the connection went before the answer was whole
-    TIMEOUT = "timeout"  # connected, but no whole answer within the time allowed
+    CONNECT = "connect"  # refused, unresolved, or not within 10 s; nothing was sent
+    CLOSED = "closed"  # the connection was closed before the answer was complete
+    TIMEOUT = "timeout"  # connected, but no complete answer within the time allowed
     SERVER = "server"  # a 5xx, or a status that only a proxy sends
-    NOT_API = "not-api"  # HTML, a redirect: somebody else answered
+    NOT_API = "not-api"  # HTML or a redirect: the answer came from something else
 
 
 class SourceUnavailable(Transient):
-    """No usable answer came."""
+    """The API gave no usable answer.
+
+    Args:
+        detail: what came instead.
+        outage: the way in which it failed.
+        status: the HTTP status, if one came.
+    """
 
     code = "unavailable"
 
@@ -130,15 +172,17 @@ class SourceUnavailable(Transient):
 
 
 class Throttled(Transient):
-    """The server says that the quota is spent (429)."""
+    """The API refuses more requests for now."""
 
     code = "throttled"
 
 
 class SliceRejected(SourceError):
-    """The server refuses this slice.
+    """The API refuses this slice.
 
-    `named` holds which of the request's parameters the refusal speaks of: "start", "end", "period", "phone".
+    Args:
+        detail: the API's words.
+        named: the request's parameters that these words mention: "start", "end", "period", "phone".
     """
 
     code = "rejected"
@@ -149,10 +193,14 @@ class SliceRejected(SourceError):
 
 
 class Unauthorized(SourceError):
-    """The server answers 401.
+    """The API refuses the credentials for this phone.
 
-    Whether the phone or the credentials are to blame shows only beside other answers (core.trust).
-    `generation` counts the credential pairs of this process: which of them was refused.
+    A 401 is sent for bad credentials and for a phone of another account alike; only other answers tell them apart
+    (core.unauthorized).
+
+    Args:
+        detail: the API's words.
+        generation: the number of the credential pair that was refused, counted from the start of the process.
     """
 
     code = "unauthorized"
@@ -163,15 +211,18 @@ class Unauthorized(SourceError):
 
 
 class PayloadError(SourceError):
-    """The answer's body is not what it should be."""
+    """The answer is unusable, and nothing of it was stored."""
 
     code = "payload"
 
 
 class CalendarMismatch(SourceError):
-    """The server's days or weeks are not the configured ones.
+    """The API's days or weeks are not the configured ones, and nothing of the answer was stored.
 
-    `setting` is the key to mend ("timezone" or "week_start"), `fits` a value that agrees with the answer, if any.
+    Args:
+        detail: the mismatch and the fix.
+        setting: the key to fix: "timezone" or "week_start".
+        fits: a value of it that agrees with the answer, if any was found.
     """
 
     exit_code = ExitCode.CONFIG
@@ -209,20 +260,24 @@ class StoreLost(StoreError):
 
 
 class SchemaError(StoreError):
-    """The database's schema does not fit this version."""
+    """The database's schema does not match this version of the harvester."""
 
 
 class SchemaUnknown(SchemaError):
-    """The database's schema is none that this version knows."""
+    """The database's schema is unknown to this version of the harvester, which leaves it untouched."""
 
 
 def exit_code(codes: Iterable[ExitCode]) -> ExitCode:
-    """Return the process's exit code for those of its accounts: the first of PRECEDENCE that occurs."""
+    """Return the process's exit code: the first of PRECEDENCE among its accounts' codes, OK if there is none.
+
+    Raises:
+        ValueError: a code is not one of PRECEDENCE.
+    """
     return min(codes, key=PRECEDENCE.index, default=ExitCode.OK)
 
 
 def describe_error(error: Exception | None) -> dict[str, str] | None:
-    """An error as JSON shows it; None for none."""
+    """Return an error as `--json` prints it, code and message; None for no error."""
     if error is None:
         return None
     if isinstance(error, HarvesterError):

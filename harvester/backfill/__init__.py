@@ -1,1 +1,1 @@
-"""Harvest a past range of every account and end: the `backfill` command."""
+"""The `backfill` command: fetch a past range of every account, then end."""

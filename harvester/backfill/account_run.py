@@ -1,7 +1,7 @@
-"""One account's harvest: claim it, see what is missing, drain that through its quota, give it back.
+"""Backfill of one account: claim it, plan what is missing, fetch that within the quota, release it.
 
-A database connection that drops takes the account's lock with it. Then nothing more is sent; the account is claimed
-again and the difference computed anew, for as long as `RECONNECT_SECONDS` allows.
+A database connection that drops takes the account's lock with it. Then nothing more is sent. The account is claimed
+again and what is still missing is planned again, for at most `RECONNECT_SECONDS`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,7 @@ from harvester.engine.account_plan import (
     stored_of,
 )
 from harvester.engine.session import Session, record_error, record_success
-from harvester.errors import (
-    Busy,
-    HarvesterError,
-    Interrupted,
-    StoreError,
-    StoreLost,
-)
+from harvester.errors import Busy, HarvesterError, Interrupted, StoreError, StoreLost
 from harvester.events import Event
 from harvester.store.types import AccountHeld, RecordedState
 
@@ -43,52 +37,52 @@ POLL_SECONDS = 0.5  # between two attempts to claim the account
 
 
 class AccountRun:
-    """One account being harvested. Used once; `report` and the properties may be read meanwhile."""
+    """Run of one account. Used once; `report` and the other public attributes may be read while it runs."""
 
     def __init__(self, process: Process, account: Account, request: BackfillRequest) -> None:
         self.account = account
         self.report = RunReport(account.name)
-        self.held_by: str | None = None  # who holds the account, while waited for
+        self.held_by: str | None = None  # the process that holds the account, while this one waits for it
         self.throttle: Throttle | None = None
         self.coordinator: Coordinator | None = None
         self._process = process
         self._request = request
         self._pool: WorkerPool | None = None
         self._interrupted = False
-        self._lost_since: float | None = None
-        self._told_holder: str | None = None
+        self._lost_since: float | None = None  # monotonic seconds, while the database is lost
+        self._reported_holder: str | None = None
 
     def interrupt(self) -> None:
-        """Take no more work; `run` raises Interrupted when what is in flight has ended."""
+        """Send nothing more; `run` raises Interrupted once the requests in flight have ended."""
         self._interrupted = True
         if self._pool is not None:
             self._pool.interrupt()
 
     async def run(self) -> None:
-        """Harvest until nothing that can be had is missing.
+        """Fetch until nothing that the API has is missing.
 
         Raises:
-            HarvesterError: it ended before; `report` tells how far it came.
+            HarvesterError: the run ended early; `report` holds what was done until then.
         """
         while True:
             try:
                 store = await self._claim()
             except StoreError as error:
-                await self._bear_with(error)
+                await self._wait_for_database(error)
                 continue
             if store is None:
                 return
             try:
                 await self._work(store)
             except StoreLost as error:
-                await self._bear_with(error)
+                await self._wait_for_database(error)
             else:
                 return
             finally:
                 await store.release()
 
     async def _claim(self) -> AccountStore | None:
-        """The account; or None where whoever holds it has done what was wanted."""
+        """Wait for the account and return its store; None if its holder has carried out the request instead."""
         handover = Handover(self._process.database, self.account, self._request, self.report, self._today())
         try:
             while True:
@@ -108,16 +102,19 @@ class AccountRun:
 
     def _note_holder(self, holder: str) -> None:
         if not self._request.wait:
-            raise Busy(f"{self.account.name} is held by {holder}")
-        if holder != self._told_holder:
-            self._told_holder = holder
+            raise Busy(f"{self.account.name}, held by {holder}; omit --no-wait to wait for it")
+        if holder != self._reported_holder:
+            self._reported_holder = holder
             self._emit(Event.WAITING_FOR_ACCOUNT, holder=holder)
 
     def _today(self) -> date:
         return self.account.calendar.local_date(self._process.clock.time())
 
-    async def _bear_with(self, error: StoreError) -> None:
-        """A database that was there a moment ago may come back; one that never was does not."""
+    async def _wait_for_database(self, error: StoreError) -> None:
+        """Pause before the next claim; raise the error if it is not worth waiting.
+
+        A database that worked a moment ago may come back. One that never worked will not.
+        """
         now = self._process.clock.monotonic()
         if self._lost_since is None:
             if not isinstance(error, StoreLost) or not self.report.requests:
@@ -136,7 +133,7 @@ class AccountRun:
         settle_days = process.settings.daemon.settle_days
         plan = plan_account(account, self._request, stored, limit_trackers, settle_days, process.clock.time())
         self._lost_since = None
-        if not plan.slices:  # neither a password nor a connection is needed for nothing
+        if not plan.slices:  # without requests neither password nor connection is needed
             self.report.slices.already_covered = plan.already_covered
             await store.set_state(RecordedState.OK)
             return

@@ -1,10 +1,10 @@
-"""A backfill beside a daemon: an order, handed over in the database.
+"""Handover of a backfill to the daemon that holds the account, as an order in the database.
 
-The daemon holds the account, so a backfill that finds it held leaves an order there, shows what the daemon
-reports, and takes over if the daemon dies. An order is a range, not a list of slices: what there is to ask for
-is computed by whoever works it off. Withdrawn, or without a sign of life for a minute, it is dropped.
+A backfill that finds its account held places an order, shows the progress that the daemon reports, and takes over if
+the daemon dies. An order is a range, not a list of slices: its executor plans what is missing. An order that
+is withdrawn, or whose backfill gives no sign of life for a minute, is dropped.
 
-The daemon works orders off beside its own rounds, through the same quota, and leaves their days to them meanwhile.
+The daemon executes orders beside its own rounds, through the same quota, and leaves their days to them meanwhile.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from harvester.engine.account_plan import BackfillRequest, configured_series
-from harvester.errors import (
-    StoreError,
-)
+from harvester.errors import StoreError
 from harvester.store.order_report import decode, raised
 from harvester.store.types import OrderState
 
@@ -27,20 +25,20 @@ if TYPE_CHECKING:
 
 
 class Handover:
-    """The backfill's side: leaves an order with whoever holds the account, and follows it.
+    """The backfill's side: places an order for the account's holder and follows it.
 
     Args:
-        database: not claimed.
-        account: what of it is wanted.
-        request: the days wanted.
-        report: is brought up to date with what the holder reports.
+        database: used without a claim.
+        account: whose series are ordered.
+        request: the days to order.
+        report: updated with what the holder reports.
         today: in the account's zone.
     """
 
     def __init__(
         self, database: Database, account: Account, request: BackfillRequest, report: RunReport, today: date
     ) -> None:
-        self.taken_up = False  # somebody works on it
+        self.taken_up = False  # the holder works on it
         self._database = database
         self._account = account
         self._request = request
@@ -49,10 +47,10 @@ class Handover:
         self._number: int | None = None
 
     async def step(self) -> bool:
-        """Place the order, or see how far it is. Returns whether it is done.
+        """Place the order, or read its progress. Returns True once it is done.
 
         Raises:
-            HarvesterError: what ended it.
+            HarvesterError: the error that ended the order.
         """
         if self._number is None:
             first, last = self._days
@@ -65,7 +63,7 @@ class Handover:
             )
             return False
         progress = await self._database.beat_order(self._number)
-        if progress is None:  # we slept for so long that it was dropped
+        if progress is None:  # dropped: this process slept for too long
             self._number = None
             return False
         self.taken_up = progress.state is not OrderState.PLACED
@@ -77,8 +75,8 @@ class Handover:
         return True
 
     async def withdraw(self) -> None:
-        """Leave nothing behind that somebody would work off unasked."""
+        """Delete the order, so that no daemon executes it after this process has ended."""
         number, self._number = self._number, None
         if number is not None:
-            with suppress(StoreError):  # then it is dropped a minute after the last beat
+            with suppress(StoreError):  # the order is dropped a minute after the last beat anyway
                 await self._database.withdraw_order(number)

@@ -1,4 +1,4 @@
-"""How a run ended, for every account and as a whole: exit code and the JSON that `backfill` and `run --once` print."""
+"""Outcome of a run, per account and as a whole: exit codes, and the JSON that `backfill` and `run --once` print."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from harvester.errors import ExitCode, HarvesterError, describe_error, exit_code
 
 @dataclass(slots=True)
 class AccountOutcome:
-    """What became of one account."""
+    """Report of one account, and the error that ended its run early, if any."""
 
     report: RunReport
     error: Exception | None = None
 
     @property
     def exit_code(self) -> ExitCode:
-        """This account's own exit code."""
+        """The exit code of this account alone."""
         if isinstance(self.error, HarvesterError):
             return self.error.exit_code
         if self.error is not None:
@@ -28,13 +28,19 @@ class AccountOutcome:
 
 
 def decisive_error(outcomes: Sequence[AccountOutcome]) -> Exception | None:
-    """The error that gives the whole its exit code, if it is one."""
+    """Return the error that decides the exit code of the process; None if failed slices or nothing decide it."""
     code = exit_code(outcome.exit_code for outcome in outcomes)
     return next((o.error for o in outcomes if o.error is not None and o.exit_code == code), None)
 
 
 def as_json(outcomes: Sequence[AccountOutcome], elapsed: float, error: Exception | None = None) -> dict[str, Any]:
-    """What `backfill --json` prints; see the contract."""
+    """Return the object that `backfill --json` prints.
+
+    Args:
+        outcomes: one per account.
+        elapsed: seconds that the run took.
+        error: what ended the run of all accounts, if anything did.
+    """
     slices, rows = SliceCounts(), RowCounts()
     for outcome in outcomes:
         rows.add(outcome.report.rows)

@@ -1,4 +1,4 @@
-"""`backfill`: harvest a past range of every account, side by side, and end."""
+"""The `backfill` command: fetch a past range of all accounts at the same time, then end."""
 
 from __future__ import annotations
 
@@ -27,14 +27,22 @@ Display = Callable[[Sequence[AccountRun]], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class BackfillResult:
-    """How a backfill ended."""
+    """Outcomes of all accounts."""
 
     outcomes: Sequence[AccountOutcome]
-    elapsed: float
+    elapsed: float  # seconds
 
 
 class Backfill:
-    """A run over all accounts of the settings. Used once."""
+    """A run over all accounts of the settings. Used once.
+
+    Args:
+        settings: valid, with at least one account.
+        request_of: returns what is requested of an account.
+        environ: for secrets.
+        emit: takes the events.
+        display: shows the progress of the account runs until it is closed.
+    """
 
     def __init__(
         self,
@@ -55,31 +63,34 @@ class Backfill:
         self._runs: list[AccountRun] = []
 
     def result_so_far(self, error: Exception | None = None) -> BackfillResult:
-        """What was done until now; `error` stands for every account."""
+        """Return the result up to now, with `error` as the error of every account."""
         return BackfillResult(
             [AccountOutcome(run.report, error) for run in self._runs], self._clock.monotonic() - self._began
         )
 
     async def run(self, on_second_interrupt: Callable[[], None]) -> BackfillResult:
-        """Harvest; the first SIGINT or SIGTERM lets what is in flight land, the second calls the function given.
+        """Fetch and store. The first SIGINT or SIGTERM finishes the requests in flight, then ends the run.
+
+        Args:
+            on_second_interrupt: called at the second signal.
 
         Raises:
-            ConfigError: the database's password cannot be had.
+            ConfigError: the database's password is not readable.
         """
         settings = self._settings
         database = build_database(settings, self._environ)
         process = build_process(settings, self._environ, database, clock=self._clock, emit=self._emit)
         self._runs = [AccountRun(process, account, self._request_of(account)) for account in settings.accounts.values()]
-        self._listen(on_second_interrupt)
+        self._handle_signals(on_second_interrupt)
         try:
             async with self._display(self._runs):
-                outcomes = await asyncio.gather(*(self._one(run) for run in self._runs))
+                outcomes = await asyncio.gather(*(self._run_account(run) for run in self._runs))
         finally:
             await database.close()
         return BackfillResult(outcomes, self._clock.monotonic() - self._began)
 
-    async def _one(self, run: AccountRun) -> AccountOutcome:
-        """One account's trouble stays its own."""
+    async def _run_account(self, run: AccountRun) -> AccountOutcome:
+        """Return the account's outcome; its errors never stop another account."""
         try:
             await run.run()
         except HarvesterError as error:
@@ -89,14 +100,14 @@ class Backfill:
             return AccountOutcome(run.report, error)
         return AccountOutcome(run.report)
 
-    def _listen(self, on_second_interrupt: Callable[[], None]) -> None:
+    def _handle_signals(self, on_second_interrupt: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
-        seen = 0
+        signals = 0
 
         def interrupted() -> None:
-            nonlocal seen
-            seen += 1
-            if seen > 1:
+            nonlocal signals
+            signals += 1
+            if signals > 1:
                 on_second_interrupt()
             self._emit(Event.INTERRUPTED)
             for run in self._runs:

@@ -1,4 +1,4 @@
-"""How a run ended, for people."""
+"""Result of a run as text for the terminal."""
 
 from __future__ import annotations
 
@@ -12,47 +12,48 @@ from harvester.errors import Busy, Interrupted
 if TYPE_CHECKING:
     from harvester.backfill.outcome import AccountOutcome
 
-_SHOWN = 5  # failed slices
+_MAX_NAMED = 5  # failed slices
 
 
 def summary(outcomes: Sequence[AccountOutcome], elapsed: float) -> list[str]:
-    """What was done, and what to do next. What went wrong is told where errors are.
+    """Return the lines that say what was done and what to do next; errors are reported elsewhere, on stderr.
 
     Args:
-        outcomes: of every account.
-        elapsed: seconds that it took.
+        outcomes: one per account.
+        elapsed: seconds that the run took.
     """
     lines = [_work(outcomes, elapsed), *_rows(outcomes), *_failures(outcomes)]
-    troubles = [one.error for one in outcomes if one.error is not None]
-    if any(isinstance(error, Interrupted) for error in troubles):
-        lines.append("Interrupted. What was fetched is kept; the same command goes on from there.")
-    elif troubles and not all(isinstance(error, Busy) for error in troubles):
-        lines.append("What was fetched is kept; once that is mended, the same command goes on from there.")
-    elif any(one.report.slices.failed for one in outcomes):
-        lines.append("The same command asks for what failed again, and for nothing else that is final.")
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    interrupted = next((error for error in errors if isinstance(error, Interrupted)), None)
+    if interrupted is not None:
+        lines.append(str(interrupted))
+    elif errors and not all(isinstance(error, Busy) for error in errors):
+        lines.append("Everything stored so far is safe. Fix the error, then run the same command again to continue.")
+    elif any(outcome.report.slices.failed for outcome in outcomes):
+        lines.append("Run the same command again to retry the failed slices; nothing else that is final is requested.")
     return lines
 
 
 def _work(outcomes: Sequence[AccountOutcome], elapsed: float) -> str:
-    slices = [one.report.slices for one in outcomes]
-    planned, done = (sum(getattr(one, name) for one in slices) for name in ("planned", "done"))
-    covered = sum(one.already_covered for one in slices)
-    requests = sum(one.report.requests for one in outcomes)
+    slices = [outcome.report.slices for outcome in outcomes]
+    planned, done = (sum(getattr(counts, name) for counts in slices) for name in ("planned", "done"))
+    covered = sum(counts.already_covered for counts in slices)
+    requests = sum(outcome.report.requests for outcome in outcomes)
     if not planned and not requests:
-        if any(one.error for one in outcomes):
-            return "Nothing was asked for."
-        return f"Nothing to ask for: {counted(covered, 'slice')} already covered."
+        if any(outcome.error for outcome in outcomes):
+            return "Nothing was requested."
+        return f"Nothing to request: {counted(covered, 'slice')} already covered."
     text = f"{done:,} of {counted(planned, 'slice')} done by {counted(requests, 'request')} in {duration(elapsed)}"
     if covered:
         text += f"; {counted(covered, 'slice')} already covered"
-    limited = sum(one.report.rate_limited for one in outcomes)
-    return f"{text}; {counted(limited, 'request')} over the limit." if limited else f"{text}."
+    limited = sum(outcome.report.rate_limited for outcome in outcomes)
+    return f"{text}; {counted(limited, 'request')} refused by the quota." if limited else f"{text}."
 
 
 def _rows(outcomes: Sequence[AccountOutcome]) -> list[str]:
     rows = RowCounts()
-    for one in outcomes:
-        rows.add(one.report.rows)
+    for outcome in outcomes:
+        rows.add(outcome.report.rows)
     if rows == RowCounts():
         return []
     parts = [f"{rows.new:,} new", f"{rows.changed:,} changed", f"{rows.unchanged:,} unchanged"]
@@ -63,11 +64,11 @@ def _rows(outcomes: Sequence[AccountOutcome]) -> list[str]:
 
 
 def _failures(outcomes: Sequence[AccountOutcome]) -> list[str]:
-    failed = [failure for one in outcomes for failure in one.report.failed]
+    failed = [failure for outcome in outcomes for failure in outcome.report.failed]
     if not failed:
         return []
     lines = [f"{counted(len(failed), 'slice')} failed:"]
-    lines += [f"  {failure.slice}: {failure.error}" for failure in failed[:_SHOWN]]
-    if len(failed) > _SHOWN:
-        lines.append(f"  and {len(failed) - _SHOWN:,} more; `harvester status` names them all")
+    lines += [f"  {failure.slice}: {failure.error}" for failure in failed[:_MAX_NAMED]]
+    if len(failed) > _MAX_NAMED:
+        lines.append(f"  and {len(failed) - _MAX_NAMED:,} more; `harvester status` lists them all")
     return lines

@@ -100,7 +100,7 @@ def _harvest(
 
     def leave_at_once() -> NoReturn:
         # What is in flight is let go of: a transaction that is not committed is rolled back by the database.
-        error = Interrupted("at once")
+        error = Interrupted()
         show(work.result_so_far(error), error)
         sys.stdout.flush()
         os._exit(ExitCode.INTERRUPTED)

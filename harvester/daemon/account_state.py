@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from harvester.core.model import RowCounts, RunReport
+from harvester.errors import Unreachable
 
 if TYPE_CHECKING:
     from harvester.config import Account
@@ -57,7 +58,7 @@ class AccountState:
         if self.phase is not Phase.WORKING or coordinator is None:
             return None
         reason = coordinator.without_credentials or (coordinator.last_outage if coordinator.breaker.is_open else "")
-        return f"The API cannot be reached: {reason}" if reason else None
+        return str(Unreachable(reason)) if reason else None
 
     @property
     def outstanding(self) -> int:

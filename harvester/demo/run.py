@@ -19,14 +19,13 @@ from harvester.console.progress import display_for
 from harvester.demo import figures, hints, pictures, setting
 from harvester.demo.ownership import refuse_foreign
 from harvester.engine.account_plan import BackfillRequest
-from harvester.errors import ExitCode, exit_code
+from harvester.errors import ExitCode, Interrupted, exit_code
 from harvester.simulator.server import SimulatorServer
 
 if TYPE_CHECKING:
     from harvester.simulator.api import SimulatedApi
 
 _WEEKS = 7  # in the chart: with its margin it fits a terminal of 60 columns
-_AGAIN = "Interrupted. What was fetched is kept; the same command goes on from there."
 
 
 def run(database: Path, shown_as: str, *, verbose: int, quiet: int, environ: Mapping[str, str]) -> int:
@@ -50,7 +49,7 @@ def run(database: Path, shown_as: str, *, verbose: int, quiet: int, environ: Map
         if not code:
             demo.show(shown_as, sys.stdout)
     except KeyboardInterrupt:
-        _say([_AGAIN], sys.stderr)
+        _say([str(Interrupted())], sys.stderr)
         return ExitCode.INTERRUPTED
     return code
 
@@ -123,7 +122,7 @@ def _yesterday() -> date:
 
 
 def _leave_at_once() -> NoReturn:
-    _say([_AGAIN], sys.stderr)
+    _say([str(Interrupted())], sys.stderr)
     os._exit(ExitCode.INTERRUPTED)
 
 

@@ -1,1 +1,1 @@
-"""One claimed account at work, shared by the backfill, the daemon, the check and the demonstration."""
+"""Parts that work on one claimed account; backfill, daemon, check, reports and demo are built from them."""

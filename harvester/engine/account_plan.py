@@ -1,4 +1,4 @@
-"""What is wanted of an account, and what there is to ask for."""
+"""Requested days of an account, and the plan of what is missing of them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from harvester.store.types import AccountIdentity, FailedRange
 if TYPE_CHECKING:
     from harvester.config import Account, Settings
 
-Range = tuple["date", "date"]
+Range = tuple["date", "date"]  # first and last day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackfillRequest:
-    """What is wanted of an account."""
+    """Days to fetch of every account."""
 
-    days: Callable[[date], Range]  # given the account's today: first and last day
-    refetch: bool = False
-    wait: bool = True  # for whoever holds the account
+    days: Callable[[date], Range]  # takes today in the account's zone
+    refetch: bool = False  # fetch final days too
+    wait: bool = True  # until another process releases the account
 
 
 def configured_series(account: Account) -> list[Series]:
-    """Every series that an account is configured to have."""
+    """Return every series that an account is configured to have."""
     return [
         Series(account.name, resource, phone.number, period)
         for resource in account.resources
@@ -45,7 +45,7 @@ def series_count(account: Account) -> int:
 
 
 def identity_of(account: Account, settings: Settings) -> AccountIdentity:
-    """The account as the store knows it."""
+    """Return the account as the store identifies it."""
     return AccountIdentity(
         name=account.name,
         base_url=account.api.base_url,
@@ -58,7 +58,7 @@ def identity_of(account: Account, settings: Settings) -> AccountIdentity:
 
 
 def stored_of(coverage: Mapping[Series, Sequence[Stretch]], failed: Iterable[FailedRange]) -> Stored:
-    """What the store holds, as planning wants it: failed slices are to be asked for again."""
+    """Return what is stored as `plan_slices` takes it; failed slices are to be requested again."""
     again: dict[Series, list[Span]] = {}
     refused: dict[Series, list[Span]] = {}
     for failure in failed:
@@ -70,12 +70,18 @@ def stored_of(coverage: Mapping[Series, Sequence[Stretch]], failed: Iterable[Fai
 
 
 def limit_trackers_of(
-    account: Account, widths: Mapping[str, RangeLimits], resources: Iterable[str] | None = None
+    account: Account, limits: Mapping[str, RangeLimits], resources: Iterable[str] | None = None
 ) -> dict[str, RangeLimitTracker]:
-    """What is known of the widths that the server takes, by resource; the account's, if no others are named."""
+    """Return a tracker of the range limits for each resource.
+
+    Args:
+        account: whose.
+        limits: what is known of them, by resource.
+        resources: by default those of the account.
+    """
     most = account.api.max_days_per_request
     wanted = account.resources if resources is None else resources
-    return {resource: RangeLimitTracker(widths.get(resource, RangeLimits()), most) for resource in wanted}
+    return {resource: RangeLimitTracker(limits.get(resource, RangeLimits()), most) for resource in wanted}
 
 
 def plan_account(
@@ -86,7 +92,7 @@ def plan_account(
     settle_days: int,
     now: float,
 ) -> Plan:
-    """What there is to ask for (`now`: epoch seconds)."""
+    """Return the slices to request (`now`: epoch seconds)."""
     today = account.calendar.local_date(now)
     first, last = request.days(today)
     rules = Rules(account.calendar, today, settle_days, refetch=request.refetch)

@@ -1,4 +1,4 @@
-"""What all accounts of a process share."""
+"""Objects that all accounts of one process share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """What all accounts of this process share. The last four are the world outside, for a simulation to replace."""
+    """Objects that all accounts of one process share. A simulation replaces the last four."""
 
     settings: Settings
     environ: Mapping[str, str]
@@ -31,12 +31,12 @@ class Process:
     slots: asyncio.Semaphore  # requests in flight
     capacity: CapacityLimiter  # requests sent and not stored
     emit: Observer
-    measure: Callable[[str, str, str, float], None] | None = None  # account, resource, outcome, seconds
-    waiting: Callable[[str, float | None], None] | None = None  # account, monotonic moment
+    measure: Callable[[str, str, str, float], None] | None = None  # takes account, resource, outcome, seconds
+    waiting: Callable[[str, float | None], None] | None = None  # takes account and monotonic moment
     transport: Callable[[Account], AbstractAsyncContextManager[Transport]] = build_transport
     jitter: Callable[[], float] = random.random
     run_blocking: Callable[[Callable[[], str]], Awaitable[str]] = asyncio.to_thread  # a password's command may be slow
-    pause: Callable[[float], Awaitable[None]] = asyncio.sleep  # between looks at what other processes leave us
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep  # between reads of what other processes write
 
 
 def build_process(

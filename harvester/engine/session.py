@@ -1,4 +1,4 @@
-"""A claimed account at work: its gate and its way to the API, open for as long as the account is held."""
+"""Session of a claimed account: its throttle and its connection to the API, open while the account is held."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """Entered once; then plans can be drained through it, also several side by side."""
+    """Session of one claimed account. Entered once; then it runs plans, several at a time if needed."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Session:
         self._process = process
         self._account = account
         self._store = store
-        self._committing = store if on_stored is None else _NotifyingStore(store, on_stored)
+        self._runner_store = store if on_stored is None else _NotifyingStore(store, on_stored)
         self._stack = AsyncExitStack()
         self._ports: Ports | None = None
 
@@ -59,8 +59,8 @@ class Session:
         process, account, store = self._process, self._account, self._store
         async with AsyncExitStack() as stack:
             await self.throttle.open()
-            stack.push_async_callback(self._give_back)
-            transport = self._measured(await stack.enter_async_context(process.transport(account)))
+            stack.push_async_callback(self._close_throttle)
+            transport = self._instrument(await stack.enter_async_context(process.transport(account)))
             source = build_source(
                 account,
                 transport=transport,
@@ -73,7 +73,7 @@ class Session:
             self._ports = Ports(
                 source=source,
                 gate=self.throttle,
-                store=self._committing,
+                store=self._runner_store,
                 clock=process.clock,
                 workers=process.settings.api.concurrency,
                 capacity=process.capacity,
@@ -94,7 +94,7 @@ class Session:
         priority: Callable[[Slice], Priority] | None = None,
         give_up_after: float = GIVE_UP_AFTER,
     ) -> Coordinator:
-        """Who will decide about a plan's slices."""
+        """Return a coordinator for the plan; it fills `report`."""
         clock = self._process.clock
         context = AccountContext(
             calendar=self._account.calendar,
@@ -110,12 +110,12 @@ class Session:
         return Coordinator(plan, context, report)
 
     def pool(self, coordinator: Coordinator) -> WorkerPool:
-        """A plan ready to be worked off."""
+        """Return a pool of workers, ready to run the coordinator's plan."""
         if self._ports is None:
             raise RuntimeError("the session is not open")
         return WorkerPool(self._ports, coordinator)
 
-    def _measured(self, transport: Transport) -> Transport:
+    def _instrument(self, transport: Transport) -> Transport:
         name, measure = self._account.name, self._process.measure
         if measure is None:
             return transport
@@ -126,8 +126,8 @@ class Session:
             now=self._process.clock.monotonic,
         )
 
-    async def _give_back(self) -> None:
-        """The unspent allowance; a database that is gone keeps it until the window ends."""
+    async def _close_throttle(self) -> None:
+        """Return the unspent allowance. If the database is lost, it counts as spent until the window ends."""
         with suppress(StoreLost):
             await self.throttle.close()
 
@@ -152,7 +152,7 @@ class _NotifyingStore:
 
 
 async def record_success(store: AccountStore, account: Account, report: RunReport, now: float) -> None:
-    """Leave in the database that all is well, and what the answers showed."""
+    """Store for `status` that the account works and what its answers confirmed (`now`: epoch seconds)."""
     await store.set_state(RecordedState.OK)
     if report.slices.done:
         calendar = account.calendar
@@ -160,7 +160,7 @@ async def record_success(store: AccountStore, account: Account, report: RunRepor
 
 
 async def record_error(store: AccountStore, error: HarvesterError) -> None:
-    """Leave in the database why the account stopped, for `status`."""
+    """Store for `status` why the account stopped."""
     if isinstance(error, CredentialsRefused | CalendarMismatch):
         await store.set_state(RecordedState.PAUSED, str(error))
     elif isinstance(error, Unreachable):

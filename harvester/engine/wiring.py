@@ -1,6 +1,6 @@
-"""What talks to the API for one account, put together in the same way for every command that does.
+"""Builders of the parts that talk to the API and the database, the same for every command.
 
-HTTP is imported when something is to be asked: a backfill that finds nothing to do does without.
+The HTTP client is imported by the functions that need it: a backfill that finds nothing to do runs without it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def build_database(settings: Settings, environ: Mapping[str, str]) -> Database:
-    """The database to harvest into; nothing is opened yet.
+    """Return the configured database; nothing is opened yet.
 
     Raises:
-        ConfigError: its password cannot be had, or its URL not be understood.
+        ConfigError: its password is not readable, or its URL is invalid.
     """
     database = settings.database
     password = config.database_password(settings, environ)
@@ -35,7 +35,7 @@ def build_database(settings: Settings, environ: Mapping[str, str]) -> Database:
 
 
 def build_transport(account: Account) -> AiohttpTransport:
-    """The account's way to the API, to be entered.
+    """Return the account's HTTP transport, to be entered.
 
     Raises:
         ConfigError: `ca_file` cannot be used.
@@ -54,7 +54,7 @@ def build_throttle(
     slots: asyncio.Semaphore,
     on_wait: Callable[[float | None], None] | None = None,
 ) -> Throttle:
-    """The account's gate, to be opened and closed; `on_wait` as Throttle has it."""
+    """Return the account's throttle, to be opened and closed; `on_wait` is that of `Throttle`."""
     quota = Quota(
         limit=account.quota.limit,
         window=account.quota.window,
@@ -75,15 +75,15 @@ def build_source(
     on_auth_wait: Callable[[float], None],
     run_blocking: Callable[[Callable[[], str]], Awaitable[str]] = asyncio.to_thread,
 ) -> HttpSource:
-    """The API as the account sees it.
+    """Return the API as the account may use it.
 
     Args:
-        account: whose.
-        transport: its way to the API.
-        clock: what time it is.
-        store: remembers the authentications.
-        password: gives the account's; called by `run_blocking`.
-        on_auth_wait: is told the seconds of a wait for /auth's own limit.
+        account: whose login and settings are used.
+        transport: sends the requests.
+        clock: for waits.
+        store: stores the times of authentications.
+        password: returns the account's password; called through `run_blocking`.
+        on_auth_wait: called with the seconds of a wait for the limit of /auth.
         run_blocking: calls a function that may take long.
     """
     from harvester.source.credentials import AuthLimit, DirectCredentials, ToolCredentials
@@ -111,7 +111,7 @@ def build_source(
 
 
 class StoredAuthLedger:
-    """The store as the credentials' ledger."""
+    """Account store as the ledger of authentications (source.credentials.AuthLedger)."""
 
     def __init__(self, store: AccountStore) -> None:
         self._store = store

@@ -72,7 +72,7 @@ def figure(pattern: str, text: str) -> int:
 def test_ctrl_c_keeps_what_was_fetched_and_says_how_to_go_on(runs: Runs) -> None:
     ended = runs.interrupted
     assert ended.code == 130
-    assert "the same command goes on from there" in ended.err
+    assert "Run the same command again to continue" in ended.err
     assert "Traceback" not in ended.err
     assert not ended.out
     assert 0 < figure(r"([\d,]+) of 248 slices done", ended.err) < SLICES
@@ -101,7 +101,7 @@ def test_progress_is_told_in_plain_lines_on_stderr(runs: Runs) -> None:
 
 def test_the_same_again_shows_the_same_and_asks_for_nothing(runs: Runs) -> None:
     assert runs.again.code == 0, runs.again.err
-    assert f"Nothing to ask for: {SLICES} slices already covered." in runs.again.out
+    assert f"Nothing to request: {SLICES} slices already covered." in runs.again.out
     assert "The server counted" not in runs.again.out
     assert picture(runs.again.out) == picture(runs.finished.out)
 

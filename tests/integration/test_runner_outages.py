@@ -62,7 +62,7 @@ def test_it_is_known_as_soon_in_the_middle_of_a_run(tmp_path: Path, weather: Wea
     assert not process.report.failed
     assert process.report.slices.done > 20
     rig.wire.forecast.clear()
-    assert rig.run().error is None, "the same command goes on from there"
+    assert rig.run().error is None, "the same command continues"
     assert rig.rows() == rig.truth()
 
 

@@ -29,39 +29,39 @@ def test_a_good_run_in_two_lines() -> None:
     ]
 
 
-def test_nothing_to_do_is_said_plainly() -> None:
-    assert summary([outcome(already_covered=7)], 0.1) == ["Nothing to ask for: 7 slices already covered."]
+def test_a_run_without_work_says_so() -> None:
+    assert summary([outcome(already_covered=7)], 0.1) == ["Nothing to request: 7 slices already covered."]
 
 
-def test_what_is_wrong_with_values_is_told() -> None:
+def test_rejected_and_absent_values_are_counted() -> None:
     lines = summary(
         [outcome(planned=1, done=1, requests=2, rate_limited=1, already_covered=2, rejected=3, absent=1)], 1
     )
     assert lines == [
-        "1 of 1 slice done by 2 requests in 1 s; 2 slices already covered; 1 request over the limit.",
+        "1 of 1 slice done by 2 requests in 1 s; 2 slices already covered; 1 request refused by the quota.",
         "Values: 0 new, 0 changed, 0 unchanged, 3 rejected. 1 period absent from the answers.",
     ]
 
 
-def test_of_failed_slices_the_first_few_are_named() -> None:
+def test_the_first_failed_slices_are_named() -> None:
     ended = outcome(planned=9, done=2, failed=7, requests=9)
     ended.report.failed = [failure(day) for day in range(1, 8)]
     lines = summary([ended], 1)
     assert lines[1] == "7 slices failed:"
     assert lines[2] == "  main performance 8005550100 day 2024-01-01..2024-01-01: refused"
-    assert lines[7] == "  and 2 more; `harvester status` names them all"
-    assert lines[8].startswith("The same command asks for what failed again")
+    assert lines[7] == "  and 2 more; `harvester status` lists them all"
+    assert lines[8].startswith("Run the same command again to retry the failed slices")
     assert len(lines) == 9
 
 
-def test_an_interrupted_run_says_that_it_goes_on() -> None:
+def test_an_interrupted_run_says_how_to_continue() -> None:
     lines = summary([outcome("one", Interrupted(), planned=2, done=1, requests=1), outcome("two", Interrupted())], 1)
-    assert lines[-1] == "Interrupted. What was fetched is kept; the same command goes on from there."
+    assert lines[-1] == str(Interrupted())
     assert not [text for text in lines if text.startswith(("one", "two"))]
 
 
-def test_after_trouble_it_says_that_nothing_is_lost() -> None:
+def test_after_an_error_it_says_how_to_continue() -> None:
     lines = summary([outcome("one", ConfigError("a: bad", "b: bad")), outcome("two", KeyError("x")), outcome()], 1)
-    assert lines[0] == "Nothing was asked for."
-    assert "the same command goes on" in lines[-1]
-    assert not [text for text in lines if "bad" in text], "errors are told on stderr"
+    assert lines[0] == "Nothing was requested."
+    assert lines[-1].endswith("run the same command again to continue.")
+    assert not [text for text in lines if "bad" in text], "errors go to stderr"

@@ -68,4 +68,4 @@ def test_every_problem_of_an_error_is_a_line_and_no_place_is_said_twice() -> Non
 
 def test_an_error_without_words_has_its_own() -> None:
     findings = Findings.of("database", HarvesterError())
-    assert [one.message for one in findings.all] == ["Something expected went wrong."]
+    assert [one.message for one in findings.all] == ["The harvester cannot continue."]
