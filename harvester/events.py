@@ -1,7 +1,8 @@
-"""The events that the harvester emits: the name in the log, its level and its meaning.
+"""Events that the harvester emits: name in the log, level and meaning.
 
-An event is written once per occurrence with its facts as fields (`runner.ports.Observer`). The log takes the level from
-here, the metrics count some of them, and docs/operations.md lists them; tests compare all three with this enum.
+Code emits an event with its facts as keyword arguments (`runner.ports.Observer`). The log writes it at the level given
+here, with the facts as fields, and the daemon's metrics count some events. docs/operations.md lists all of them; a test
+compares that list and the emitting code with this enum.
 """
 
 from __future__ import annotations
@@ -36,38 +37,46 @@ class Event(StrEnum):
     # Requests and slices
     ANSWERED = "answered", Level.DEBUG, "An answer was accepted and waits to be stored."
     COMMITTED = "committed", Level.DEBUG, "A transaction with answers or failed slices was committed."
-    FAILED = "failed", Level.WARNING, "A slice was given up for now; it is tried again later."
-    REFUSED = "refused", Level.DEBUG, "The API refused a slice with a 4xx; the reason is searched for."
+    FAILED = "failed", Level.WARNING, "A slice was given up; a later round or backfill requests it again."
+    REFUSED = "refused", Level.DEBUG, "The API refused a slice; parts of it are requested to find the cause."
     RETRY = "retry", Level.DEBUG, "A request failed and is repeated after a pause."
-    STORE_FAILED = "store_failed", Level.DEBUG, "A transaction failed; what it held is requested again."
+    STORE_FAILED = "store_failed", Level.DEBUG, "A transaction failed; its contents are requested again."
     THROTTLED = "throttled", Level.INFO, "The API answered 429; the request is repeated when the quota allows it."
-    UNAUTHORIZED = "unauthorized", Level.DEBUG, "The API answered 401; the slice waits until the cause is known."
+    UNAUTHORIZED = "unauthorized", Level.DEBUG, "The API answered 401; the slice is parked until the cause is known."
     # Accounts
-    CLAIMED = "claimed", Level.INFO, "The account is locked by this process, which now works on it."
+    CLAIMED = "claimed", Level.INFO, "The daemon has locked the account and starts to work on it."
     DATABASE_BACK = "database_back", Level.INFO, "The database accepts transactions again."
-    DATABASE_LOST = "database_lost", Level.WARNING, "The connection to the database was lost; it is opened again."
-    NO_CREDENTIALS = "no_credentials", Level.WARNING, "No temporary credentials are available; the login is retried."
-    NO_DATABASE = "no_database", Level.WARNING, "The database cannot be used; it is tried again with growing pauses."
-    PAUSED = "paused", Level.WARNING, "The account stopped until its problem is fixed or the next attempt is due."
+    DATABASE_LOST = "database_lost", Level.WARNING, "The backfill lost the database and tries to connect again."
+    NO_CREDENTIALS = "no_credentials", Level.WARNING, "/auth gave no usable answer; the login is repeated."
+    NO_DATABASE = (
+        "no_database",
+        Level.WARNING,
+        "The daemon cannot use the database and tries again, with growing pauses.",
+    )
+    PAUSED = "paused", Level.WARNING, "The account stopped until the problem is fixed or the next try is due."
     REACHABLE = "reachable", Level.INFO, "The API answers again."
-    ROUND = "round", Level.INFO, "A round of the daemon ended."
-    STANDBY = "standby", Level.INFO, "Another process holds the account; this one takes over when it ends."
-    UNREACHABLE = "unreachable", Level.WARNING, "The API does not answer; single requests test it with growing pauses."
-    WAITING_FOR_ACCOUNT = "waiting_for_account", Level.DEBUG, "A backfill waits for the process that holds the account."
+    ROUND = "round", Level.INFO, "A round ended in which slices were stored or failed."
+    STANDBY = "standby", Level.INFO, "Another process holds the account; the daemon waits to take over."
+    UNREACHABLE = (
+        "unreachable",
+        Level.WARNING,
+        "The API does not answer; single requests probe it, with growing pauses.",
+    )
+    WAITING_FOR_ACCOUNT = (
+        "waiting_for_account",
+        Level.DEBUG,
+        "The backfill waits for the process that holds the account.",
+    )
     WAITING_FOR_AUTH = "waiting_for_auth", Level.INFO, "The limit of /auth is reached; the login waits."
     # The process
     BUG = "bug", Level.ERROR, "An unexpected error, with its traceback; report it."
-    CLOCK_JUMPED = (
-        "clock_jumped",
-        Level.WARNING,
-        "The host's clock was stepped or the host slept; the schedule is renewed.",
-    )
-    INTERRUPTED = "interrupted", Level.INFO, "A signal ends the run; requests in flight are finished first."
-    PING_FAILED = "ping_failed", Level.WARNING, "The dead-man's switch at daemon.ping_url could not be reached."
-    READY = "ready", Level.INFO, "The daemon is ready."
+    CLOCK_JUMPED = "clock_jumped", Level.WARNING, "The clock was stepped or the host slept; a refresh starts now."
+    INTERRUPTED = "interrupted", Level.INFO, "A signal ends the backfill; requests in flight are finished first."
+    PING_FAILED = "ping_failed", Level.WARNING, "daemon.ping_url did not accept the ping."
+    READY = "ready", Level.INFO, "The daemon has started."
     RELOADED = "reloaded", Level.INFO, "The new configuration is in use."
     RELOAD_FAILED = "reload_failed", Level.ERROR, "The new configuration is invalid; the old one stays in use."
     RESTART_NEEDED = "restart_needed", Level.WARNING, "Changed settings that only a restart applies."
     STOPPED = "stopped", Level.INFO, "The daemon has stopped."
     STOPPING = "stopping", Level.INFO, "The daemon stops; requests in flight are finished first."
-    WAITING_FOR_PORT = "waiting_for_port", Level.WARNING, "The address of the endpoints is in use; it is tried again."
+    WAITING_FOR_PORT = "waiting_for_port", Level.WARNING, "The endpoints cannot listen yet; the daemon tries again."
