@@ -10,12 +10,11 @@ import re
 from pathlib import Path
 
 from harvester.config.wording import hint, shown
+from harvester.redaction import hide_url_password
 
 _SQLITE, _POSTGRESQL = "sqlite:///", "postgresql://"
 _ALIAS = "postgres://"
 _SCHEME = re.compile(r"([a-z][a-z0-9]*)(\+[a-z0-9_]+)?(://.*)?", re.IGNORECASE | re.DOTALL)
-_QUERY_PASSWORD = re.compile(r"((?:ssl)?password=)[^&]*", re.IGNORECASE)
-_USER_PASSWORD = re.compile(r"^([a-z0-9+]+://[^:/?@]*):.*@", re.IGNORECASE | re.DOTALL)
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f]")
 _MEND = 'write "sqlite:///FILE" or "postgresql://USER@HOST/DATABASE"'
 
@@ -59,14 +58,9 @@ def sqlite_path(url: str) -> Path | None:
     return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
 
 
-def hide_password(url: str) -> str:
-    """The URL for people. Hides rather too much than too little where it is badly written."""
-    return _QUERY_PASSWORD.sub(r"\1***", _USER_PASSWORD.sub(r"\1:***@", url))
-
-
 def holds_password(url: str) -> bool:
     """Whether a password is written in the URL."""
-    return hide_password(url) != url
+    return hide_url_password(url) != url
 
 
 def expand_home(path: str, home: Path) -> Path:

@@ -29,6 +29,7 @@ from harvester.config.setting_info import Reload, Scope, SettingInfo
 from harvester.config.value_types import Address, PasswordSources, Phone
 from harvester.core.model import RESOURCES
 from harvester.core.period import Calendar, Period, WeekStart
+from harvester.redaction import hide_url_password
 
 PROCESS: Final = Scope.PROCESS
 ACCOUNT: Final = Scope.ACCOUNT
@@ -98,7 +99,7 @@ class Database:
     @property
     def safe_url(self) -> str:
         """The URL with its passwords hidden, for messages."""
-        return database_url.hide_password(self.url)
+        return hide_url_password(self.url)
 
     def __repr__(self) -> str:
         return f"Database(url={self.safe_url!r}, schema={self.schema!r}, auto_migrate={self.auto_migrate!r})"

@@ -72,13 +72,16 @@ def parse_metrics(body: bytes) -> dict[str, Entries]:
 
 
 def parse_error(body: bytes) -> str | None:
-    """The server's own words in an error body, fit to be shown; None if the body is no such thing. Never raises."""
+    """Return the text of an error body as the server wrote it; None if the body is no error document. Never raises.
+
+    The text may hold a secret and be of any length: redact it, then cut it with `escape_text`.
+    """
     try:
         fields = _fields(body)
     except PayloadError:
         return None
     text = fields.get("error")
-    return escape_text(text.strip()) if isinstance(text, str) else None
+    return text.strip() if isinstance(text, str) else None
 
 
 def parse_credentials(body: bytes) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from harvester import config
 from harvester.core.quota import Quota
+from harvester.redaction import Redactor
 from harvester.store.database import Database
 from harvester.throttle import QuotaLedger, Throttle
 
@@ -90,9 +91,11 @@ def build_source(
     from harvester.source.http import HttpSource
 
     api = account.api
+    redactor = Redactor()
+    redactor.add_url_login(api.proxy)
     credentials: DirectCredentials | ToolCredentials
     if account.tool is None:
-        credentials = DirectCredentials(account.login, password, run=run_blocking)
+        credentials = DirectCredentials(account.login, password, redactor=redactor, run=run_blocking)
     else:
         credentials = ToolCredentials(
             transport,
@@ -104,6 +107,7 @@ def build_source(
             password=password,
             accept=api.format,
             limit=AuthLimit(window=account.quota.window),
+            redactor=redactor,
             run=run_blocking,
             on_wait=on_auth_wait,
         )

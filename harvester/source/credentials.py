@@ -32,8 +32,9 @@ from harvester.core.backoff import backoff
 from harvester.core.headers import read_quota_headers
 from harvester.core.payload import escape_text, is_document, parse_credentials, parse_error
 from harvester.errors import ConfigError, CredentialsRefused, Outage, PayloadError, SourceUnavailable, Transient
+from harvester.redaction import Redactor
 from harvester.source.body import accepting, read_answer
-from harvester.source.responses import BAD_REQUEST, FORBIDDEN, OK, TOO_MANY, UNAUTHORIZED, not_the_slice
+from harvester.source.responses import BAD_REQUEST, FORBIDDEN, OK, TOO_MANY, UNAUTHORIZED, not_the_slice, quoted
 from harvester.source.transport import Request, Transport
 
 Run = Callable[[Callable[[], str]], Awaitable[str]]
@@ -57,6 +58,11 @@ class Pair:
 
 class Credentials(Protocol):
     """What HttpSource needs to know of them."""
+
+    @property
+    def redactor(self) -> Redactor:
+        """Filter for what the API writes; it knows every secret that was sent to it."""
+        ...
 
     async def ready(self) -> None:
         """Have a pair that is believed good."""
@@ -98,8 +104,16 @@ class AuthLimit:
 class DirectCredentials:
     """Login and password that the data resources take as they are."""
 
-    def __init__(self, login: str, password: Callable[[], str], *, run: Run = asyncio.to_thread) -> None:
+    def __init__(
+        self,
+        login: str,
+        password: Callable[[], str],
+        *,
+        redactor: Redactor | None = None,
+        run: Run = asyncio.to_thread,
+    ) -> None:
         """Call `password` when a pair is first needed, by `run`: it may start a slow command."""
+        self.redactor = redactor or Redactor()
         self._login = login
         self._password = password
         self._run = run
@@ -108,7 +122,9 @@ class DirectCredentials:
     async def ready(self) -> None:
         """See Credentials."""
         if self._pair is None:
-            self._pair = Pair(1, _authorization(self._login, await self._run(self._password)))
+            password = await self._run(self._password)
+            self.redactor.add_login(self._login, password)
+            self._pair = Pair(1, _authorization(self._login, password))
 
     def current(self) -> Pair | None:
         """See Credentials."""
@@ -137,6 +153,7 @@ class ToolCredentials:
         password: gives the tool's password; called by `run` for each exchange.
         accept: json or xml.
         limit: of /auth; 15 in 900 s if not given.
+        redactor: learns every secret that is sent; a new one if not given.
         run: calls a function that may block.
         on_wait: is told the seconds of a wait that /auth's limit makes necessary.
     """
@@ -153,6 +170,7 @@ class ToolCredentials:
         password: Callable[[], str],
         accept: str = "json",
         limit: AuthLimit | None = None,
+        redactor: Redactor | None = None,
         run: Run = asyncio.to_thread,
         on_wait: Callable[[float], None] | None = None,
     ) -> None:
@@ -165,6 +183,7 @@ class ToolCredentials:
         self._password = password
         self._accept = accept
         self._limit = limit or AuthLimit()
+        self.redactor = redactor or Redactor()
         self._run = run
         self._on_wait = on_wait or (lambda _: None)
         self._lock = asyncio.Lock()
@@ -237,7 +256,9 @@ class ToolCredentials:
         await self._wait_until(self._paused_until)
         await self._wait_for_a_place()
         password = await self._run(self._password)
-        login, temporary = self._judge(*await self._ask(self._form(password)), password)
+        self.redactor.add_login(self._login, password)
+        login, temporary = self._read_pair(*await self._ask(self._form(password)))
+        self.redactor.add_temporary(login, temporary)
         generation = self._pair.generation + 1 if self._pair else 1
         self._pair = Pair(generation, _authorization(login, temporary))
         self._renew_at = self._clock.monotonic() + LIFETIME
@@ -282,7 +303,7 @@ class ToolCredentials:
                 self._unsent.add(at)
             raise
         except PayloadError as error:
-            raise _unusable(error) from None
+            raise self._unusable(error) from None
 
     def _hold(self, headers: Mapping[str, str]) -> None:
         """Ask no more until the server takes it: as long as it says, else for a window at most."""
@@ -294,26 +315,24 @@ class ToolCredentials:
             seconds = max(0.0, min(seconds, facts.reset - facts.date + 1))
         self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
 
-    def _judge(self, status: int, body: bytes, password: str) -> tuple[str, str]:
-        """The temporary login and password."""
-        text = parse_error(body)
-        if text and password and escape_text(password) in text:
-            text = "in words that hold the password"
+    def _read_pair(self, status: int, body: bytes) -> tuple[str, str]:
+        """Return the temporary login and password in an answer."""
+        written = parse_error(body)
+        text = None if written is None else quoted(written, self.redactor)
         if status == OK and text is None and is_document(body):
             try:
                 return parse_credentials(body)
             except PayloadError as error:
-                raise _unusable(error) from None
+                raise self._unusable(error) from None
         if status == UNAUTHORIZED or (text is not None and status in _REFUSING):
             raise CredentialsRefused(f"/auth refuses {self._login} ({self._tool}): {text or status}")
         raise not_the_slice(status, body, text) or SourceUnavailable(
             f"/auth answered {status}: {text}", outage=Outage.NOT_API, status=status
         )
 
-
-def _unusable(error: PayloadError) -> SourceUnavailable:
-    """No slice can be blamed for a broken answer to /auth: for the one who waits it is an outage like the others."""
-    return SourceUnavailable(f"/auth: {error.detail}", outage=Outage.NOT_API, status=OK)
+    def _unusable(self, error: PayloadError) -> SourceUnavailable:
+        """Return the outage that a malformed answer to /auth amounts to: no slice is its cause."""
+        return SourceUnavailable(f"/auth: {self.redactor.redact(error.detail)}", outage=Outage.NOT_API, status=OK)
 
 
 def _authorization(login: str, password: str) -> str:

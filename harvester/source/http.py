@@ -9,15 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from harvester.core.metric_catalogue import known_metrics
 from harvester.core.model import Page, Slice
 from harvester.core.payload import parse_metrics
-from harvester.errors import Outage, SourceUnavailable
+from harvester.errors import Outage, PayloadError, SourceUnavailable
 from harvester.failpoints import Step, step
 from harvester.source.body import accepting, read_answer
-from harvester.source.responses import refusal
+from harvester.source.responses import redacted, refusal
 from harvester.source.transport import Request, Transport
 
 if TYPE_CHECKING:
+    from harvester.redaction import Redactor
     from harvester.runner.ports import Permit
     from harvester.source.credentials import Credentials, Pair
 
@@ -64,7 +66,7 @@ class HttpSource:
                 if error.outage is Outage.CONNECT:
                     permit.unused()
                 raise
-        page = _page(piece, status, body, sent_at, pair.generation)
+        page = _page(piece, status, body, sent_at, pair.generation, self._credentials.redactor)
         self._credentials.accepted(pair.generation)
         return page
 
@@ -78,8 +80,13 @@ class HttpSource:
 
 
 @step(Step.PARSE)
-def _page(piece: Slice, status: int, body: bytes, sent_at: int, generation: int) -> Page:
-    refused = refusal(status, body, phone=piece.series.phone, generation=generation)
+def _page(piece: Slice, status: int, body: bytes, sent_at: int, generation: int, redactor: Redactor) -> Page:
+    refused = refusal(status, body, phone=piece.series.phone, generation=generation, redactor=redactor)
     if refused is not None:
         raise refused
-    return Page(piece, sent_at, parse_metrics(body))
+    try:
+        metrics = parse_metrics(body)
+    except PayloadError as error:
+        raise PayloadError(redactor.redact(error.detail)) from None
+    known = known_metrics(piece.series.resource)
+    return Page(piece, sent_at, redacted(metrics, known, redactor))

@@ -32,8 +32,7 @@ class StoreConnection:
     def __init__(self, target: Target, *, read_only: bool = False) -> None:
         self.target = target
         self.lost = False
-        self.secret = None if isinstance(target, SqliteTarget) else target.password
-        with translated(target, self.secret):
+        with translated(target):
             self._engine = _engine(target, read_only=read_only)
             try:
                 self._connection = self._engine.connect()
@@ -62,7 +61,7 @@ class StoreConnection:
             raise StoreLost(f"{self.target}: the connection was lost before")
         try:
             self._connection.execution_options(reading=reading)
-            with translated(self.target, self.secret):
+            with translated(self.target):
                 transaction = _begun(self._connection)
                 try:
                     yield self._connection
@@ -95,7 +94,7 @@ class StoreConnection:
         """End the connection, and with it the locks that it holds."""
         self.lost = True
         try:
-            with translated(self.target, self.secret):
+            with translated(self.target):
                 self._connection.close()
         finally:
             self._engine.dispose()

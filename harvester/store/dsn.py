@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from harvester.errors import ConfigError, StoreError
+from harvester.redaction import Redactor
 
 if TYPE_CHECKING:
     import psycopg
@@ -42,6 +43,7 @@ class SqliteTarget:
     """A file. `path` has no links in it, so that two names of one file share its locks."""
 
     path: Path
+    redactor: Redactor = field(default_factory=Redactor, repr=False, compare=False)  # there is no secret
 
     def __str__(self) -> str:
         return str(self.path)
@@ -92,6 +94,7 @@ class PostgresTarget:
     schema: str
     password: str | None = field(repr=False)
     where: str
+    redactor: Redactor = field(repr=False, compare=False)  # knows what libpq is given
 
     def __str__(self) -> str:
         return self.where
@@ -112,7 +115,7 @@ class PostgresTarget:
             connection = psycopg.connect(self.url, autocommit=True, **settings)
         except psycopg.Error as error:
             # The cause is not chained: what libpq says is kept, but nobody knows what its repr will hold one day.
-            raise StoreError(f"{self.where} takes no connection ({_first_line(error, self.password)})") from None
+            raise StoreError(f"{self.where} takes no connection ({self._first_line(error)})") from None
         path = sql.SQL("SET search_path TO {}").format(sql.Identifier(self.schema))
         try:
             connection.execute(path)
@@ -123,8 +126,11 @@ class PostgresTarget:
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         except psycopg.Error as error:
             connection.close()
-            raise StoreError(f"{self.where} takes no connection ({_first_line(error, self.password)})") from None
+            raise StoreError(f"{self.where} takes no connection ({self._first_line(error)})") from None
         return connection
+
+    def _first_line(self, error: Exception) -> str:
+        return self.redactor.redact(str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 Target = SqliteTarget | PostgresTarget
@@ -171,7 +177,10 @@ def _postgres(url: str, schema: str, password: str | None) -> PostgresTarget:
     where = f"service {parts['service']}" if "service" in parts else f"database {name} at {host}" if name else str(host)
     given = parts.get("password")
     secret = password if password is not None or given is None else str(given)
-    return PostgresTarget(url, schema, secret, where)
+    redactor = Redactor(secret, *(str(parts[key]) for key in ("password", "sslpassword") if parts.get(key)))
+    redactor.add(os.environ.get("PGPASSWORD"))
+    redactor.add_url_login(url)
+    return PostgresTarget(url, schema, secret, where, redactor)
 
 
 def _defaults(url: str) -> dict[str, Any]:
@@ -182,11 +191,6 @@ def _defaults(url: str) -> dict[str, Any]:
         wanted["connect_timeout"] = 10
     given = conninfo_to_dict(url)
     return {key: value for key, value in wanted.items() if key not in given}
-
-
-def _first_line(error: Exception, password: str | None) -> str:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line.replace(password, "***") if password else line
 
 
 def _holds_bytes(path: Path) -> bool:

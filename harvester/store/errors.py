@@ -40,27 +40,27 @@ _POSTGRES: Final = {  # by SQLSTATE, or its class
 
 
 @contextmanager
-def translated(target: Target, secret: str | None = None) -> Iterator[None]:
+def translated(target: Target) -> Iterator[None]:
     """Turn what sqlite3, psycopg and SQLAlchemy raise into StoreError, StoreLost or SchemaError."""
     try:
         yield
     except DBAPIError as error:
         cause = error.orig if error.orig is not None else error
         if error.connection_invalidated:
-            raise StoreLost(f"{target}: {_line(cause, secret)}") from error
-        raise _verdict(target, cause, secret) from error
+            raise StoreLost(f"{target}: {_line(cause, target)}") from _cause(error, target)
+        raise _verdict(target, cause) from _cause(error, target)
     except SQLAlchemyError as error:
-        raise StoreError(f"{target}: {_line(error, secret)}") from error
+        raise StoreError(f"{target}: {_line(error, target)}") from _cause(error, target)
     except sqlite3.Error as error:
-        raise _verdict(target, error, secret) from error
+        raise _verdict(target, error) from _cause(error, target)
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "psycopg":
             raise
-        raise _verdict(target, error, secret) from error
+        raise _verdict(target, error) from _cause(error, target)
 
 
-def _verdict(target: Target, cause: BaseException, secret: str | None) -> StoreError:
-    line = _line(cause, secret)
+def _verdict(target: Target, cause: BaseException) -> StoreError:
+    line = _line(cause, target)
     if isinstance(cause, sqlite3.Error):
         if line == _CLOSED:
             return StoreLost(f"{target}: {line}")
@@ -81,6 +81,11 @@ def _is_cut(cause: BaseException) -> bool:
     return type(cause).__name__ == "OperationalError" and getattr(cause, "sqlstate", None) is None
 
 
-def _line(cause: BaseException, secret: str | None) -> str:
-    line = re.sub(r"\s+", " ", (str(cause).strip() or type(cause).__name__).splitlines()[0])
-    return line.replace(secret, "***") if secret else line
+def _cause(error: Exception, target: Target) -> Exception | None:
+    """Return the error to chain: None if its text, which a traceback prints, repeats a secret."""
+    return error if target.redactor.is_clean(str(error)) else None
+
+
+def _line(cause: BaseException, target: Target) -> str:
+    line = target.redactor.redact(str(cause).strip() or type(cause).__name__).splitlines()[0]
+    return re.sub(r"\s+", " ", line)

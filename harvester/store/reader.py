@@ -172,7 +172,7 @@ class Reader:
         return {row[0]: row[1] for row in self._connection.execute(statement)}
 
     def _translated(self) -> AbstractContextManager[None]:
-        return translated(self._target, self._session.secret)
+        return translated(self._target)
 
 
 def _exported(

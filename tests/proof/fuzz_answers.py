@@ -27,6 +27,7 @@ from harvester.core.normalize import normalize
 from harvester.core.payload import is_document, is_html, parse_credentials, parse_error, parse_metrics
 from harvester.core.quota import Denied, Granted, Quota, Unstored
 from harvester.errors import HarvesterError, SourceError
+from harvester.redaction import Redactor
 from harvester.source.body import read_body
 from harvester.source.responses import named, refusal
 from harvester.source.transport import Response
@@ -42,7 +43,6 @@ def judge(given: Input) -> Batch | HarvesterError:
     body = given.body
     is_html(body), is_document(body)
     text = parse_error(body)
-    assert text is None or (text.isascii() and len(text) <= 200)
     assert named(text or "", PHONE) <= {"start", "end", "period", "phone"}
     try:
         login, password = parse_credentials(body)
@@ -51,7 +51,7 @@ def judge(given: Input) -> Batch | HarvesterError:
     else:
         assert encode_basic_auth(login, password).isascii()
     try:
-        refused = refusal(given.status, body, phone=PHONE, generation=1)
+        refused = refusal(given.status, body, phone=PHONE, generation=1, redactor=Redactor())
         assert refused is None or isinstance(refused, SourceError)
         batch = normalize(Page(given.piece, 1_520_000_000, parse_metrics(body)), given.calendar)
     except HarvesterError as error:

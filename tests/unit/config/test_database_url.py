@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.config.database_url import absolute, hide_password, holds_password, locate, sqlite_path
+from harvester.config.database_url import absolute, holds_password, locate, sqlite_path
 from harvester.config.settings import Database
+from harvester.redaction import hide_url_password
 
 BASE, HOME = Path("/etc/harvester"), Path("/home/me")
 
@@ -78,7 +79,7 @@ def test_the_file_of_a_sqlite_database() -> None:
     ],
 )
 def test_passwords_are_hidden(url: str, shown: str | None) -> None:
-    hidden = hide_password(url)
+    hidden = hide_url_password(url)
     assert "secret" not in hidden
     assert shown is None or hidden == shown
     assert holds_password(url)
@@ -86,7 +87,7 @@ def test_passwords_are_hidden(url: str, shown: str | None) -> None:
 
 @pytest.mark.parametrize("url", ["postgresql://u@h:5432/db?sslmode=require", "sqlite:////v.db", "http://proxy:3128"])
 def test_a_url_without_password_is_shown_whole(url: str) -> None:
-    assert hide_password(url) == url
+    assert hide_url_password(url) == url
     assert not holds_password(url)
 
 
