@@ -30,7 +30,7 @@ from harvester.core.model import RangeLimits, Series
 from harvester.core.period import Calendar, Period
 from harvester.core.planning import Desire, Plan, Rules, Stored, plan_slices
 from harvester.core.refusal import RangeLimitTracker
-from harvester.daemon.reconcile import StoredSeries, Tail, plan_reconcile
+from harvester.daemon.reconcile import ProvisionalDays, StoredSeries, plan_reconcile
 from harvester.engine.account_plan import configured_series, identity_of
 from harvester.store.account_store import AccountStore
 from harvester.store.database import Database
@@ -115,7 +115,9 @@ async def _tick(directory: Path, phones: int) -> float:
             now = time.time()
             rules = Rules(account.calendar, account.calendar.local_date(now), SETTLE_DAYS)
             limit_trackers = {"performance": RangeLimitTracker(RangeLimits(), 366)}
-            found = plan_reconcile(account, rules, kept, limit_trackers, tail=_tail(kept), others={}, now=now)
+            found = plan_reconcile(
+                account, rules, kept, limit_trackers, provisional=_provisional(kept), ordered={}, now=now
+            )
             times.append(time.perf_counter() - begun)
             if found.plan.slices:
                 raise SystemExit(f"bench: something to do: {found.plan.slices[0]}")
@@ -125,12 +127,12 @@ async def _tick(directory: Path, phones: int) -> float:
     return median(times)
 
 
-def _tail(kept: StoredSeries) -> Tail:
+def _provisional(kept: StoredSeries) -> ProvisionalDays:
     """Return what the tick before has fetched: the last stretch of each series, not final yet."""
-    tail = Tail()
+    days = ProvisionalDays()
     for series, stretches in kept.coverage.items():
-        tail.spans[series] = [Span(stretch.first, stretch.last) for stretch in stretches[1:]]
-    return tail
+        days.spans[series] = [Span(stretch.first, stretch.last) for stretch in stretches[1:]]
+    return days
 
 
 def _settings(directory: Path, phones: int) -> config.Settings:

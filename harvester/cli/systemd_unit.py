@@ -19,10 +19,10 @@ def systemd_unit(invocation: Invocation, *, user: str) -> None:
     """
     from pathlib import Path
 
-    from harvester.daemon.systemd_unit import installed_command, out_of_reach, unit
+    from harvester.daemon.systemd_unit import hidden_paths, installed_command, unit
 
     config = Path(invocation.config or _CONFIG).absolute()
     program = installed_command()
     text = unit(user=user, program=program, config=config)
-    warn(out_of_reach(program, config), invocation)
+    warn(hidden_paths(program, config), invocation)
     click.echo(text, nl=False)

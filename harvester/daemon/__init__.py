@@ -1,1 +1,1 @@
-"""The daemon: keeps every configured series complete and fresh until told to stop."""
+"""Daemon that keeps every configured series complete and fresh: the `run` command."""

@@ -1,4 +1,4 @@
-"""How an account fares under the daemon: what readiness, metrics and systemd's status line are made of."""
+"""State of one account in the daemon, from which readiness, metrics and systemd's status line are derived."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ if TYPE_CHECKING:
 
 
 class Phase(StrEnum):
-    """What an account's keeper is doing."""
+    """Phase of an account's worker; the value is its name in /readyz."""
 
     STARTING = "starting"
     STANDBY = "standby"  # another process holds the account
     WORKING = "working"
     IDLE = "idle"  # complete and fresh
-    PAUSED = "paused"  # credentials, calendar: somebody has to mend it
+    PAUSED = "paused"  # credentials or calendar are wrong, or a bug occurred
     NO_DATABASE = "no database"
     STOPPED = "stopped"
 
 
-READY = (Phase.STANDBY, Phase.WORKING, Phase.IDLE)
+_READY_PHASES = (Phase.STANDBY, Phase.WORKING, Phase.IDLE)
 
 
 @dataclass(slots=True)
 class AccountState:
-    """One account's; changed by its keeper alone."""
+    """State of one account; changed by its AccountWorker alone."""
 
     account: Account
     phase: Phase = Phase.STARTING
     reason: str = ""
-    throttle: Throttle | None = None  # while the account is held
+    throttle: Throttle | None = None  # while this process holds the account
     coordinator: Coordinator | None = None  # of the newest round
     last_success: dict[str, float] = field(default_factory=dict)  # epoch seconds, by resource
     done: int = 0  # slices, in rounds that ended
-    failed: int = 0
+    failed: int = 0  # slices, in rounds that ended
     rows: RowCounts = field(default_factory=RowCounts)
-    newest: ReconcilePlan | None = None
+    newest_plan: ReconcilePlan | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether the account can work, or another process does."""
-        return self.phase in READY
+        """True if this process can work on the account, or another one does."""
+        return self.phase in _READY_PHASES
 
     @property
     def outage(self) -> str | None:
-        """Why the API is taken to be unreachable, if it is."""
+        """The reason why the API is considered unreachable; None while it is not."""
         coordinator = self.coordinator
         if self.phase is not Phase.WORKING or coordinator is None:
             return None
@@ -62,21 +62,17 @@ class AccountState:
 
     @property
     def outstanding(self) -> int:
-        """Slices that the present round has still to ask for."""
+        """The number of slices that the present round has not finished."""
         return self.coordinator.outstanding if self.coordinator is not None and self.phase is Phase.WORKING else 0
 
     def enter(self, phase: Phase, reason: str = "") -> bool:
-        """Go on to a phase. Returns whether that is news."""
-        news = (phase, reason) != (self.phase, self.reason)
+        """Change the phase. Return True if phase or reason differ from before."""
+        changed = (phase, reason) != (self.phase, self.reason)
         self.phase, self.reason = phase, reason
-        return news
+        return changed
 
-    def planned(self, todo: ReconcilePlan) -> None:
-        """A round was computed."""
-        self.newest = todo
-
-    def ended(self, report: RunReport) -> None:
-        """A round's work is over."""
+    def add(self, report: RunReport) -> None:
+        """Add the counts of a round that ended."""
         self.done += report.slices.done
         self.failed += report.slices.failed
         self.rows.add(report.rows)

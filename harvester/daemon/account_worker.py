@@ -1,11 +1,11 @@
-"""One account under the daemon: claimed, kept complete and fresh, and given back at the end.
+"""Worker that claims one account, keeps it complete and fresh, and releases it at the end.
 
-A round computes what is missing, drains it, and sleeps until something wakes it: a tick of the refresh, a failed slice
-that has rested, an order of a backfill beside the daemon, or the end. What wakes a round that is still draining
-recalls it: what is in flight lands, and the difference is computed anew. So there is no queue to keep in step.
+A round computes what is missing, runs that plan, and sleeps until it is woken: by a tick of the refresh, the end of a
+cool-down, a backfill order, or the end of the daemon. A wake-up during the run recalls it: requests in flight are
+finished, and the difference is computed again. So there is no queue that could get out of step with the database.
 
-Trouble is waited out here, each kind in its own way: a database that is gone with growing pauses, refused credentials
-for a quota window, wrong days until the next tick. Nobody else is stopped by it.
+Every error is waited out here, each kind in its own way: a lost database with growing pauses, refused credentials for a
+quota window, a wrong calendar until the next tick. No other account is affected.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harvester.core.model import Batch, RunReport
 from harvester.core.planning import Desire, Rules, plan_slices
 from harvester.daemon.account_state import AccountState, Phase
 from harvester.daemon.orders import OrderWorker
-from harvester.daemon.reconcile import ReconcilePlan, StoredSeries, Tail, plan_reconcile
+from harvester.daemon.reconcile import ProvisionalDays, ReconcilePlan, StoredSeries, plan_reconcile
 from harvester.engine.account_plan import configured_series, identity_of, limit_trackers_of, stored_of
 from harvester.engine.session import Session, record_error, record_success
 from harvester.errors import CalendarMismatch, ConfigError, HarvesterError, Interrupted, SchemaUnknown, StoreError
@@ -37,22 +37,27 @@ if TYPE_CHECKING:
     from harvester.runner.worker_pool import WorkerPool
     from harvester.store.account_store import AccountStore
 
-FIRST_PAUSE = 1.0  # seconds until a database that is gone is tried again, doubling
-LONGEST_PAUSE = 30.0
-STANDBY = 1.0  # seconds between two looks at an account that somebody else holds
-AFTER_A_BUG = 60.0
+FIRST_DATABASE_PAUSE_SECONDS = 1.0  # before the database is tried again; doubles with each failure
+MAX_DATABASE_PAUSE_SECONDS = 30.0
+STANDBY_SECONDS = 1.0  # between two attempts to claim an account that another process holds
+BUG_PAUSE_SECONDS = 60.0  # after an unexpected error
 
 
 class AccountWorker:
-    """Keeps one account until it is stopped. `fate` tells how it fares."""
+    """Keeps one account complete and fresh until it is stopped; `state` is its present state.
+
+    Args:
+        process: shared by all accounts.
+        account: with a `start`.
+        refreshed: called after each round that ended complete and without a failed slice.
+    """
 
     def __init__(self, process: Process, account: Account, *, refreshed: Callable[[], None]) -> None:
-        """Keep `account`; `refreshed` is called after each round that left nothing undone."""
         self.account = account
         self.state = AccountState(account)
         self._process = process
         self._refreshed = refreshed
-        self._tail = Tail()
+        self._provisional = ProvisionalDays()
         self._wake = asyncio.Event()
         self._stopping = False
         self._pool: WorkerPool | None = None
@@ -61,54 +66,54 @@ class AccountWorker:
         self._database_failures = 0  # in a row
 
     def tick(self) -> None:
-        """The unsettled tail is wanted again."""
-        self._tail.tick()
+        """Ask for all provisional days again."""
+        self._provisional.clear()
         self.wake()
 
     def wake(self) -> None:
-        """Compute the difference anew."""
+        """Begin a new round, after the requests in flight."""
         self._wake.set()
         if self._pool is not None:
             self._pool.recall()
 
     def stop(self) -> None:
-        """Let what is in flight land, as far as it comes soon, give the account back, and end."""
+        """Make `run` end after the requests in flight, for which it waits a few seconds."""
         self._stopping = True
         if self._pool is not None:
             self._pool.interrupt()
         if self._order_worker is not None:
-            self._order_worker.hurry()
+            self._order_worker.interrupt()
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep the account until stopped.
+        """Work on the account until stopped.
 
         Raises:
-            SchemaUnknown: the database is a newer program's, or another one's.
+            SchemaUnknown: the database belongs to a newer version or to another program.
         """
         while not self._stopping:
             try:
-                await self._claim_and_hold()
+                await self._claim_and_work()
             except StoreError as error:
                 if isinstance(error, SchemaUnknown):
                     raise
-                await self._without_database(error)
+                await self._wait_for_database(error)
             except HarvesterError as error:
-                await self._paused(error)
+                await self._wait_paused(error)
             except Exception as error:  # noqa: BLE001 - a bug in one account must not stop the others
                 self.state.enter(Phase.PAUSED, f"a bug: {type(error).__name__}")
                 self._emit(Event.BUG, error=error)
-                await self._doze(AFTER_A_BUG)
+                await self._sleep_anew(BUG_PAUSE_SECONDS)
         self.state.enter(Phase.STOPPED)
 
-    async def note_outage(self) -> None:
-        """Leave in the database that nobody answers, for `status`. Called now and then."""
+    async def record_outage(self) -> None:
+        """Record in the database that the API is unreachable, for `status`. Called every few seconds."""
         outage = self.state.outage
         if self._store is not None and outage is not None:
-            with suppress(StoreError):  # the keeper will meet it, and say so
+            with suppress(StoreError):  # `run` meets the same error and logs it
                 await self._store.set_state(RecordedState.WAITING, outage)
 
-    async def _claim_and_hold(self) -> None:
+    async def _claim_and_work(self) -> None:
         claimed = await self._process.database.claim(identity_of(self.account, self._process.settings))
         if isinstance(claimed, AccountHeld):
             self._database_failures = 0
@@ -116,20 +121,20 @@ class AccountWorker:
                 self._emit(Event.STANDBY, holder=claimed.holder)
             await self._stand_by()
             return
-        if not self._database_failures:  # else the trouble may go on: on a full disk, too, an account can be claimed
+        if not self._database_failures:  # else it may still fail: a full disk, too, allows a claim
             self._emit(Event.CLAIMED)
         self._store = claimed
         try:
-            await self._hold(claimed)
+            await self._run_session(claimed)
         finally:
             self._store = None
             await claimed.release()
 
-    async def _hold(self, store: AccountStore) -> None:
-        """Rounds until stopped, or until trouble that needs a new session."""
+    async def _run_session(self, store: AccountStore) -> None:
+        """Run rounds until stopped, or until an error that needs a new session."""
         limit_trackers = limit_trackers_of(self.account, await store.range_limits())
         try:
-            async with Session(self._process, self.account, store, on_stored=self._stored) as session:
+            async with Session(self._process, self.account, store, on_stored=self._on_stored) as session:
                 self.state.throttle = session.throttle
                 begin = partial(self._begin_order, store, session, limit_trackers)
                 self._order_worker = order_worker = OrderWorker(store, begin, self.wake, self._process.pause)
@@ -160,21 +165,21 @@ class AccountWorker:
         todo = await self._plan(store, limit_trackers, order_worker)
         report = RunReport(self.account.name)
         if todo.plan.slices:
-            await self._work(session, todo, report, limit_trackers)
+            await self._run_plan(session, todo, report, limit_trackers)
         if self._stopping or self._wake.is_set():
             return
-        if report.slices.done or report.slices.failed:  # what failed rests now, and days may have gone by
+        if report.slices.done or report.slices.failed:  # cool-downs have begun, and the day may have changed
             todo = await self._plan(store, limit_trackers, order_worker)
             if todo.plan.slices:
                 return
         self.state.enter(Phase.IDLE)
-        self._trust_database()
+        self._log_database_back()
         await record_success(store, self.account, report, self._process.clock.time())
         if not report.slices.failed:
             self._refreshed()
-        await self._rest(todo.due_in)
+        await self._sleep(todo.due_in)
 
-    async def _work(
+    async def _run_plan(
         self, session: Session, todo: ReconcilePlan, report: RunReport, limit_trackers: Mapping[str, RangeLimitTracker]
     ) -> None:
         self.state.enter(Phase.WORKING)
@@ -188,8 +193,10 @@ class AccountWorker:
                 await self._pool.run()
         finally:
             self._pool = None
-            self.state.ended(report)
-            if report.slices.done or report.slices.failed:  # whatever ended it without any is told where it is caught
+            self.state.add(report)
+            if (
+                report.slices.done or report.slices.failed
+            ):  # else an error ended the round, and is logged where it is caught
                 counts = {"slices": report.slices, "rows": report.rows, "requests": report.requests}
                 self._emit(Event.ROUND, **counts, window=session.throttle.snapshot().resets_at)
 
@@ -201,7 +208,7 @@ class AccountWorker:
         order: BackfillOrder,
         report: RunReport,
     ) -> WorkerPool | None:
-        """What a backfill beside us wants; None where nothing of it is missing."""
+        """Return the worker pool of a backfill order; None where nothing is missing."""
         stored = stored_of(await store.coverage(order.series), await store.failed(order.series))
         rules = replace(self._rules(), refetch=order.refetch)
         desires = [Desire(series, order.first, order.last) for series in order.series]
@@ -219,12 +226,16 @@ class AccountWorker:
         self, store: AccountStore, limit_trackers: Mapping[str, RangeLimitTracker], order_worker: OrderWorker
     ) -> ReconcilePlan:
         series = configured_series(self.account)
-        kept = StoredSeries(coverage=await store.coverage(series), failed=await store.failed(series))
-        now = self._process.clock.time()
         todo = plan_reconcile(
-            self.account, self._rules(), kept, limit_trackers, tail=self._tail, others=order_worker.days(), now=now
+            self.account,
+            self._rules(),
+            StoredSeries(coverage=await store.coverage(series), failed=await store.failed(series)),
+            limit_trackers,
+            provisional=self._provisional,
+            ordered=order_worker.days(),
+            now=self._process.clock.time(),
         )
-        self.state.planned(todo)
+        self.state.newest_plan = todo
         return todo
 
     def _rules(self) -> Rules:
@@ -232,56 +243,59 @@ class AccountWorker:
         today = calendar.local_date(self._process.clock.time())
         return Rules(calendar, today, self._process.settings.daemon.settle_days)
 
-    def _stored(self, batches: Sequence[Batch]) -> None:
+    def _on_stored(self, batches: Sequence[Batch]) -> None:
         rules, now = self._rules(), self._process.clock.time()
-        self._trust_database()
+        self._log_database_back()
         for batch in batches:
-            self._tail.stored(batch, rules)
+            self._provisional.add(batch, rules)
             self.state.last_success[batch.slice.series.resource] = now
 
-    async def _paused(self, error: HarvesterError) -> None:
-        """Wait for a quota window, or, where only a change can help, until told; a tick is such a chance."""
+    async def _wait_paused(self, error: HarvesterError) -> None:
+        """Wait for a quota window; where only a changed configuration or server can help, until woken by a tick."""
         if self.state.enter(Phase.PAUSED, str(error)):
             self._emit(Event.PAUSED, error=str(error))
         if isinstance(error, CalendarMismatch | ConfigError):
-            await self._doze(None)
+            await self._sleep_anew(None)
             return
         clock = self._process.clock
         until = clock.monotonic() + self.account.quota.window
         while not self._stopping and (left := until - clock.monotonic()) > 0:
-            await self._doze(left)
+            await self._sleep_anew(left)
 
-    async def _without_database(self, error: StoreError) -> None:
+    async def _wait_for_database(self, error: StoreError) -> None:
         if self.state.enter(Phase.NO_DATABASE, str(error)):
             self._emit(Event.NO_DATABASE, error=str(error))
         self._database_failures += 1
-        await self._doze(backoff(FIRST_PAUSE, self._database_failures, LONGEST_PAUSE))
+        await self._sleep_anew(
+            backoff(FIRST_DATABASE_PAUSE_SECONDS, self._database_failures, MAX_DATABASE_PAUSE_SECONDS)
+        )
 
-    def _trust_database(self) -> None:
-        """It has taken all that it was given: only then is a trouble over, for a full one still takes little things."""
+    def _log_database_back(self) -> None:
+        """Log that the database works again. Called after answers were committed: a full disk allows smaller writes."""
         if self._database_failures:
             self._database_failures = 0
             self._emit(Event.DATABASE_BACK)
 
     async def _stand_by(self) -> None:
-        looking = asyncio.ensure_future(self._process.pause(STANDBY))
+        """Sleep until woken or until the next attempt to claim the account is due."""
+        polling = asyncio.ensure_future(self._process.pause(STANDBY_SECONDS))
         woken = asyncio.ensure_future(self._wake.wait())
         try:
             self._wake.clear()
             if not self._stopping:
-                await asyncio.wait((looking, woken), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((polling, woken), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            looking.cancel()
+            polling.cancel()
             woken.cancel()
 
-    async def _doze(self, seconds: float | None) -> None:
-        """Until woken from now on, or for so long."""
+    async def _sleep_anew(self, seconds: float | None) -> None:
+        """Sleep until woken or until `seconds` have passed; earlier wake-ups are ignored."""
         self._wake.clear()
         if not self._stopping:
-            await self._rest(seconds)
+            await self._sleep(seconds)
 
-    async def _rest(self, seconds: float | None) -> None:
-        """Until woken since the round began, or for so long."""
+    async def _sleep(self, seconds: float | None) -> None:
+        """Sleep until `seconds` have passed, or until woken; a wake-up since the round began counts."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()

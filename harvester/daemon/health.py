@@ -1,4 +1,4 @@
-"""How the daemon fares, in the words of whoever asks: Prometheus, systemd, a dead-man's switch."""
+"""State of the daemon in the formats of Prometheus, systemd and a dead-man's switch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from harvester.console.text import counted
 from harvester.core.freshness import freshness_lag
 from harvester.daemon.account_state import AccountState, Phase
 from harvester.daemon.metrics import AccountGauges
@@ -16,16 +17,16 @@ from harvester.source.transport import AiohttpTransport, Request
 if TYPE_CHECKING:
     from harvester.runner.ports import Observer
 
-PING_TIMEOUT = 10.0  # seconds
-_FINE = 400
+PING_TIMEOUT_SECONDS = 10.0
+_FIRST_ERROR_STATUS = 400
 
 
 def gauges_of(state: AccountState, now: float) -> AccountGauges:
-    """One account for Prometheus (`now`: epoch seconds)."""
+    """Return the gauges of one account (`now`: epoch seconds)."""
     account, coordinator = state.account, state.coordinator
     lag = {}
-    if state.newest is not None and account.start is not None:
-        for (resource, period), through in state.newest.complete_through.items():
+    if state.newest_plan is not None and account.start is not None:
+        for (resource, period), through in state.newest_plan.complete_through.items():
             lag[resource, period.value] = freshness_lag(through, account.start, period, account.calendar, now)
     done, failed, outstanding, in_flight = state.done, state.failed, 0, 0
     if coordinator is not None and state.phase is Phase.WORKING:
@@ -45,23 +46,27 @@ def gauges_of(state: AccountState, now: float) -> AccountGauges:
 
 
 def status_line(states: Sequence[AccountState]) -> str:
-    """One line for `systemctl status`."""
+    """Return the state of all accounts in one line, for `systemctl status`."""
     phases = Counter("unreachable" if state.outage else state.phase.value for state in states)
-    parts = [", ".join(f"{count} {phase}" for phase, count in sorted(phases.items())) or "no account"]
+    parts = [", ".join(f"{count} {phase}" for phase, count in sorted(phases.items())) or "no accounts"]
     left = sum(state.outstanding for state in states)
     if left:
-        parts.append(f"{left} slices to go")
+        parts.append(f"{counted(left, 'slice')} to go")
     quotas = [state.throttle.snapshot() for state in states if state.throttle is not None]
     if quotas:
-        parts.append(f"quota {sum(one.remaining for one in quotas)} of {sum(one.limit for one in quotas)}")
+        remaining, limit = sum(one.remaining for one in quotas), sum(one.limit for one in quotas)
+        parts.append(f"quota {remaining:,} of {limit:,} left")
     return "; ".join(parts)
 
 
 async def ping(url: str, emit: Observer) -> None:
-    """Tell the dead-man's switch that a refresh went well. A failure is worth a line, and nothing more."""
+    """Fetch the URL of a dead-man's switch after a good refresh. A failure is only logged."""
     try:
-        async with AiohttpTransport(timeout=PING_TIMEOUT) as transport, transport.send(Request("GET", url)) as answer:
-            if answer.status >= _FINE:
+        async with (
+            AiohttpTransport(timeout=PING_TIMEOUT_SECONDS) as transport,
+            transport.send(Request("GET", url)) as answer,
+        ):
+            if answer.status >= _FIRST_ERROR_STATUS:
                 emit(Event.PING_FAILED, error=f"status {answer.status}")
     except HarvesterError as error:
         emit(Event.PING_FAILED, error=str(error))

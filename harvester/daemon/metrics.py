@@ -1,10 +1,10 @@
-"""The daemon's metrics, for Prometheus.
+"""Metrics of the daemon in the format of Prometheus.
 
-What happens is counted as it happens: `Metrics` is told. How things stand is asked for when somebody looks, once per
-look, so that all gauges show one moment, and an account that is gone from the answer is gone from the gauges.
+Counters are increased as things happen. Gauges are read at each scrape, all at once, so that they describe one moment
+and an account that was removed disappears from them.
 
-Counters of an account begin at 0 as soon as it is known: a counter that appears with its first event hides that event
-from `increase()`. Every instance has a registry of its own.
+The counters of an account begin at 0 as soon as the account is known: a counter that appears with its first event hides
+that event from `increase()`. Every instance has its own registry.
 """
 
 from __future__ import annotations
@@ -43,110 +43,118 @@ if TYPE_CHECKING:
 CHANGES = tuple(asdict(RowCounts()))
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
 
-disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, which nothing of ours reads
+disable_created_metrics()  # type: ignore[no-untyped-call] # they would double the series, and nothing reads them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountGauges:
-    """How one account stands, at one moment."""
+    """State of one account at one moment."""
 
     name: str
-    up: bool  # it can work, here or elsewhere
-    active: bool = True  # worked by this process; else by another, and we stand by
+    up: bool  # this process or another one can work on it
+    active: bool = True  # this process holds it; another one otherwise
     quota: Snapshot | None = None
     slices: Mapping[str, int] = field(default_factory=dict)  # by state
     last_success: Mapping[str, float] = field(default_factory=dict)  # epoch seconds, by resource
-    lag: Mapping[tuple[str, str], float] = field(default_factory=dict)  # seconds at worst, by resource and period
+    lag: Mapping[tuple[str, str], float] = field(
+        default_factory=dict
+    )  # seconds, of the phone that lags most, by resource and period
 
 
 class Metrics:
-    """Counts, and shows.
+    """Registry of all metrics.
 
     Args:
-        accounts: how each configured account stands.
-        clock: what time it is.
+        accounts: returns the state of each configured account.
+        clock: wall clock and monotonic clock.
     """
 
     def __init__(self, accounts: Callable[[], Iterable[AccountGauges]], *, clock: Clock) -> None:
         self._accounts = accounts
         self._clock = clock
         self._registry = registry = CollectorRegistry()
-        self._shown: tuple[AccountGauges, ...] = ()
+        self._scraped: tuple[AccountGauges, ...] = ()
         self._last_success: dict[tuple[str, str], float] = {}
-        self._waits: defaultdict[str, _Wait] = defaultdict(_Wait)
+        self._waits: defaultdict[str, _WaitTime] = defaultdict(_WaitTime)
         self._requests = Counter(
             "harvester_requests",
-            "Requests to the API, by HTTP status or by what failed instead.",
+            "Requests to the API, by HTTP status or kind of failure.",
             ("account", "resource", "status"),
             registry=registry,
         )
         self._durations = Histogram(
             "harvester_request_duration_seconds",
-            "How long a request took, its body included.",
+            "Duration of requests to the API, including the body of the response.",
             ("account", "resource"),
             buckets=BUCKETS,
             registry=registry,
         )
         self._rate_limited = Counter(
-            "harvester_rate_limited", "Requests answered with 429.", ("account",), registry=registry
+            "harvester_rate_limited",
+            "Requests that the API answered with 429 (over the quota).",
+            ("account",),
+            registry=registry,
         )
         self._rows = Counter(
             "harvester_rows",
-            "Values stored (new, changed, unchanged) or not taken (rejected); periods that answers lacked (absent).",
+            "Values in answers: new, changed, unchanged or rejected; and periods missing from answers: absent.",
             ("account", "change"),
             registry=registry,
         )
         self._rejects = Counter(
-            "harvester_rejects", "Values that could not be taken.", ("account", "resource"), registry=registry
+            "harvester_rejects",
+            "Values that were not stored because they are invalid; the table reject lists them.",
+            ("account", "resource"),
+            registry=registry,
         )
         self._reload_ok = Gauge(
             "harvester_config_last_reload_successful",
-            "Whether the configuration read last is in use.",
+            "1 if the last reload of the configuration succeeded, 0 if it was refused.",
             registry=registry,
         )
         self._reload_at = Gauge(
             "harvester_config_last_reload_success_timestamp_seconds",
-            "When the configuration in use was read.",
+            "Time at which the configuration in use was read.",
             registry=registry,
         )
-        build = Info("harvester_build", "What is running.", registry=registry)
+        build = Info("harvester_build", "Version of the harvester and of Python.", registry=registry)
         build.info({"version": __version__, "python": platform.python_version()})
-        registry.register(_Standing(self))
-        registry.register(_Process(clock.time()))
-        self.reloaded(successful=True)  # a daemon that runs has read its configuration
+        registry.register(_AccountCollector(self))
+        registry.register(_ProcessCollector(clock.time()))
+        self.reloaded(successful=True)  # a running daemon has read its configuration
 
-    # What happens
+    # Counters
 
     def request(self, account: str, resource: str, status: str, seconds: float) -> None:
-        """A request ended; see MeasuredTransport for `resource` and `status`."""
+        """Count a request that ended; `resource` and `status` as in InstrumentedTransport."""
         self._requests.labels(account, resource, status).inc()
         self._durations.labels(account, resource).observe(max(0.0, seconds))
         if status == str(HTTPStatus.TOO_MANY_REQUESTS.value):
             self._rate_limited.labels(account).inc()
 
     def committed(self, account: str, rows: RowCounts, resources: Iterable[str] = ()) -> None:
-        """A transaction was committed; `resources` are those of which it held answers."""
+        """Count the rows of a transaction; `resources` are those of its answers."""
         for change, count in asdict(rows).items():
             self._rows.labels(account, change).inc(count)
         for resource in resources:
             self._last_success[account, resource] = self._clock.time()
 
     def rejected(self, account: str, resource: str, values: int) -> None:
-        """An answer held values that could not be taken."""
+        """Count the rejected values of an answer."""
         self._rejects.labels(account, resource).inc(values)
 
     def waiting(self, account: str, until: float | None) -> None:
-        """The account waits for its quota until a monotonic moment; None: not any more. As Throttle tells it."""
+        """Note the monotonic moment until which an account waits for its quota; None ends the wait."""
         self._waits[account].update(self._clock.monotonic(), until)
 
     def reloaded(self, *, successful: bool) -> None:
-        """The configuration was read anew, or could not be."""
+        """Note a reload of the configuration."""
         self._reload_ok.set(successful)
         if successful:
             self._reload_at.set(self._clock.time())
 
     def emit(self, event: Event, /, **facts: object) -> None:
-        """Count what the runner tells (runner.ports.Observer): `committed` and `answered`, with their `account`."""
+        """Count the events `committed` and `answered` (runner.ports.Observer)."""
         match event, facts:
             case Event.COMMITTED, {"account": str(account), "rows": RowCounts() as rows}:
                 resources = facts.get("resources", ())
@@ -156,28 +164,28 @@ class Metrics:
             case _:
                 pass
 
-    # How things stand
+    # Scrapes
 
     def text(self) -> bytes:
-        """All of it, in Prometheus' text format (0.0.4)."""
-        self._shown = tuple(self._accounts())
-        for account in self._shown:
-            self._begin(account)
+        """Return all metrics in Prometheus' text format (0.0.4)."""
+        self._scraped = tuple(self._accounts())
+        for account in self._scraped:
+            self._create_counters(account)
         return generate_latest(self._registry)
 
-    def _begin(self, account: AccountGauges) -> None:
+    def _create_counters(self, account: AccountGauges) -> None:
         self._rate_limited.labels(account.name)
-        self._waits[account.name]  # looked up to be created
+        self._waits[account.name]  # the look-up creates it
         for change in CHANGES:
             self._rows.labels(account.name, change)
         for resource, _ in account.lag:
             self._rejects.labels(account.name, resource)
 
-    def standing(self) -> Iterator[Metric]:
-        """The gauges of the accounts shown, and what needs the present moment."""
-        yield from _gauges(self._shown)
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics that are computed at each scrape."""
+        yield from _gauges(self._scraped)
         wait = CounterMetricFamily(
-            "harvester_quota_wait_seconds", "Time for which work waited for the quota.", labels=["account"]
+            "harvester_quota_wait_seconds", "Time spent waiting for the quota.", labels=["account"]
         )
         now = self._clock.monotonic()
         for name, waited in self._waits.items():
@@ -188,10 +196,10 @@ class Metrics:
     def _successes(self) -> Metric:
         last = GaugeMetricFamily(
             "harvester_last_success_timestamp_seconds",
-            "When an answer was last stored.",
+            "Time at which an answer was last stored.",
             labels=["account", "resource"],
         )
-        for account in self._shown:
+        for account in self._scraped:
             ours = {resource: at for (name, resource), at in self._last_success.items() if name == account.name}
             for resource in sorted({*account.last_success, *ours}):
                 at = max(account.last_success.get(resource, 0.0), ours.get(resource, 0.0))
@@ -201,17 +209,29 @@ class Metrics:
 
 def _gauges(accounts: Iterable[AccountGauges]) -> Iterator[Metric]:
     one = ["account"]
-    up = GaugeMetricFamily("harvester_account_up", "0 while the account cannot work.", labels=one)
-    active = GaugeMetricFamily("harvester_account_active", "1 where this process works the account.", labels=one)
-    limit = GaugeMetricFamily("harvester_quota_limit", "Requests per window.", labels=one)
-    remaining = GaugeMetricFamily("harvester_quota_remaining", "Requests that may still be sent in it.", labels=one)
-    reset = GaugeMetricFamily(
-        "harvester_quota_reset_timestamp_seconds", "When it ends, by the API's clock.", labels=one
+    up = GaugeMetricFamily(
+        "harvester_account_up",
+        "1 if this process or another one can work on the account, 0 if it cannot be worked on.",
+        labels=one,
     )
-    slices = GaugeMetricFamily("harvester_slices", "Slices of work, by state.", labels=["account", "state"])
+    active = GaugeMetricFamily(
+        "harvester_account_active", "1 if this process holds the account, 0 on a standby.", labels=one
+    )
+    limit = GaugeMetricFamily("harvester_quota_limit", "Requests allowed per quota window.", labels=one)
+    remaining = GaugeMetricFamily(
+        "harvester_quota_remaining", "Requests that may still be sent in the present quota window.", labels=one
+    )
+    reset = GaugeMetricFamily(
+        "harvester_quota_reset_timestamp_seconds", "End of the present quota window, by the API's clock.", labels=one
+    )
+    slices = GaugeMetricFamily(
+        "harvester_slices",
+        "Slices: pending and in_flight now, done and failed since the start.",
+        labels=["account", "state"],
+    )
     lag = GaugeMetricFamily(
         "harvester_freshness_lag_seconds",
-        "For how long the next period to become complete has been over, at worst over the phones.",
+        "Seconds since the end of the period after the newest complete one, of the phone that lags most; 0 if fresh.",
         labels=["account", "resource", "period"],
     )
     for account in accounts:
@@ -228,36 +248,36 @@ def _gauges(accounts: Iterable[AccountGauges]) -> Iterator[Metric]:
     return iter((up, active, limit, remaining, reset, slices, lag))
 
 
-class _Standing(Collector):
-    """What is asked for at each look, as the registry wants it."""
+class _AccountCollector(Collector):
+    """Adapter of Metrics.collect for the registry."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
-        return self._metrics.standing()
+        return self._metrics.collect()
 
 
-class _Process(Collector):
-    """The customary metrics of a process. The library's own collector needs /proc/stat, which our unit hides."""
+class _ProcessCollector(Collector):
+    """Usual metrics of a process. The library's own collector needs /proc/stat, which the systemd unit hides."""
 
     def __init__(self, started: float) -> None:
         self._started = started
 
     def collect(self) -> Iterable[Metric]:
         started = "process_start_time_seconds"
-        yield GaugeMetricFamily(started, "When the process started, in epoch seconds.", value=self._started)
-        yield CounterMetricFamily("process_cpu_seconds", "CPU time spent.", value=time.process_time())
+        yield GaugeMetricFamily(started, "Start time of the process in epoch seconds.", value=self._started)
+        yield CounterMetricFamily("process_cpu_seconds", "CPU time used by the process.", value=time.process_time())
         try:
             pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         except (OSError, ValueError, IndexError):
-            return  # no Linux
+            return  # not on Linux
         size = pages * os.sysconf("SC_PAGE_SIZE")
-        yield GaugeMetricFamily("process_resident_memory_bytes", "Memory in use.", value=size)
+        yield GaugeMetricFamily("process_resident_memory_bytes", "Resident memory of the process.", value=size)
 
 
-class _Wait:
-    """Seconds spent waiting. Not counted beyond the moment waited for: the end of a wait may never be told."""
+class _WaitTime:
+    """Seconds spent waiting. A wait counts up to its moment at most, since its end may not be reported."""
 
     def __init__(self) -> None:
         self._past = 0.0

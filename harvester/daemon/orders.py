@@ -1,4 +1,4 @@
-"""Orders of the backfills beside the daemon, worked off side by side with its own rounds."""
+"""Backfill orders of an account that the daemon holds, run side by side with its own rounds."""
 
 from __future__ import annotations
 
@@ -21,23 +21,20 @@ if TYPE_CHECKING:
     from harvester.store.account_store import AccountStore
     from harvester.store.types import BackfillOrder
 
-LOOK = 1.5  # seconds between two looks for orders
+POLL_SECONDS = 1.5  # between two queries for new orders
+REPORT_SECONDS = 0.5  # between two reports of progress
 
-
-REPORT = 0.5  # seconds between two reports of progress
-
-
-_WITHDRAWN = Superseded()  # not ended: withdrawn, or left to whoever holds the account next
+_UNFINISHED = Superseded()  # the order was withdrawn, or is left to the next holder of the account
 
 
 class OrderWorker:
-    """The orders of one held account, worked off side by side.
+    """Runs the orders of one held account side by side.
 
     Args:
-        store: the account's.
-        begin: makes a drain of an order, given the report to fill; None where nothing is missing.
-        changed: called when another order's days are taken or left.
-        pause: waits between two looks, seconds.
+        store: of the account.
+        begin: returns the worker pool of an order, given the report to fill; None where nothing is missing.
+        changed: called when an order begins or ends, since `days` changes then.
+        pause: sleeps for so many seconds.
     """
 
     def __init__(
@@ -52,12 +49,12 @@ class OrderWorker:
         self._changed = changed
         self._pause = pause
         self._orders: dict[int, BackfillOrder] = {}
-        self._working: dict[int, asyncio.Task[None]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
         self._pools: dict[int, WorkerPool] = {}
-        self._watching: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
 
     def days(self) -> dict[Series, list[Span]]:
-        """The days that orders are worked on for."""
+        """Return the days that the running orders ask for."""
         spans: dict[Series, list[Span]] = {}
         for order in self._orders.values():
             for series in order.series:
@@ -65,60 +62,60 @@ class OrderWorker:
         return spans
 
     def open(self) -> None:
-        """Begin to look for orders."""
-        self._watching = asyncio.create_task(self._watch())
-        self._watching.add_done_callback(lambda _: self._changed())
+        """Start to poll for orders."""
+        self._polling = asyncio.create_task(self._poll())
+        self._polling.add_done_callback(lambda _: self._changed())
 
     def check(self) -> None:
-        """Raise what ended the looking, if anything did."""
-        if self._watching is not None and self._watching.done():
-            self._watching.result()
+        """Raise the error that ended the polling, if there is one."""
+        if self._polling is not None and self._polling.done():
+            self._polling.result()
 
-    def hurry(self) -> None:
-        """Give what is in flight a few seconds only."""
+    def interrupt(self) -> None:
+        """Limit the wait of `close` for requests in flight to a few seconds."""
         for pool in self._pools.values():
             pool.interrupt()
 
     async def close(self) -> None:
-        """Let what is in flight land. An order that is not finished is taken up again by whoever holds the account."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait({self._watching})
+        """Stop, and wait for the requests in flight. The next holder of the account continues unfinished orders."""
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.wait({self._polling})
         for pool in self._pools.values():
             pool.recall()
-        if self._working:
-            await asyncio.wait(set(self._working.values()))
-        for task in (*self._working.values(), *([self._watching] if self._watching is not None else [])):
+        if self._tasks:
+            await asyncio.wait(set(self._tasks.values()))
+        for task in (*self._tasks.values(), *([self._polling] if self._polling is not None else [])):
             error = None if task.cancelled() else task.exception()
-            if error is not None and not isinstance(error, StoreError):  # of that one, the session is over anyway
+            if error is not None and not isinstance(error, StoreError):  # a StoreError ends the whole session anyway
                 raise error
 
-    async def _watch(self) -> None:
+    async def _poll(self) -> None:
         while True:
-            for task in [task for task in self._working.values() if task.done()]:
-                task.result()  # the database, or a bug
-            self._working = {number: task for number, task in self._working.items() if not task.done()}
+            for task in [task for task in self._tasks.values() if task.done()]:
+                task.result()  # raises a StoreError or a bug
+            self._tasks = {number: task for number, task in self._tasks.items() if not task.done()}
             for order in await self._store.orders():
                 if order.id not in self._orders:
                     self._orders[order.id] = order
-                    self._working[order.id] = asyncio.create_task(self._work(order))
+                    self._tasks[order.id] = asyncio.create_task(self._run(order))
                     self._changed()
-            await self._pause(LOOK)
+            await self._pause(POLL_SECONDS)
 
-    async def _work(self, order: BackfillOrder) -> None:
+    async def _run(self, order: BackfillOrder) -> None:
         report = RunReport(self._store.identity.name)
         decode(order.report, report)
         try:
-            ended = await self._drained(order, report)
-            if ended is not _WITHDRAWN:
+            ended = await self._run_pool(order, report)
+            if ended is not _UNFINISHED:
                 error = None if ended is None else (ended.code, ended.detail)
                 await self._store.finish_order(order.id, encode(report), error)
         finally:
             self._orders.pop(order.id, None)
             self._changed()
 
-    async def _drained(self, order: BackfillOrder, report: RunReport) -> HarvesterError | None:
-        """Work the order off. Returns what ended it before it was done, if anything did."""
+    async def _run_pool(self, order: BackfillOrder, report: RunReport) -> HarvesterError | None:
+        """Run the order. Return the error that ended it early, if there was one."""
         reporting: asyncio.Task[None] | None = None
         try:
             pool = await self._begin(order, report)
@@ -128,7 +125,7 @@ class OrderWorker:
             reporting = asyncio.create_task(self._report(order.id, report, pool))
             await pool.run()
         except Interrupted:
-            return _WITHDRAWN
+            return _UNFINISHED
         except StoreError:
             raise
         except HarvesterError as error:
@@ -139,16 +136,16 @@ class OrderWorker:
                 reporting.cancel()
                 await asyncio.wait({reporting})
                 if not reporting.cancelled():
-                    reporting.result()  # the database, or a bug
-        return _WITHDRAWN if pool.superseded else None
+                    reporting.result()  # raises a StoreError or a bug
+        return _UNFINISHED if pool.superseded else None
 
     async def _report(self, number: int, report: RunReport, pool: WorkerPool) -> None:
-        wanted = True
+        wanted = True  # not withdrawn
         while wanted:
-            await self._pause(REPORT)
+            await self._pause(REPORT_SECONDS)
             try:
                 wanted = await self._store.report_order(number, encode(report))
             except StoreError:
-                pool.recall()  # what it would bring could not be told, nor a withdrawal be noticed
+                pool.recall()  # further progress could not be reported, nor a withdrawal be noticed
                 raise
         pool.recall()  # withdrawn

@@ -1,6 +1,7 @@
-"""What a daemon's round asks for: everything from the account's start that is missing, as urgent as it is.
+"""Plan of one round of the daemon: everything from the account's start that is missing, with its priority.
 
-Two things rest: failed slices, for growing times, and the unsettled tail that was stored since the last tick.
+Not asked for in a round: failed slices in their cool-down, provisional days stored since the last tick, and days that a
+backfill order asks for.
 """
 
 from __future__ import annotations
@@ -26,28 +27,31 @@ Spans = dict["Series", list[Span]]
 
 
 @dataclass(slots=True)
-class Tail:
-    """The unsettled days that were stored since the last tick."""
+class ProvisionalDays:
+    """Days that are not final and were stored since the last tick.
+
+    They are in memory only: a daemon that starts asks for them once more than necessary rather than never.
+    """
 
     spans: Spans = field(default_factory=dict)
 
-    def stored(self, batch: Batch, rules: Rules) -> None:
-        """An answer was stored.
+    def add(self, batch: Batch, rules: Rules) -> None:
+        """Add the days of a stored answer, unless all of it is final.
 
-        Whether all of it is settled is judged as the store does, by the server's clock: where ours is ahead, a day
-        that looks settled to us is not, and would be asked for again and again.
+        What is final is decided as the store does, by the server's clock: where the host's clock is ahead, a day that
+        is final by it is not final in the store, and would be asked for again and again.
         """
         piece, calendar = batch.slice, rules.calendar
         stretch = stretch_of(piece, calendar.local_date(batch.sent_at), calendar)
         if final_through(stretch, piece.series.period, calendar, rules.settle_days) < piece.last:
             self.spans.setdefault(piece.series, []).append(Span(piece.first, piece.last))
 
-    def tick(self) -> None:
-        """Everything unsettled is wanted again."""
+    def clear(self) -> None:
+        """Forget the days, so that all provisional days are asked for again."""
         self.spans.clear()
 
-    def kept_in(self, coverage: Mapping[Series, Sequence[Stretch]]) -> Spans:
-        """Those days of them that are stored still: a database that crashes may forget what it said it had."""
+    def stored_in(self, coverage: Mapping[Series, Sequence[Stretch]]) -> Spans:
+        """Return those of the days that are still stored: a database that crashes may lose committed transactions."""
         found: Spans = {}
         for series, spans in self.spans.items():
             stored = merge_spans(Span(stretch.first, stretch.last) for stretch in coverage.get(series, ()))
@@ -57,17 +61,17 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class ReconcilePlan:
-    """What to do now, and when something that rests will be due (seconds from now; None: nothing rests)."""
+    """Plan of one round."""
 
     plan: Plan
     priority: Callable[[Slice], Priority]
-    due_in: float | None
-    complete_through: Mapping[tuple[str, Period], date | None]  # by resource and period: what all phones have
+    due_in: float | None  # seconds until the first cool-down ends; None without one
+    complete_through: Mapping[tuple[str, Period], date | None]  # of all phones together, by resource and period
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSeries:
-    """What the store holds of an account."""
+    """Coverage and failed slices of an account in the store."""
 
     coverage: Mapping[Series, Sequence[Stretch]]
     failed: Sequence[FailedRange]
@@ -76,55 +80,55 @@ class StoredSeries:
 def plan_reconcile(
     account: Account,
     rules: Rules,
-    kept: StoredSeries,
+    stored: StoredSeries,
     limit_trackers: Mapping[str, RangeLimitTracker],
     *,
-    tail: Tail,
-    others: Mapping[Series, Sequence[Span]],
+    provisional: ProvisionalDays,
+    ordered: Mapping[Series, Sequence[Span]],
     now: float,
 ) -> ReconcilePlan:
-    """Subtract what is stored, what rests, and what is done for somebody else, from what is configured.
+    """Return the configured days less those that are stored, in a cool-down or in a backfill order.
 
     Args:
         account: with a `start`.
         rules: its calendar and today.
-        kept: what the store holds.
-        limit_trackers: what the server takes.
-        tail: what was stored since the last tick.
-        others: days that orders are worked on for.
+        stored: what the store holds of the account.
+        limit_trackers: widths that the server accepts, by resource.
+        provisional: days that are not asked for again before the next tick.
+        ordered: days that running backfill orders ask for.
         now: epoch seconds.
     """
     excluded: Spans = {}
     again = []
     waits = []
-    for failure in kept.failed:
+    for failure in stored.failed:
         left = cooldown_left(failure.attempts, failure.failed_at, now)
         if left > 0:
             excluded.setdefault(failure.series, []).append(Span(failure.first, failure.last))
             waits.append(left)
         else:
             again.append(failure)
-    for spans in (tail.kept_in(kept.coverage), others):
+    for spans in (provisional.stored_in(stored.coverage), ordered):
         for series, more in spans.items():
             excluded.setdefault(series, []).extend(more)
-    stored = replace(stored_of(kept.coverage, again), excluded=excluded)
+    known = replace(stored_of(stored.coverage, again), excluded=excluded)
     widths = {resource: limit_tracker.allowed(now) for resource, limit_tracker in limit_trackers.items()}
     start = account.start or rules.today
     desires = [Desire(series, start, rules.today) for series in configured_series(account)]
     return ReconcilePlan(
-        plan=plan_slices(desires, stored, rules, widths),
-        priority=priority_by(stored, rules),
+        plan=plan_slices(desires, known, rules, widths),
+        priority=priority_by(known, rules),
         due_in=min(waits, default=None),
-        complete_through=_complete_through(configured_series(account), kept.coverage, rules),
+        complete_through=_complete_through(configured_series(account), stored.coverage, rules),
     )
 
 
 def _complete_through(
-    wanted: Iterable[Series], coverage: Mapping[Series, Sequence[Stretch]], rules: Rules
+    configured: Iterable[Series], coverage: Mapping[Series, Sequence[Stretch]], rules: Rules
 ) -> dict[tuple[str, Period], date | None]:
-    """For each resource and period the last day that every phone has a complete figure of; None: one has none."""
+    """Return the last day of which every phone has a complete figure, by resource and period; None: one has none."""
     through: dict[tuple[str, Period], date | None] = {}
-    for series in wanted:
+    for series in configured:
         spans = final_spans(coverage.get(series, ()), series.period, rules.calendar, 0)
         last = spans[-1].last if spans else None
         key = (series.resource, series.period)

@@ -1,8 +1,8 @@
-"""The refresh's ticks: APScheduler drives them, and a look at the clocks makes up what it cannot see.
+"""Schedule of the refresh: APScheduler calls the ticks, and a comparison of the clocks corrects what it cannot notice.
 
-The scheduler waits by the event loop's clock for a moment of the wall clock. When the host slept or its clock was
-stepped, that wait is wrong, so both clocks are compared now and then; a difference that jumped is one tick at once
-and a new schedule, however many ticks were missed.
+APScheduler waits by the event loop's clock for a moment of the wall clock. When the host slept or its clock was
+stepped, that wait is wrong. So the two clocks are compared regularly; if their difference jumped, there is one tick at
+once and a new schedule, however many ticks were missed.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from apscheduler.triggers.cron import CronTrigger
 if TYPE_CHECKING:
     from harvester.clock import Clock
 
-JUMP = 30.0  # seconds by which the clocks may part between two looks before it counts as a step
+MAX_SHIFT_SECONDS = 30.0  # between the two clocks from one comparison to the next; more is a step or a sleep
 
 
 class RefreshScheduler:
-    """Calls a function at every tick, between `start` and `stop`.
+    """Calls a function at every tick between `start` and `stop`.
 
     Args:
-        fields: of the cron expression, as CronTrigger takes them; UTC.
-        clock: to be looked at.
+        fields: of the cron expression, as CronTrigger expects them; in UTC.
+        clock: whose wall clock and monotonic clock are compared.
         tick: called in the event loop.
     """
 
@@ -33,25 +33,25 @@ class RefreshScheduler:
         self._tick = tick
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         self._trigger = CronTrigger(**fields, timezone="UTC")
-        self._apart = clock.time() - clock.monotonic()
+        self._difference = clock.time() - clock.monotonic()
 
     def start(self) -> None:
-        """Begin; the first tick is the cron's next."""
+        """Start the schedule; the first tick is the next one of the cron expression."""
         self._scheduler.add_job(
             self._run, self._trigger, id="refresh", coalesce=True, max_instances=1, misfire_grace_time=None
         )
         self._scheduler.start()
 
     def stop(self) -> None:
-        """No tick comes after this."""
+        """Stop the schedule: no tick comes after this."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
-    def look(self) -> bool:
-        """Compare the clocks; returns whether one was stepped or the host slept, which was then made up."""
-        apart = self._clock.time() - self._clock.monotonic()
-        jumped = abs(apart - self._apart) > JUMP
-        self._apart = apart
+    def check_clocks(self) -> bool:
+        """Compare the clocks. If the host slept or its clock was stepped, tick, renew the schedule and return True."""
+        difference = self._clock.time() - self._clock.monotonic()
+        jumped = abs(difference - self._difference) > MAX_SHIFT_SECONDS
+        self._difference = difference
         if jumped:
             self._scheduler.reschedule_job("refresh", trigger=self._trigger)
             self._tick()

@@ -1,7 +1,7 @@
-"""What systemd wants to hear from a service (sd_notify(3)), over the socket that it names; without one, nothing.
+"""Client of systemd's notification protocol (sd_notify(3)); without NOTIFY_SOCKET it sends nothing.
 
-A datagram each, best effort: a message that cannot be delivered is not worth a daemon's life, and systemd itself acts
-on the lack of one. Sending may take `patience` where the manager's queue is full, for READY=1 is sent only once.
+Each message is one datagram, sent with best effort: an undeliverable one must not end the daemon, and systemd itself
+acts on a missing one. Where the manager's queue is full, sending may take `timeout`, since READY=1 is sent only once.
 """
 
 from __future__ import annotations
@@ -10,67 +10,67 @@ import socket
 import time
 from collections.abc import Mapping
 
-PATIENCE = 0.5  # seconds
+SEND_TIMEOUT_SECONDS = 0.5
 
-_MICRO = 1_000_000
-_LONGEST = 20  # digits of a 64-bit number
+_MICROSECONDS = 1_000_000  # per second
+_MAX_DIGITS = 20  # of a 64-bit number
 
 
 class Notifier:
-    """Tells systemd how the service fares. Never raises.
+    """Reports the state of the service to systemd. Never raises.
 
     Args:
-        environ: whose NOTIFY_SOCKET names the socket: a path, or @name for an abstract one.
-        patience: seconds that a message may take.
+        environ: its NOTIFY_SOCKET names the socket: a path, or @name for an abstract one.
+        timeout: seconds that sending one message may take.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, patience: float = PATIENCE) -> None:
+    def __init__(self, environ: Mapping[str, str], *, timeout: float = SEND_TIMEOUT_SECONDS) -> None:
         name = environ.get("NOTIFY_SOCKET", "")
-        self._patience = patience
+        self._timeout = timeout
         self._address = "\0" + name[1:] if name.startswith("@") else name if name.startswith("/") else ""
 
     def ready(self, status: str = "") -> None:
-        """The start, or a reload, is done."""
+        """Report that the start or a reload is complete."""
         self._send("READY=1", *_status(status))
 
     def status(self, status: str) -> None:
-        """One line for `systemctl status`."""
+        """Send the line for `systemctl status`."""
         self._send(*_status(status))
 
     def watchdog(self) -> None:
-        """The event loop turns."""
+        """Report that the event loop runs."""
         self._send("WATCHDOG=1")
 
     def reloading(self) -> None:
-        """The configuration is being read anew; `ready` ends it."""
+        """Report that the configuration is being reloaded, until `ready` is called."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
 
     def stopping(self, status: str = "") -> None:
-        """The drain has begun."""
+        """Report that the service is stopping."""
         self._send("STOPPING=1", *_status(status))
 
     def _send(self, *lines: str) -> None:
         if not self._address or not lines:
             return
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as outlet:
-                outlet.settimeout(self._patience)
-                outlet.connect(self._address)
-                outlet.sendall("\n".join(lines).encode(errors="replace"))
-        except (OSError, ValueError):  # ValueError: a path that no socket can have
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.settimeout(self._timeout)
+                sender.connect(self._address)
+                sender.sendall("\n".join(lines).encode(errors="replace"))
+        except (OSError, ValueError):  # ValueError: an impossible path
             return
 
 
 def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
-    """Seconds between two signs of life, half of what systemd allows; None if it does not wait for any of ours."""
-    allowed, whose = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID") or str(pid)
-    if not (allowed.isascii() and allowed.isdigit() and len(allowed) <= _LONGEST) or whose != str(pid):
+    """Return the seconds between two watchdog messages, half of what systemd allows; None if it expects none."""
+    allowed, watched_pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID") or str(pid)
+    if not (allowed.isascii() and allowed.isdigit() and len(allowed) <= _MAX_DIGITS) or watched_pid != str(pid):
         return None
-    return int(allowed) / _MICRO / 2 or None
+    return int(allowed) / _MICROSECONDS / 2 or None
 
 
 def _status(text: str) -> tuple[str, ...]:
-    """As one line: another one would be read as a message of its own."""
+    """Return the status field in one line: systemd would read a second line as another field."""
     line = " ".join(text.split())
     return (f"STATUS={line}",) if line else ()

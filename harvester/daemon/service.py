@@ -1,8 +1,9 @@
-"""The daemon from its first line to its exit code: keepers, ticks, signals, endpoints, and what systemd hears.
+"""The daemon's process: account workers, schedule, signals, endpoints and notifications to systemd.
 
-It is ready once the configuration holds and the endpoints listen; a database that is down delays work, not the start.
-SIGTERM and SIGINT let what is in flight land and leave 0; a second one leaves at once. SIGHUP reads configuration and
-secrets anew, all or nothing: every keeper is stopped in order and started with the new settings.
+It is ready once the configuration is valid and the endpoints listen; a database that is down delays work, not the
+start. SIGTERM and SIGINT finish the requests in flight and end with exit code 0; a second one ends the process at once.
+SIGHUP reloads configuration and secrets, all or nothing: every worker is stopped in order and started with the new
+settings.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from harvester.runner.ports import Observer
     from harvester.store.database import Database
 
-HOUSEKEEPING = 15.0  # seconds
-BIND_TRIES = 3  # a second apart
+HOUSEKEEPING_SECONDS = 15.0  # between two runs of the regular checks
+BIND_RETRIES = 3  # a second apart
 
 
 class Service:
@@ -44,8 +45,8 @@ class Service:
     Args:
         settings: valid, every account with a start.
         environ: for secrets and systemd.
-        load: reads configuration and secrets anew.
-        tell: is told what happens.
+        load: reads and validates configuration and secrets.
+        emit: receives all events.
     """
 
     def __init__(
@@ -59,35 +60,36 @@ class Service:
         self._metrics = Metrics(self._gauges, clock=self._clock)
         self._notifier = Notifier(environ)
         self._workers: dict[str, AccountWorker] = {}
-        self._running: set[asyncio.Task[None]] = set()
-        self._chores: set[asyncio.Task[None]] = set()
-        self._ticks: RefreshScheduler | None = None
+        self._worker_tasks: set[asyncio.Task[None]] = set()
+        self._background_tasks: set[asyncio.Task[None]] = set()
+        self._scheduler: RefreshScheduler | None = None
         self._pinged = True
-        self._over = asyncio.Event()
+        self._ending = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._fatal: BaseException | None = None
 
     async def run(self) -> int:
-        """Serve until told to end; returns the exit code.
+        """Run until a signal or a fatal error ends the process, and return the exit code.
 
         Raises:
             ConfigError: the endpoints cannot listen.
+            SchemaUnknown: the database belongs to a newer version or to another program.
         """
-        self._listen_to_signals()
+        self._add_signal_handlers()
         async with AsyncExitStack() as stack:
-            address = await self._serve(stack)
+            address = await self._start_endpoints(stack)
             database = build_database(self._settings, self._environ)
             stack.push_async_callback(database.close)
-            self._begin(database)
-            stack.push_async_callback(self._stop_keepers)
-            self._start_ticks()
-            stack.callback(self._stop_ticks)
+            self._start_workers(database)
+            stack.push_async_callback(self._stop_workers)
+            self._start_scheduler()
+            stack.callback(self._stop_scheduler)
             self._notifier.ready(self._status())
-            self._emit(Event.READY, accounts=len(self._workers), listen=address or "nowhere")
-            self._start_chores(database)
-            stack.callback(self._stop_chores)
-            await self._over.wait()
-            self._notifier.stopping("landing what is in flight")
+            self._emit(Event.READY, accounts=len(self._workers), listen=address or "off")
+            self._start_background_tasks(database)
+            stack.callback(self._stop_background_tasks)
+            await self._ending.wait()
+            self._notifier.stopping("finishing requests in flight")
             self._emit(Event.STOPPING)
         self._emit(Event.STOPPED)
         if self._fatal is not None:
@@ -96,7 +98,7 @@ class Service:
 
     # Accounts
 
-    def _begin(self, database: Database) -> None:
+    def _start_workers(self, database: Database) -> None:
         process = build_process(
             self._settings,
             self._environ,
@@ -108,26 +110,26 @@ class Service:
         )
         self._pinged = False
         accounts = list(self._settings.accounts.values())
-        random.shuffle(accounts)  # hosts that start together divide them
+        random.shuffle(accounts)  # hosts that start together divide them among themselves
         for account in accounts:
             worker = AccountWorker(process, account, refreshed=self._refreshed)
             self._workers[account.name] = worker
             task = asyncio.create_task(worker.run())
-            self._running.add(task)
+            self._worker_tasks.add(task)
             task.add_done_callback(self._worker_ended)
 
     def _worker_ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        self._worker_tasks.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None:  # a database of another program's, or a bug
+        if error is not None:  # SchemaUnknown, or a bug
             self._fatal = self._fatal or error
-            self._over.set()
+            self._ending.set()
 
-    async def _stop_keepers(self) -> None:
+    async def _stop_workers(self) -> None:
         for worker in self._workers.values():
             worker.stop()
-        if self._running:
-            await asyncio.wait(set(self._running))
+        if self._worker_tasks:
+            await asyncio.wait(set(self._worker_tasks))
         self._workers.clear()
 
     def _tick(self) -> None:
@@ -136,71 +138,73 @@ class Service:
             worker.tick()
 
     def _refreshed(self) -> None:
-        """A keeper has nothing left to do. When that is true of all, tell whoever watches over us."""
+        """Ping the dead-man's switch, once per tick, as soon as every worker is idle or on standby."""
         phases = {worker.state.phase for worker in self._workers.values()}
         url = self._settings.daemon.ping_url
         if url and not self._pinged and phases <= {Phase.IDLE, Phase.STANDBY}:
             self._pinged = True
-            self._chore(ping(url, self._emit))
+            self._run_in_background(ping(url, self._emit))
 
-    # Ticks and chores
+    # Schedule and background tasks
 
-    def _start_ticks(self) -> None:
-        self._ticks = RefreshScheduler(cron_fields(self._settings.daemon.refresh), self._clock, self._tick)
-        self._ticks.start()
+    def _start_scheduler(self) -> None:
+        self._scheduler = RefreshScheduler(cron_fields(self._settings.daemon.refresh), self._clock, self._tick)
+        self._scheduler.start()
 
-    def _stop_ticks(self) -> None:
-        if self._ticks is not None:
-            self._ticks.stop()
+    def _stop_scheduler(self) -> None:
+        if self._scheduler is not None:
+            self._scheduler.stop()
 
-    def _start_chores(self, database: Database) -> None:
-        self._chore(self._keep_house())
+    def _start_background_tasks(self, database: Database) -> None:
+        self._run_in_background(self._housekeep())
         interval = watchdog_interval(self._environ, os.getpid())
         if interval is not None:
-            self._chore(self._feed_watchdog(interval))
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: self._chore(self._reload(database)))
+            self._run_in_background(self._notify_watchdog(interval))
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGHUP, lambda: self._run_in_background(self._reload(database))
+        )
 
-    def _chore(self, work: Any) -> None:  # noqa: ANN401 - any coroutine
+    def _run_in_background(self, work: Any) -> None:  # noqa: ANN401 - any coroutine
         task = asyncio.ensure_future(work)
-        self._chores.add(task)
-        task.add_done_callback(self._chore_ended)
+        self._background_tasks.add(task)
+        task.add_done_callback(self._background_task_ended)
 
-    def _chore_ended(self, task: asyncio.Task[None]) -> None:
-        self._chores.discard(task)
+    def _background_task_ended(self, task: asyncio.Task[None]) -> None:
+        self._background_tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._emit(Event.BUG, error=error)
 
-    def _stop_chores(self) -> None:
-        for task in self._chores:
+    def _stop_background_tasks(self) -> None:
+        for task in self._background_tasks:
             task.cancel()
 
-    async def _keep_house(self) -> None:
+    async def _housekeep(self) -> None:
         while True:
-            await self._clock.sleep(HOUSEKEEPING)
-            if self._ticks is not None and self._ticks.look():
+            await self._clock.sleep(HOUSEKEEPING_SECONDS)
+            if self._scheduler is not None and self._scheduler.check_clocks():
                 self._emit(Event.CLOCK_JUMPED)
             for worker in list(self._workers.values()):
-                await worker.note_outage()
+                await worker.record_outage()
             self._notifier.status(self._status())
 
-    async def _feed_watchdog(self, interval: float) -> None:
+    async def _notify_watchdog(self, interval: float) -> None:
         while True:
             self._notifier.watchdog()
             await self._clock.sleep(interval)
 
     # Signals
 
-    def _listen_to_signals(self) -> None:
+    def _add_signal_handlers(self) -> None:
         loop = asyncio.get_running_loop()
 
-        def ended() -> None:
-            if self._over.is_set():
-                os._exit(0)  # asked twice: what is in flight is let go of
-            self._over.set()
+        def end() -> None:
+            if self._ending.is_set():
+                os._exit(0)  # the second signal: requests in flight are abandoned
+            self._ending.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ended)
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # until there is something to reload
+            loop.add_signal_handler(number, end)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # until the workers run
 
     async def _reload(self, database: Database) -> None:
         async with self._reloading:
@@ -218,19 +222,19 @@ class Service:
         decision = decide(self._started, settings)
         if decision.restart_needed:
             self._emit(Event.RESTART_NEEDED, keys=", ".join(decision.restart_needed))
-        self._stop_ticks()
-        await self._stop_keepers()
+        self._stop_scheduler()
+        await self._stop_workers()
         self._settings = decision.settings
-        self._begin(database)
-        self._start_ticks()
+        self._start_workers(database)
+        self._start_scheduler()
         self._metrics.reloaded(successful=True)
         self._emit(Event.RELOADED, accounts=len(self._workers))
         if "CREDENTIALS_DIRECTORY" in self._environ:  # systemd copies them when the service starts, and only then
             self._emit(Event.RESTART_NEEDED, keys="passwords from LoadCredential, if they changed")
 
-    # What others see
+    # Endpoints and status
 
-    async def _serve(self, stack: AsyncExitStack) -> str | None:
+    async def _start_endpoints(self, stack: AsyncExitStack) -> str | None:
         daemon = self._settings.daemon
         if daemon.listen is None:
             return None
@@ -246,8 +250,8 @@ class Service:
         return str(Address(host, port))
 
     async def _bind(self, endpoints: Endpoints, address: tuple[str, int]) -> tuple[str, int]:
-        """A port may be held for a moment by whoever was there before; systemd would not try again after a 78."""
-        for _ in range(BIND_TRIES):
+        """Listen, with retries: the previous process may still have the port, and systemd does not restart after 78."""
+        for _ in range(BIND_RETRIES):
             try:
                 return await endpoints.start(address)
             except ConfigError as error:
@@ -285,11 +289,11 @@ class Service:
 
 
 def require_starts(settings: Settings) -> None:
-    """Refuse accounts of which nobody said where to begin.
+    """Refuse accounts without a start.
 
     Raises:
-        ConfigError: one has no `start`.
+        ConfigError: an account has no `start`.
     """
     without = [account.name for account in settings.accounts.values() if account.start is None]
     if without:
-        raise ConfigError(*(f"accounts.{name}: `run` needs `start`, the first day to keep" for name in without))
+        raise ConfigError(*(f"accounts.{name}: `run` needs `start`, the first day to store" for name in without))

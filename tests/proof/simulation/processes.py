@@ -126,7 +126,7 @@ class Daemon(SimProcess):
         while True:
             await asyncio.sleep(HOUR / 2)
             for worker in list(self.workers.values()):
-                await worker.note_outage()
+                await worker.record_outage()
 
 
 class Backfill(SimProcess):

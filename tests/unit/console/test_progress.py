@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import date
 
 import pytest
 from hypothesis import given
@@ -16,67 +15,15 @@ from hypothesis import strategies as st
 from harvester.config import Account, Phone, Quota
 from harvester.console.progress import View, display_for, line, view_of
 from harvester.console.progress.lines import BUSY_SECONDS, IDLE_SECONDS, LineSchedule
-from harvester.core import quota
-from harvester.core.model import QuotaRecord, RangeLimits, RowCounts, RunReport, Series, Slice, SliceCounts
-from harvester.core.period import Period
-from harvester.core.planning import Plan
-from harvester.core.refusal import RangeLimitTracker
+from harvester.core.model import RowCounts, RunReport, SliceCounts
 from harvester.errors import CredentialsRefused, HarvesterError, Interrupted
-from harvester.runner.coordinator import AccountContext, Coordinator
-from harvester.throttle import Throttle
+from tests.support.at_work import EPOCH, NOW, WINDOW, coordinator_of, throttle_of
 from tests.support.virtual import VirtualClock, VirtualLoop, run_virtual
+from typing import TYPE_CHECKING
 
-NOW, EPOCH = 1_000.0, 1_700_000_100.0
-WINDOW = 900  # seconds
-DAY = date(2023, 11, 1)
-
-
-class StoppedClock:
-    def time(self) -> float:
-        return EPOCH
-
-    def monotonic(self) -> float:
-        return NOW
-
-    async def sleep(self, seconds: float) -> None:
-        del seconds
-        await asyncio.Event().wait()
-
-
-class NoLedger:
-    async def load(self) -> QuotaRecord | None:
-        return None
-
-    async def save(self, record: QuotaRecord) -> None:
-        raise AssertionError(record)
-
-
-def throttle(
-    *, remaining: int = 150, resets_in: int = 450, reserve: int = 0, server_ahead: float = 0.0, waiting: bool = False
-) -> Throttle:
-    """A throttle whose window an earlier process began to spend; `waiting`: a worker waits for the next one."""
-    window = quota.Quota(limit=150, window=WINDOW, reserve=reserve, now=NOW, host=EPOCH)
-    resets_at = int(EPOCH + server_ahead) + resets_in
-    window.restore(QuotaRecord(150, 150 - remaining, remaining, resets_at, server_ahead, EPOCH), NOW, EPOCH)
-    waits = asyncio.Event()
-    made = Throttle(
-        clock=StoppedClock(),
-        quota=window,
-        ledger=NoLedger(),
-        slots=asyncio.Semaphore(8),
-        rate=20,
-        on_wait=lambda _: waits.set(),
-    )
-
-    async def wait_for_quota() -> None:
-        worker = asyncio.ensure_future(made.acquire())
-        await waits.wait()
-        worker.cancel()
-        await asyncio.wait({worker})
-
-    if waiting:
-        asyncio.run(wait_for_quota())
-    return made
+if TYPE_CHECKING:
+    from harvester.throttle import Throttle
+    from harvester.runner.coordinator import Coordinator
 
 
 def wait_of(run: Run) -> float:
@@ -111,20 +58,7 @@ def running(
     """An account with a plan, `in_flight` of whose slices were taken."""
     account = Account(name=name, login=name, phones=(Phone("8005550100"),), quota=Quota(reserve=reserve))
     report = RunReport(name, requests=done, slices=SliceCounts(done=done, failed=failed))
-    context = AccountContext(
-        calendar=account.calendar,
-        now=lambda: NOW,
-        today_is=lambda: EPOCH,
-        jitter=lambda: 0.0,
-        limit_trackers={"performance": RangeLimitTracker(RangeLimits(accepted=366), 366)},
-        renewable=True,
-        emit=lambda _event, /, **_facts: None,
-    )
-    phones = [str(8005550000 + number) for number in range(outstanding)]
-    slices = [Slice(Series(name, "performance", phone, Period.DAY), DAY, DAY) for phone in phones]
-    coordinator = Coordinator(Plan(slices, 0), context, report)
-    for _ in range(in_flight):
-        assert coordinator.take() is not None
+    coordinator = coordinator_of(account, report, outstanding=outstanding, in_flight=in_flight)
     if end is not None:
         coordinator.give_up(end)
     return Run(account, report, coordinator, throttle)
@@ -142,8 +76,8 @@ def seen(*runs: Run, now: float = NOW) -> View:
 
 
 def test_the_figures_are_sums_over_the_accounts() -> None:
-    one = running("one", 7, 2, throttle=throttle(remaining=20), done=3)
-    two = running("two", 4, 1, throttle=throttle(remaining=30), done=1, failed=1)
+    one = running("one", 7, 2, throttle=throttle_of(remaining=20), done=3)
+    two = running("two", 4, 1, throttle=throttle_of(remaining=30), done=1, failed=1)
     one.report.rows = RowCounts(new=5, changed=1, unchanged=2, rejected=100, absent=100)
 
     view = seen(one, two)
@@ -153,7 +87,7 @@ def test_the_figures_are_sums_over_the_accounts() -> None:
 
 
 def test_the_reserve_is_no_part_of_the_quota() -> None:
-    view = seen(running(throttle=throttle(reserve=30), reserve=30))
+    view = seen(running(throttle=throttle_of(reserve=30), reserve=30))
     assert (view.quota_left, view.quota_limit) == (120, 120)
 
 
@@ -162,7 +96,7 @@ def test_the_quota_is_unknown_before_there_is_a_throttle() -> None:
 
 
 def test_the_run_waits_when_its_throttle_does_and_nothing_is_in_flight() -> None:
-    spent = throttle(remaining=0, resets_in=300, waiting=True)
+    spent = throttle_of(remaining=0, resets_in=300, waiting=True)
     idle = running("main", 5, throttle=spent)
     assert seen(idle).until_reset == wait_of(idle)
     assert 300 <= wait_of(idle) < 310
@@ -170,51 +104,51 @@ def test_the_run_waits_when_its_throttle_does_and_nothing_is_in_flight() -> None
 
 
 def test_a_wait_that_is_over_is_none() -> None:
-    idle = running("main", 5, throttle=throttle(remaining=0, resets_in=300, waiting=True))
+    idle = running("main", 5, throttle=throttle_of(remaining=0, resets_in=300, waiting=True))
     assert seen(idle, now=NOW + wait_of(idle) - 1).until_reset is not None
     assert seen(idle, now=NOW + wait_of(idle) + 1).until_reset is None
 
 
 def test_the_run_does_not_wait_while_one_account_works_or_when_the_waiting_one_has_ended() -> None:
-    spent = throttle(remaining=0, waiting=True)
-    assert seen(running("one", 5, throttle=spent), running("two", 5, 2, throttle=throttle())).until_reset is None
+    spent = throttle_of(remaining=0, waiting=True)
+    assert seen(running("one", 5, throttle=spent), running("two", 5, 2, throttle=throttle_of())).until_reset is None
     assert seen(running("one", 5, throttle=spent, end=CredentialsRefused("no"))).until_reset is None
 
 
 def test_of_several_waits_the_first_to_end_counts() -> None:
     later, sooner = (
-        running(name, 1, throttle=throttle(remaining=0, resets_in=wait, waiting=True))
+        running(name, 1, throttle=throttle_of(remaining=0, resets_in=wait, waiting=True))
         for name, wait in (("one", 90), ("two", 60))
     )
     assert seen(later, sooner).until_reset == wait_of(sooner) < wait_of(later)
 
 
 def test_the_eta_is_that_of_the_slowest_account() -> None:
-    quick = running("one", 100, throttle=throttle())
-    slow = running("two", 600, throttle=throttle())
+    quick = running("one", 100, throttle=throttle_of())
+    slow = running("two", 600, throttle=throttle_of())
     assert seen(quick).eta == 5
     assert seen(quick, slow).eta == 450 + 2 * 900 + 7.5
 
 
 def test_slices_in_flight_need_no_more_time() -> None:
-    assert seen(running("main", 8, 8, throttle=throttle(remaining=0))).eta == 0
+    assert seen(running("main", 8, 8, throttle=throttle_of(remaining=0))).eta == 0
 
 
 def test_while_the_run_waits_the_wait_says_when_the_window_ends() -> None:
-    far_ahead = throttle(remaining=0, resets_in=60, server_ahead=90_000, waiting=True)
+    far_ahead = throttle_of(remaining=0, resets_in=60, server_ahead=90_000, waiting=True)
     idle = running("main", 20, throttle=far_ahead)
     assert seen(idle).eta == wait_of(idle) + 1
 
 
 @pytest.mark.parametrize("server_ahead", [-EPOCH + 100, 2.0**40])
 def test_a_server_clock_far_away_makes_no_absurd_eta(server_ahead: float) -> None:
-    eta = seen(running("main", 200, throttle=throttle(server_ahead=server_ahead))).eta
+    eta = seen(running("main", 200, throttle=throttle_of(server_ahead=server_ahead))).eta
     assert eta is not None
     assert 0 <= eta <= WINDOW + 10
 
 
 def test_there_is_no_eta_while_an_account_is_held_or_the_api_unreachable() -> None:
-    unreachable = running("main", 5, throttle=throttle())
+    unreachable = running("main", 5, throttle=throttle_of())
     assert seen(unreachable).eta is not None
     assert seen(unreachable, held("two")).eta is None
     assert unreachable.coordinator is not None
@@ -229,11 +163,11 @@ def test_holders_are_named() -> None:
 
 
 def test_one_account_at_work_makes_the_run_busy() -> None:
-    assert not seen(held("one"), running("two", 3, throttle=throttle())).idle
+    assert not seen(held("one"), running("two", 3, throttle=throttle_of())).idle
 
 
 def test_an_interrupted_run_waits_for_its_answers() -> None:
-    view = seen(running("main", 9, 2, throttle=throttle(), done=1, end=Interrupted()))
+    view = seen(running("main", 9, 2, throttle=throttle_of(), done=1, end=Interrupted()))
     assert line(view) == "1 of 10 slices; 1 request, 0 values; stopping, waiting for 2 answers"
 
 
@@ -328,7 +262,7 @@ class ClosedByReader(io.StringIO):
 
 @asynccontextmanager
 async def displayed(stream: io.StringIO, clock: VirtualClock, quiet: bool, **environ: str) -> AsyncIterator[None]:  # noqa: FBT001 - a test's own helper
-    busy = running("main", 9, 1, throttle=throttle(), done=1)
+    busy = running("main", 9, 1, throttle=throttle_of(), done=1)
     async with display_for(stream, quiet=quiet, environ=environ, clock=clock)([busy]):
         yield
 

@@ -1,4 +1,4 @@
-"""The metrics as Prometheus reads them."""
+"""Metrics as Prometheus parses them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ MAIN = AccountGauges(
 PIECE = Slice(Series("main", "performance", "8005551234", Period.DAY), date(2024, 1, 1), date(2024, 1, 2))
 
 
-class Hands:
-    """A clock that is set by hand."""
+class ManualClock:
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
@@ -50,15 +50,15 @@ class Hands:
 
 
 class Daemon:
-    """Metrics, and what they are about."""
+    """Metrics with their accounts and their clock."""
 
     def __init__(self, *accounts: AccountGauges) -> None:
         self.accounts: Iterable[AccountGauges] = accounts
-        self.clock = Hands()
+        self.clock = ManualClock()
         self.metrics = Metrics(lambda: self.accounts, clock=self.clock)
 
     def read(self) -> dict[tuple[str, tuple[str, ...]], float]:
-        """Sample -> value; a sample is its name and its labels' values in the labels' own order."""
+        """Values by name and label values, these in the order of the labels."""
         return {
             (sample.name, tuple(sample.labels.values())): sample.value
             for family in text_string_to_metric_families(self.metrics.text().decode())
@@ -66,7 +66,7 @@ class Daemon:
         }
 
 
-def test_how_an_account_stands() -> None:
+def test_the_gauges_of_an_account() -> None:
     found = Daemon(MAIN).read()
     expected = {
         ("harvester_account_up", ("main",)): 1,
@@ -100,7 +100,7 @@ def test_counters_begin_at_zero_with_the_account() -> None:
     assert found["harvester_rejects_total", ("main", "volume")] == 0
 
 
-def test_an_account_that_is_gone_leaves_the_gauges_and_keeps_its_counts() -> None:
+def test_a_removed_account_leaves_the_gauges_and_keeps_its_counters() -> None:
     daemon = Daemon(MAIN, replace(MAIN, name="other"))
     daemon.metrics.committed("other", RowCounts(new=3), ["performance"])
     assert ("harvester_account_up", ("other",)) in daemon.read()
@@ -128,7 +128,7 @@ def test_requests_are_counted_by_outcome_and_timed() -> None:
     assert found["harvester_request_duration_seconds_bucket", ("main", "0.25", "performance")] == 2
 
 
-def test_what_the_runner_tells_is_counted() -> None:
+def test_events_of_the_runner_are_counted() -> None:
     daemon = Daemon(MAIN)
     emit = daemon.metrics.emit
     emit(Event.ANSWERED, account="main", slice=PIECE, absent=0, rejects=2)
@@ -161,7 +161,7 @@ def test_an_older_success_does_not_hide_a_newer_one() -> None:
         (Event.ANSWERED, {"account": None, "slice": PIECE, "rejects": 1}),
     ],
 )
-def test_other_events_and_other_facts_do_no_harm(event: Event, facts: dict[str, object]) -> None:
+def test_other_events_and_other_facts_change_nothing(event: Event, facts: dict[str, object]) -> None:
     daemon = Daemon(MAIN)
     before = daemon.read()
     daemon.metrics.emit(event, **facts)
@@ -185,14 +185,14 @@ def test_waiting_is_counted_while_it_lasts() -> None:
     assert daemon.read()[waited] == 40
 
 
-def test_a_wait_whose_end_is_never_told_ends_at_its_moment() -> None:
+def test_a_wait_without_a_reported_end_ends_at_its_moment() -> None:
     daemon = Daemon(MAIN)
     daemon.metrics.waiting("main", daemon.clock.monotonic() + 100)
     daemon.clock.now += 5000
     assert daemon.read()["harvester_quota_wait_seconds_total", ("main",)] == 100
 
 
-def test_a_reload_that_fails_is_seen_and_keeps_the_time_of_the_last_good_one() -> None:
+def test_a_failed_reload_keeps_the_time_of_the_last_good_one() -> None:
     daemon = Daemon()
     successful, at = (
         ("harvester_config_last_reload_successful", ()),
@@ -208,7 +208,7 @@ def test_a_reload_that_fails_is_seen_and_keeps_the_time_of_the_last_good_one() -
     assert (found[successful], found[at]) == (1, 1_700_000_010)
 
 
-def test_what_is_running_and_what_it_costs() -> None:
+def test_versions_and_process_metrics() -> None:
     found = Daemon().read()
     (version,) = [labels for name, labels in found if name == "harvester_build_info"]
     assert __version__ in version
@@ -216,7 +216,7 @@ def test_what_is_running_and_what_it_costs() -> None:
     assert found["process_cpu_seconds_total", ()] > 0
 
 
-def test_two_daemons_in_one_process_do_not_meet() -> None:
+def test_two_instances_in_one_process_are_independent() -> None:
     one, other = Daemon(MAIN), Daemon(MAIN)
     one.metrics.request("main", "performance", "200", 1.0)
     key = ("harvester_requests_total", ("main", "performance", "200"))
@@ -224,14 +224,14 @@ def test_two_daemons_in_one_process_do_not_meet() -> None:
     assert key not in other.read()
 
 
-def test_no_series_is_doubled_by_its_time_of_creation() -> None:
+def test_counters_have_no_creation_series() -> None:
     daemon = Daemon(MAIN)
     daemon.metrics.request("main", "performance", "200", 1.0)
     assert b"_created" not in daemon.metrics.text()
 
 
 @pytest.mark.parametrize("file", ["alerts.yml", "grafana.json"])
-def test_what_the_docs_ask_for_is_there(file: str) -> None:
+def test_every_metric_that_the_docs_use_exists(file: str) -> None:
     text = (DOCS / file).read_text(encoding="utf-8")
     asked = set(re.findall(r"\b(?:harvester|process)_[a-z_]+", text))
     daemon = Daemon(MAIN)

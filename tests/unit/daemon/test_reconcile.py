@@ -9,7 +9,7 @@ from harvester.core.model import Batch, Series, Slice
 from harvester.core.period import Period
 from harvester.core.planning import Rules
 from harvester.core.priority import Priority
-from harvester.daemon.reconcile import ReconcilePlan, StoredSeries, Tail, plan_reconcile
+from harvester.daemon.reconcile import ProvisionalDays, ReconcilePlan, StoredSeries, plan_reconcile
 from harvester.engine.account_plan import configured_series, limit_trackers_of
 from harvester.store.types import FailedRange
 
@@ -27,10 +27,19 @@ def asked(series: Series, first: date, last: date, on: date = TODAY) -> StoredSe
 
 
 def planned(
-    kept: StoredSeries, tail: Tail | None = None, others: Mapping[Series, Sequence[Span]] | None = None
+    stored: StoredSeries,
+    provisional: ProvisionalDays | None = None,
+    ordered: Mapping[Series, Sequence[Span]] | None = None,
 ) -> ReconcilePlan:
-    limit_trackers = limit_trackers_of(ACCOUNT, {})
-    return plan_reconcile(ACCOUNT, RULES, kept, limit_trackers, tail=tail or Tail(), others=others or {}, now=NOW)
+    return plan_reconcile(
+        ACCOUNT,
+        RULES,
+        stored,
+        limit_trackers_of(ACCOUNT, {}),
+        provisional=provisional or ProvisionalDays(),
+        ordered=ordered or {},
+        now=NOW,
+    )
 
 
 def test_everything_from_the_start_to_today_is_wanted() -> None:
@@ -43,67 +52,67 @@ def test_everything_from_the_start_to_today_is_wanted() -> None:
     assert todo.complete_through == {("performance", Period.DAY): None}
 
 
-def test_the_tail_is_one_request_a_series_and_tick() -> None:
-    kept = asked(ALL, date(2024, 1, 1), TODAY)
-    tail = Tail()
-    (piece,) = [piece for piece in planned(kept, tail).plan.slices if piece.series == ALL]
+def test_provisional_days_are_one_request_per_series_and_tick() -> None:
+    stored = asked(ALL, date(2024, 1, 1), TODAY)
+    provisional = ProvisionalDays()
+    (piece,) = [piece for piece in planned(stored, provisional).plan.slices if piece.series == ALL]
     assert (piece.first, piece.last) == (TODAY - timedelta(days=3), TODAY)
-    tail.stored(Batch(piece, NOW, {}, {}), RULES)
-    assert not [piece for piece in planned(kept, tail).plan.slices if piece.series == ALL]
-    tail.tick()
-    assert [piece for piece in planned(kept, tail).plan.slices if piece.series == ALL] == [piece]
+    provisional.add(Batch(piece, NOW, {}, {}), RULES)
+    assert not [piece for piece in planned(stored, provisional).plan.slices if piece.series == ALL]
+    provisional.clear()
+    assert [piece for piece in planned(stored, provisional).plan.slices if piece.series == ALL] == [piece]
 
 
-def test_what_a_database_forgot_is_asked_for_again() -> None:
+def test_days_that_the_database_lost_are_asked_for_again() -> None:
     whole = Slice(ALL, date(2024, 1, 1), TODAY)
-    tail = Tail()
-    tail.stored(Batch(whole, NOW, {}, {}), RULES)
+    provisional = ProvisionalDays()
+    provisional.add(Batch(whole, NOW, {}, {}), RULES)
     assert [
-        piece for piece in planned(StoredSeries(coverage={}, failed=[]), tail).plan.slices if piece.series == ALL
+        piece for piece in planned(StoredSeries(coverage={}, failed=[]), provisional).plan.slices if piece.series == ALL
     ] == [whole]
-    kept = asked(ALL, date(2024, 1, 1), TODAY - timedelta(days=10))  # an earlier answer outlived it
-    (piece,) = [piece for piece in planned(kept, tail).plan.slices if piece.series == ALL]
+    stored = asked(ALL, date(2024, 1, 1), TODAY - timedelta(days=10))  # an earlier answer is still stored
+    (piece,) = [piece for piece in planned(stored, provisional).plan.slices if piece.series == ALL]
     assert (piece.first, piece.last) == (TODAY - timedelta(days=9), TODAY)
 
 
-def test_what_is_not_settled_by_the_servers_clock_is_not_asked_for_again_before_the_tick() -> None:
+def test_days_provisional_by_the_servers_clock_are_not_asked_for_again_before_the_tick() -> None:
     piece = Slice(ALL, TODAY - timedelta(days=20), TODAY - timedelta(days=14))
     behind = NOW - 15 * 86_400
-    kept = asked(ALL, piece.first, piece.last, on=ACCOUNT.calendar.local_date(behind))
-    tail = Tail()
-    tail.stored(Batch(piece, behind, {}, {}), RULES)
+    stored = asked(ALL, piece.first, piece.last, on=ACCOUNT.calendar.local_date(behind))
+    provisional = ProvisionalDays()
+    provisional.add(Batch(piece, behind, {}, {}), RULES)
     asked_again = [
-        one for one in planned(kept, tail).plan.slices if one.first <= piece.last and piece.first <= one.last
+        one for one in planned(stored, provisional).plan.slices if one.first <= piece.last and piece.first <= one.last
     ]
     assert {one.series for one in asked_again} == {ONE}
 
 
-def test_an_old_answer_is_no_tail() -> None:
-    tail = Tail()
-    tail.stored(Batch(Slice(ALL, date(2024, 1, 1), date(2024, 3, 1)), NOW, {}, {}), RULES)
-    assert tail.spans == {}
+def test_a_final_answer_is_not_provisional() -> None:
+    provisional = ProvisionalDays()
+    provisional.add(Batch(Slice(ALL, date(2024, 1, 1), date(2024, 3, 1)), NOW, {}, {}), RULES)
+    assert provisional.spans == {}
 
 
-def test_a_failed_slice_rests_and_says_when_it_is_due() -> None:
+def test_a_failed_slice_is_left_out_during_its_cool_down() -> None:
     failure = FailedRange(ALL, date(2024, 2, 1), date(2024, 2, 29), "rejected", "no", NOW - 600, 1)
-    kept = StoredSeries(coverage=asked(ALL, date(2024, 3, 1), TODAY).coverage, failed=[failure])
-    todo = planned(kept)
+    stored = StoredSeries(coverage=asked(ALL, date(2024, 3, 1), TODAY).coverage, failed=[failure])
+    todo = planned(stored)
     assert todo.due_in == 300
     wanted = [(piece.first, piece.last) for piece in todo.plan.slices if piece.series == ALL]
     assert wanted == [(TODAY - timedelta(days=3), TODAY), (date(2024, 1, 1), date(2024, 1, 31))]
-    rested = FailedRange(ALL, date(2024, 2, 1), date(2024, 2, 29), "rejected", "no", NOW - 900, 1)
-    todo = planned(StoredSeries(coverage=kept.coverage, failed=[rested]))
+    due = FailedRange(ALL, date(2024, 2, 1), date(2024, 2, 29), "rejected", "no", NOW - 900, 1)
+    todo = planned(StoredSeries(coverage=stored.coverage, failed=[due]))
     assert todo.due_in is None
     assert (date(2024, 2, 1), date(2024, 2, 29)) in {(piece.first, piece.last) for piece in todo.plan.slices}
 
 
-def test_what_an_order_is_worked_on_for_is_left_to_it() -> None:
+def test_the_days_of_an_order_are_left_to_it() -> None:
     everything = {series: [Span(date(2024, 1, 1), TODAY)] for series in (ALL, ONE)}
-    assert not planned(StoredSeries(coverage={}, failed=[]), others=everything).plan.slices
+    assert not planned(StoredSeries(coverage={}, failed=[]), ordered=everything).plan.slices
 
 
-def test_complete_is_what_every_phone_has() -> None:
+def test_only_days_of_every_phone_are_complete() -> None:
     first, last = date(2024, 1, 1), date(2024, 6, 10)
-    kept = asked(ALL, first, TODAY)
-    both = StoredSeries(coverage={**kept.coverage, **asked(ONE, first, last).coverage}, failed=[])
+    stored = asked(ALL, first, TODAY)
+    both = StoredSeries(coverage={**stored.coverage, **asked(ONE, first, last).coverage}, failed=[])
     assert planned(both).complete_through == {("performance", Period.DAY): last}

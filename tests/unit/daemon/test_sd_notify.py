@@ -1,4 +1,4 @@
-"""What systemd is told, on a real datagram socket."""
+"""Messages to systemd, on a real datagram socket."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Manager:
         self.socket.bind("\0" + name[1:] if name.startswith("@") else name)
         self.socket.setblocking(False)
 
-    def heard(self) -> list[str]:
+    def received(self) -> list[str]:
         messages = []
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -49,7 +49,7 @@ def test_the_life_of_a_service(manager: Manager) -> None:
     notifier.status("12 of 150 requests left")
     notifier.watchdog()
     notifier.stopping()
-    assert manager.heard() == [
+    assert manager.received() == [
         "READY=1\nSTATUS=3 accounts",
         "STATUS=12 of 150 requests left",
         "WATCHDOG=1",
@@ -57,11 +57,11 @@ def test_the_life_of_a_service(manager: Manager) -> None:
     ]
 
 
-def test_a_reload_says_since_when(manager: Manager) -> None:
+def test_a_reload_carries_its_time(manager: Manager) -> None:
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     Notifier(manager.environ).reloading()
     after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-    (message,) = manager.heard()
+    (message,) = manager.received()
     first, second = message.split("\n")
     assert first == "RELOADING=1"
     assert before <= int(second.removeprefix("MONOTONIC_USEC=")) <= after
@@ -71,14 +71,14 @@ def test_a_status_stays_one_line(manager: Manager) -> None:
     notifier = Notifier(manager.environ)
     notifier.status("waiting\nMAINPID=1\r\n for \ud800 quota")
     notifier.status(" \n ")
-    assert manager.heard() == ["STATUS=waiting MAINPID=1 for ? quota"]
+    assert manager.received() == ["STATUS=waiting MAINPID=1 for ? quota"]
 
 
 @pytest.mark.parametrize(
     "name",
     ["", "relative", "vsock:2:1234", "/nowhere/at/all", "@", "/" + "x" * 300, "/a\0b", "/\ud800", "@nobody-there"],
 )
-def test_nobody_there_is_no_trouble(name: str) -> None:
+def test_a_socket_without_a_listener_is_no_error(name: str) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": name})
     notifier.ready("up")
     notifier.watchdog()
@@ -90,8 +90,8 @@ def test_without_systemd_nothing_is_sent() -> None:
     Notifier({}).ready()
 
 
-def test_a_manager_that_does_not_read_holds_nobody_up_for_long(manager: Manager) -> None:
-    notifier = Notifier(manager.environ, patience=0.01)
+def test_a_manager_that_does_not_read_blocks_only_for_the_timeout(manager: Manager) -> None:
+    notifier = Notifier(manager.environ, timeout=0.01)
     sent = 3000  # more than any queue of datagrams holds
     filler = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     with filler, contextlib.suppress(OSError):
@@ -101,9 +101,9 @@ def test_a_manager_that_does_not_read_holds_nobody_up_for_long(manager: Manager)
         for _ in range(sent):
             filler.send(b"FILL=1")
     notifier.watchdog()  # returns
-    heard = manager.heard()
-    assert 0 < len(heard) < sent
-    assert "WATCHDOG=1" not in heard
+    received = manager.received()
+    assert 0 < len(received) < sent
+    assert "WATCHDOG=1" not in received
 
 
 @pytest.mark.parametrize(
@@ -121,11 +121,11 @@ def test_a_manager_that_does_not_read_holds_nobody_up_for_long(manager: Manager)
         ({}, None),
     ],
 )
-def test_how_often_systemd_wants_to_hear(environ: dict[str, str], seconds: float | None) -> None:
+def test_the_watchdog_interval_is_half_of_what_systemd_allows(environ: dict[str, str], seconds: float | None) -> None:
     assert watchdog_interval(environ, 7) == seconds
 
 
 @given(st.text(max_size=20), st.text(max_size=10))
-def test_no_environment_breaks_it(usec: str, pid: str) -> None:
+def test_any_environment_gives_an_interval_or_none(usec: str, pid: str) -> None:
     interval = watchdog_interval({"WATCHDOG_USEC": usec, "WATCHDOG_PID": pid}, 7)
     assert interval is None or interval > 0
