@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -19,11 +20,10 @@ from harvester.core.model import RowCounts, RunReport, SliceCounts
 from harvester.errors import CredentialsRefused, HarvesterError, Interrupted
 from tests.support.at_work import EPOCH, NOW, WINDOW, coordinator_of, throttle_of
 from tests.support.virtual import VirtualClock, VirtualLoop, run_virtual
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harvester.throttle import Throttle
     from harvester.runner.coordinator import Coordinator
+    from harvester.throttle import Throttle
 
 
 def wait_of(run: Run) -> float:
