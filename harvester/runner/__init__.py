@@ -1,1 +1,1 @@
-"""Drains a plan: workers that fetch under the quota, one committer that stores."""
+"""Execution of one account's plan: workers fetch within the quota, one writer stores, the coordinator decides."""

@@ -1,8 +1,7 @@
-"""Stores what the workers fetched: whatever has come in while one transaction was written shares the next one.
+"""Writer of one account's answers: what arrives while a transaction is written shares the next one.
 
-One transaction an answer would cost four times as much. How much can wait here is bounded by `room`: a place is
-taken before a request is sent and given back when its answer is stored, so no more than that is asked for again
-after a kill.
+One transaction per answer would cost four times as much. The capacity limits how much can wait here: a place is taken
+before a request is sent and returned when its answer is stored. So a kill loses no more answers than there are places.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class BatchWriter:
-    """The one task of an account that writes.
+    """The only task of an account that writes.
 
     Args:
         store: the account's.
-        room: requests sent and not stored, over the process.
-        report: is brought up to date after each transaction.
-        tell: is told of each.
+        capacity: places of answers; each is returned here.
+        report: updated after each transaction.
+        emit: takes an event for each transaction.
     """
 
     def __init__(self, store: Store, capacity: CapacityLimiter, report: RunReport, emit: Observer) -> None:
@@ -36,30 +35,30 @@ class BatchWriter:
         self._emit = emit
         self._batches: list[Batch] = []
         self._failures: list[FailedSlice] = []
-        self._widths: dict[str, RangeLimits] = {}
+        self._limits: dict[str, RangeLimits] = {}
         self._changed = asyncio.Event()
         self._closing = False
-        self.over = False  # nothing more will be stored
+        self.ended = False  # nothing more will be stored
 
     def put(self, batch: Batch) -> None:
-        """Have an answer stored; its place in `room` is given back when it is, or when it is known that it won't be."""
+        """Queue an answer. Its place is returned when it is stored, or when it is certain that it will not be."""
         self._batches.append(batch)
-        if self.over:
-            self._give_up_waiting()
+        if self.ended:
+            self._discard()
         self._changed.set()
 
     def put_failures(self, failures: list[FailedSlice]) -> None:
-        """Have failed slices remembered."""
+        """Queue failed slices."""
         self._failures += failures
         self._changed.set()
 
-    def put_range_limits(self, resource: str, widths: RangeLimits) -> None:
-        """Have it remembered how wide a range the server takes."""
-        self._widths[resource] = widths
+    def put_range_limits(self, resource: str, limits: RangeLimits) -> None:
+        """Queue what is known of the range limits of a resource."""
+        self._limits[resource] = limits
         self._changed.set()
 
     def close(self) -> None:
-        """Nothing more will come: `run` ends when all is stored."""
+        """Let `run` return once everything queued is stored. Nothing may be queued afterwards."""
         self._closing = True
         self._changed.set()
 
@@ -67,7 +66,7 @@ class BatchWriter:
         """Store until closed.
 
         Raises:
-            StoreError: what came since the last transaction is not stored.
+            StoreError: what was queued since the last transaction is not stored.
         """
         try:
             await self._store_until_closed()
@@ -75,15 +74,15 @@ class BatchWriter:
             self._emit(Event.STORE_FAILED, error=str(error))
             raise
         finally:
-            self.over = True  # before a place becomes free: who waits for one must know
-            self._give_up_waiting()
+            self.ended = True  # before a place is returned: the worker that waits for it must see this
+            self._discard()
 
     async def _store_until_closed(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            widths, self._widths = self._widths, {}
-            for resource, known in widths.items():
+            limits, self._limits = self._limits, {}
+            for resource, known in limits.items():
                 await self._store.save_range_limits(resource, known)
             batches, self._batches = self._batches, []
             failures, self._failures = self._failures, []
@@ -94,8 +93,8 @@ class BatchWriter:
             if self._closing:
                 self._changed.set()
 
-    def _give_up_waiting(self) -> None:
-        """Other accounts work on in the same room."""
+    def _discard(self) -> None:
+        """Return the places of answers that will not be stored: other accounts go on with the same capacity."""
         for _ in self._batches:
             self._capacity.release()
         self._batches.clear()
@@ -104,7 +103,7 @@ class BatchWriter:
         try:
             counts = await self._store.commit(batches, failures)
         except BaseException:
-            self._batches += batches  # their places are given back with the others'
+            self._batches += batches  # `_discard` returns their places with the others
             raise
         for _ in batches:
             self._capacity.release()

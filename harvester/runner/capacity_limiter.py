@@ -1,7 +1,8 @@
-"""Places for what was sent and is not stored yet, over the whole process.
+"""Limit on the requests of the whole process that are sent and whose answers are not stored yet.
 
-A semaphore will not do: it calls itself locked while anybody who was woken has not run yet. Workers that look whether
-there is room, wait for the quota and look again would then find each other in the way, all of them, for ever.
+A semaphore cannot replace it. A semaphore counts as locked while a woken waiter has not run yet. Workers look for a
+free place, wait for the quota, and look again; with a semaphore they could find each other in the way, all of them,
+for ever.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 
 
 class CapacityLimiter:
-    """So many places. To look and to take is one step where nothing is awaited in between."""
+    """A fixed number of places. Looking and taking are one step if nothing is awaited between them."""
 
     def __init__(self, places: int) -> None:
         self._free = places
@@ -18,22 +19,26 @@ class CapacityLimiter:
 
     @property
     def free(self) -> int:
-        """How many places nobody has."""
+        """The number of free places."""
         return self._free
 
     def take(self) -> None:
-        """Take a place; there must be a free one."""
+        """Take a free place.
+
+        Raises:
+            RuntimeError: no place is free.
+        """
         if not self._free:
-            raise RuntimeError("there is no room")
+            raise RuntimeError("no place is free")
         self._free -= 1
 
     def release(self) -> None:
-        """Give a place back."""
+        """Return a place."""
         self._free += 1
         self._freed.set()
 
     async def wait(self) -> None:
-        """Until there is a free place. It is not taken: somebody else may be quicker."""
+        """Wait until a place is free. It is not taken: another worker may be faster."""
         while not self._free:
             self._freed.clear()
             await self._freed.wait()

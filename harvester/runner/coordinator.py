@@ -1,8 +1,10 @@
-"""What each answer or failure means for the slices of one account: synchronous, so that it can be read in one piece.
+"""Coordinator of one account's plan: decides what each answer or failure means for the slices.
 
-The Judge holds what is not in flight (the agenda, and slices held for a 401), and knows whose fault a failure is
-(trust, breaker, tolerance). It is told of every outcome and says what follows: entries go back to the agenda, into
-`failures` to be stored, or the account's work ends with `end`. It touches neither network nor store.
+It is synchronous and in one piece, so that its decisions can be read together and tested without an event loop. It
+holds the slices that are not in flight: those in the work queue, and those parked because of a 401. It finds the cause
+of failures (`UnauthorizedTracker`, `Breaker`, `RangeLimitTracker`). The worker pool reports every outcome to it. Then
+entries go back to the queue, slices go to `failures` to be stored, or `end` is set and the account's run ends. It uses
+neither network nor store.
 """
 
 from __future__ import annotations
@@ -44,20 +46,20 @@ if TYPE_CHECKING:
     from harvester.core.planning import Plan
     from harvester.runner.ports import Observer
 
-SERVER_ERROR = 500
-NOBODY_THERE = (Outage.CONNECT, Outage.CLOSED, Outage.TIMEOUT)
+INTERNAL_SERVER_ERROR = 500
+NO_ANSWER = (Outage.CONNECT, Outage.CLOSED, Outage.TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountContext:
-    """What the judge must know of an account."""
+    """Facts and functions of one account that the coordinator needs."""
 
     calendar: Calendar
     now: Callable[[], float]  # monotonic seconds
     today_is: Callable[[], float]  # epoch seconds
     jitter: Callable[[], float]  # random in [0, 1)
     limit_trackers: Mapping[str, RangeLimitTracker]  # by resource
-    renewable: bool  # credentials
+    renewable: bool  # new credentials can be obtained
     emit: Observer
     priority: Callable[[Slice], Priority] = lambda _: Priority.PAST
     give_up_after: float = GIVE_UP_AFTER  # seconds without an answer after which the API counts as unreachable
@@ -65,14 +67,22 @@ class AccountContext:
 
 @dataclass(slots=True)
 class _Parked:
+    """An entry that was answered 401 and waits until the cause is known."""
+
     entry: Entry
-    generation: int
-    detail: str  # of the refusal
+    generation: int  # of the credentials that were refused
+    detail: str  # of the 401
 
 
 @dataclass(slots=True)
 class Coordinator:
-    """The state of one account's work. See the module's docstring."""
+    """State of one account's run.
+
+    Args:
+        plan: the slices to fetch.
+        context: of the account.
+        report: updated with requests, retries and planned slices.
+    """
 
     plan: Plan
     context: AccountContext
@@ -80,14 +90,14 @@ class Coordinator:
     queue: WorkQueue = field(init=False)
     unauthorized: UnauthorizedTracker = field(init=False)
     breaker: Breaker = field(default_factory=Breaker)
-    failures: list[FailedSlice] = field(default_factory=list)
-    end: HarvesterError | None = None
+    failures: list[FailedSlice] = field(default_factory=list)  # given up, and not passed to the writer yet
+    end: HarvesterError | None = None  # why the run ends early
     in_flight: int = 0
-    renewing: bool = False  # credentials are believed dead: sending on with them would be a waste
+    renewing: bool = False  # the credentials are being replaced: requests with the old ones would be wasted
     last_outage: str = ""
-    without_credentials: str = ""  # why none can be had at present
+    without_credentials: str = ""  # why no credentials are available at present
     _parked: list[_Parked] = field(default_factory=list)
-    _hopeless: set[Series] = field(default_factory=set)  # refused down to the newest period; nothing of them passed
+    _refused_series: set[Series] = field(default_factory=set)  # refused down to the newest period, never accepted
 
     def __post_init__(self) -> None:
         known = self.plan.refused_before
@@ -96,83 +106,89 @@ class Coordinator:
         phones = {piece.series.phone for piece in self.plan.slices}
         proven = self.context.renewable and self.plan.already_covered > 0
         self.unauthorized = UnauthorizedTracker(len(phones), renewable=self.context.renewable, proven=proven)
-        slices = self.report.slices  # of a second plan after a lost database, what the first did is covered
-        over = slices.done + slices.failed
-        slices.planned = over + len(self.plan.slices)
-        slices.already_covered = max(0, self.plan.already_covered - over)
+        slices = self.report.slices  # after a lost database the second plan counts as covered what the first has done
+        ended = slices.done + slices.failed
+        slices.planned = ended + len(self.plan.slices)
+        slices.already_covered = max(0, self.plan.already_covered - ended)
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to ask for."""
+        """True if every slice is done or failed."""
         return not (self.in_flight or len(self.queue) or self._parked)
 
     @property
     def outstanding(self) -> int:
-        """Slices that are neither done nor failed."""
+        """The number of slices that are neither done nor failed."""
         return self.in_flight + len(self.queue) + len(self._parked)
 
-    def may_send(self, beside: int = 0) -> bool:
-        """Whether an entry could be taken now, beside those that so many others are going to take."""
-        return not self._gated and self.queue.has_ready(
-            self.context.now(), avoid=self.unauthorized.parked_phones, already_claimed=beside
+    def may_send(self, already_claimed: int = 0) -> bool:
+        """Return True if an entry could be taken now after `already_claimed` others are taken."""
+        return not self._blocked and self.queue.has_ready(
+            self.context.now(), avoid=self.unauthorized.parked_phones, already_claimed=already_claimed
         )
 
-    def next_moment(self) -> float | None:
-        """When waiting alone will allow to send (monotonic); None if something has to happen first."""
-        return None if self._gated else self.queue.next_due()
+    def next_due(self) -> float | None:
+        """Return the monotonic moment from which time alone allows to send; None if an event must come first."""
+        return None if self._blocked else self.queue.next_due()
 
     @property
-    def _gated(self) -> bool:
+    def _blocked(self) -> bool:
+        """True while nothing may be sent beside what is in flight."""
         return self.renewing or (self.in_flight > 0 and (self.unauthorized.one_at_a_time or self.breaker.is_open))
 
     def take(self) -> tuple[Entry, int] | None:
-        """The entry to send now, fitted to what the server takes, and its place in the order of events."""
-        while not self._gated:
+        """Return the entry to send now, cut to the range limits, and its sequence number; None if there is none."""
+        while not self._blocked:
             now = self.context.now()
             entry = self.queue.take(now, avoid=self.unauthorized.parked_phones)
             if entry is None:
                 break
-            if self._fitted(entry):
+            if self._cut_to_limits(entry):
                 entry.sent = now
                 self.in_flight += 1
                 return entry, self.unauthorized.asked()
         return None
 
-    def _fitted(self, entry: Entry) -> bool:
-        """Cut the entry's task to what may be sent now, the rest back to the agenda; False if nothing is left of it."""
+    def _cut_to_limits(self, entry: Entry) -> bool:
+        """Cut the entry's task to what may be sent now and queue the rest; return False if nothing is left to send."""
         context = self.context
         epoch = context.today_is()
         today = context.calendar.local_date(epoch)
-        if entry.task.older is None and entry.task.slice.series in self._hopeless:
+        if entry.task.older is None and entry.task.slice.series in self._refused_series:
             entry.task = replace(entry.task, refused_before=True)
-        fitted = apply_limits(entry.task, self._limit_tracker(entry.task.slice), context.calendar, today, epoch)
-        if fitted and self.breaker.is_open:
-            fitted = (*split_newest_period(fitted[0], context.calendar), *fitted[1:])
-        for other in fitted[1:]:
+        tasks = apply_limits(entry.task, self._limit_tracker(entry.task.slice), context.calendar, today, epoch)
+        if tasks and self.breaker.is_open:
+            tasks = (*split_newest_period(tasks[0], context.calendar), *tasks[1:])
+        for other in tasks[1:]:
             self.queue.add(Entry(other, entry.attempts, entry.only_500))
-        self.report.slices.planned += len(fitted) - 1
-        entry.task = fitted[0] if fitted else entry.task
-        return bool(fitted)
+        self.report.slices.planned += len(tasks) - 1
+        entry.task = tasks[0] if tasks else entry.task
+        return bool(tasks)
 
-    def answered(self, entry: Entry, order: int) -> bool:
-        """The entry's slice was answered and taken. Returns whether the widths worth remembering have changed."""
-        self._somebody_there()
-        self._hopeless.discard(entry.task.slice.series)
-        for phone in self.unauthorized.passed(order, entry.phone):
-            self._reject_held(phone)
+    def answered(self, entry: Entry, sequence: int) -> bool:
+        """Process an accepted answer. Returns True if the range limits have changed and should be stored.
+
+        Args:
+            entry: whose slice was answered.
+            sequence: the number that `take` returned with the entry.
+        """
+        self._note_reachable()
+        self._refused_series.discard(entry.task.slice.series)
+        for phone in self.unauthorized.passed(sequence, entry.phone):
+            self._reject_parked(phone)
         limit_tracker = self._limit_tracker(entry.task.slice)
         before = limit_tracker.limits
         epoch = self.context.today_is()
         today = self.context.calendar.local_date(epoch)
-        verdict = after_acceptance(entry.task, limit_tracker, self.context.calendar, today, epoch)
-        self.report.slices.planned += len(verdict.tasks)
-        self._add_tasks(verdict)
+        step = after_acceptance(entry.task, limit_tracker, self.context.calendar, today, epoch)
+        self.report.slices.planned += len(step.tasks)
+        self._add_tasks(step)
         return limit_tracker.limits != before
 
     def failed(self, entry: Entry, error: HarvesterError) -> int | None:
-        """The entry's request failed. Returns the generation of credentials to renew, if any."""
+        """Process a failed request. Returns the generation of credentials to renew, if any."""
         if not isinstance(error, SourceUnavailable):
-            self._somebody_there()
+            self._note_reachable()
         if entry.task.is_test:
             entry.task = Task(entry.task.whole)
         match error:
@@ -191,34 +207,34 @@ class Coordinator:
         return None
 
     def give_up(self, error: HarvesterError) -> None:
-        """End the account's work; the first reason counts."""
+        """End the account's run with this error, unless it ends with another one already."""
         if self.end is None:
             self.end = error
 
     def decide_parked(self) -> int | None:
-        """Nobody else is left to ask: decide about a held slice. Returns the generation to renew, if any."""
+        """Decide about a parked slice if no other phone is left to request. Returns a generation to renew, if any."""
         if not self._parked or self.in_flight or self.renewing or self.queue.phones() - self.unauthorized.parked_phones:
             return None
-        held = self._parked[0]
-        if self.unauthorized.no_other_phone(held.entry.phone) is UnauthorizedCause.CREDENTIALS:
+        parked = self._parked[0]
+        if self.unauthorized.no_other_phone(parked.entry.phone) is UnauthorizedCause.CREDENTIALS:
             self.renewing = True
-            return held.generation
-        self._reject_held(held.entry.phone)
+            return parked.generation
+        self._reject_parked(parked.entry.phone)
         return None
 
     def renewed(self, generation: int) -> None:
-        """The pair of this generation was replaced. Who says so late says nothing new."""
+        """Queue the parked slices again after the credentials of this generation were replaced; once per generation."""
         if not self.unauthorized.replaced(generation):
             return
         self.renewing = False
-        for held in self._parked:
-            self.queue.add(held.entry)
+        for parked in self._parked:
+            self.queue.add(parked.entry)
         self._parked.clear()
 
     def _limit_tracker(self, piece: Slice) -> RangeLimitTracker:
         return self.context.limit_trackers[piece.series.resource]
 
-    def _somebody_there(self) -> None:
+    def _note_reachable(self) -> None:
         if self.breaker.answered():
             self.queue.wake()
             self.context.emit(Event.REACHABLE)
@@ -237,10 +253,10 @@ class Coordinator:
         self.context.emit(Event.REFUSED, slice=entry.task.slice, error=str(error))
         today = self.context.calendar.local_date(self.context.today_is())
         task, calendar = entry.task, self.context.calendar
-        verdict = after_refusal(task, error.named, self._limit_tracker(task.slice), calendar, today)
-        if verdict.failed is not None and task.slice.last == verdict.failed.last and not task.passed_width:
-            self._hopeless.add(task.slice.series)
-        self._follow(verdict, error)
+        step = after_refusal(task, error.named, self._limit_tracker(task.slice), calendar, today)
+        if step.failed is not None and task.slice.last == step.failed.last and not task.passed_width:
+            self._refused_series.add(task.slice.series)
+        self._follow(step, error)
 
     def _unavailable(self, entry: Entry, error: SourceUnavailable | PayloadError) -> None:
         now = self.context.now()
@@ -252,26 +268,26 @@ class Coordinator:
             self.queue.add(entry)
             return
         entry.attempts += 1
-        entry.only_500 = entry.only_500 and getattr(error, "status", None) == SERVER_ERROR
-        if outage is Outage.SERVER and self._questions_width(entry, error):
+        entry.only_500 = entry.only_500 and getattr(error, "status", None) == INTERNAL_SERVER_ERROR
+        if outage is Outage.SERVER and self._test_width(entry, error):
             return
         decision = decide(error, entry.attempts, self.context.jitter())
         if not isinstance(decision, GiveUp):
             self.report.retries += 1
             self.context.emit(Event.RETRY, slice=entry.task.slice, error=str(error), after=decision.after)
             self.queue.add_later(entry, now + decision.after)
-        elif outage in NOBODY_THERE and not self.breaker.ever_answered:
-            self.breaker.trip()  # too few slices to open it, and none of them was ever answered
+        elif outage in NO_ANSWER and not self.breaker.ever_answered:
+            self.breaker.trip()  # too few slices to open it otherwise, and none was ever answered
             entry.attempts = 0
             self.queue.add(entry)
         elif entry.only_500:
-            verdict = after_server_errors(entry.task, self._limit_tracker(entry.task.slice), self.context.calendar)
-            self._follow(verdict, error)
+            step = after_server_errors(entry.task, self._limit_tracker(entry.task.slice), self.context.calendar)
+            self._follow(step, error)
         else:
             self._fail(entry.task.whole, error)
 
-    def _questions_width(self, entry: Entry, error: HarvesterError) -> bool:
-        """Whether a 5xx is taken for, or tested as, a refusal of the width."""
+    def _test_width(self, entry: Entry, error: HarvesterError) -> bool:
+        """Return True if the 5xx is treated, or tested, as a refusal of the range's width."""
         task, calendar = entry.task, self.context.calendar
         limit_tracker = self._limit_tracker(task.slice)
         if task.refused_starts_through is not None or not limit_tracker.may_be_too_wide(task.slice.days):
@@ -286,21 +302,24 @@ class Coordinator:
         self.queue.add(entry)
         return True
 
-    def _add_tasks(self, verdict: NextStep) -> None:
-        for task in verdict.tasks:
+    def _add_tasks(self, step: NextStep) -> None:
+        for task in step.tasks:
             self.queue.add(Entry(task))
 
-    def _follow(self, verdict: NextStep, error: HarvesterError) -> None:
-        self._add_tasks(verdict)
-        if verdict.failed is not None:
-            self._fail(verdict.failed, error)
+    def _follow(self, step: NextStep, error: HarvesterError) -> None:
+        self._add_tasks(step)
+        if step.failed is not None:
+            self._fail(step.failed, error)
 
     def _fail(self, piece: Slice, error: HarvesterError) -> None:
         self.context.emit(Event.FAILED, slice=piece, error=str(error))
         self.failures.append(FailedSlice(piece, error.code, str(error)))
 
-    def _reject_held(self, phone: str) -> None:
-        for held in [held for held in self._parked if held.entry.phone == phone]:
-            self._parked.remove(held)
-            error = SliceRejected(f"{held.detail} for this number alone, while others pass: is it this account's?")
-            self._fail(held.entry.task.whole, error)
+    def _reject_parked(self, phone: str) -> None:
+        for parked in [parked for parked in self._parked if parked.entry.phone == phone]:
+            self._parked.remove(parked)
+            error = SliceRejected(
+                f"{parked.detail} for this number only, while other numbers are answered; "
+                "remove it if it belongs to another account"
+            )
+            self._fail(parked.entry.task.whole, error)

@@ -1,4 +1,4 @@
-"""What the runner needs of the world, as Protocols: it owns them, the floors above implement them."""
+"""Protocols of what the runner needs: source, quota, store and observer. The packages above implement them."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ if TYPE_CHECKING:
 
 
 class Permit(Protocol):
-    """Leave to send one request now, used as `with permit:` around all that the request does.
+    """Permission to send one request, used as `with permit:` around the whole request.
 
-    Inside, one of the methods is called, at most once. Leaving the block ends the request: another may be in flight
-    in its place. If neither method was called, or an exception (cancellation too) came first, the request counts as
-    sent and its answer as lost. A permit that is not entered is never given back: enter it at once.
+    Call one of the methods inside the block, at most once. Leaving the block ends the request, so that another may be
+    in flight in its place. If neither method was called, or an exception (cancellation too) came first, the request
+    counts as sent and its answer as lost. Enter a permit at once: one that is never entered is never returned.
     """
 
     def __enter__(self) -> Self:
-        """The request begins."""
+        """Begin the request."""
         ...
 
     def __exit__(self, *exc_info: object) -> None:
-        """The body was read, or the request failed."""
+        """End the request: the body was read, or the request failed."""
         ...
 
     def answered(self, status: int, headers: Mapping[str, str]) -> int:
-        """The status line and headers came (names in lower case). Call it before the body is read.
+        """Report the status line and headers (names in lower case) before the body is read.
 
-        Returns the server's epoch second at which the request left, at the earliest that it can have been.
+        Returns:
+            the earliest epoch second of the server's clock at which the request can have left.
         """
         ...
 
     def unused(self) -> None:
-        """Nothing was sent, for certain."""
+        """Report that certainly nothing was sent."""
         ...
 
 
 class Gate(Protocol):
-    """The quota of one account. The one place where a worker waits for it."""
+    """The quota of one account. Workers wait for it here and nowhere else."""
 
     async def acquire(self) -> Permit:
         """Wait until one request may be sent."""
@@ -47,56 +48,58 @@ class Gate(Protocol):
 
 
 class Source(Protocol):
-    """The API, as one account sees it."""
+    """The API as one account may use it."""
 
     async def ready(self) -> None:
-        """Have credentials that are believed good; authenticates where needed.
+        """Make sure that there are credentials which have not been refused; authenticate if necessary.
 
         Raises:
-            CredentialsRefused: the API does not take them.
+            CredentialsRefused: the API refuses the login.
             Transient: no usable answer came.
         """
         ...
 
     async def fetch(self, piece: Slice, permit: Permit) -> Page:
-        """Ask for one slice. Uses the permit up (`with permit:`), whatever happens, cancellation included.
+        """Request one slice. The permit is used up (`with permit:`) in any case, cancellation included.
 
         Raises:
-            SourceUnavailable, Throttled: no usable answer came.
-            PayloadError: the body is no answer.
-            SliceRejected: refused with a 4xx.
-            Unauthorized: 401, the credentials or the phone.
+            SourceUnavailable: no usable answer came.
+            Throttled: the answer was 429.
+            PayloadError: the body is unusable.
+            SliceRejected: the API refuses the slice.
+            Unauthorized: the answer was 401, because of the credentials or of the phone.
         """
         ...
 
     async def renew(self, generation: int) -> None:
-        """The pair of this generation is believed dead: get another one, once for all who ask.
+        """Replace the credential pair of this generation, once for all callers.
 
         Raises:
-            CredentialsRefused: there is nothing to renew, or renewing does not help.
+            CredentialsRefused: the pair cannot be renewed, or the login is refused.
+            Transient: no usable answer came.
         """
         ...
 
 
 class Store(Protocol):
-    """The database, as one account's spender sees it."""
+    """The database as the holder of one account uses it."""
 
     async def commit(self, batches: Sequence[Batch], failures: Sequence[FailedSlice]) -> RowCounts:
-        """Store answers and the state of their slices in one transaction; all or nothing.
+        """Store answers and the state of their slices in one transaction, all or nothing.
 
         Raises:
-            StoreError: nothing of it was stored.
+            StoreError: nothing of it was stored; after StoreLost that is not certain.
         """
         ...
 
     async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
-        """Remember how wide a range the server takes."""
+        """Store how wide a range the API accepts for a resource."""
         ...
 
 
 class Observer(Protocol):
-    """Is told what happens, as it happens: one event, its facts as fields. Must not raise."""
+    """Receiver of events as they happen, with their facts as keyword arguments. It must not raise."""
 
     def __call__(self, event: Event, /, **facts: object) -> None:
-        """Take note."""
+        """Receive one event."""
         ...

@@ -1,11 +1,11 @@
-"""Drains one account's plan: workers fetch under the quota, the committer stores, the Judge decides.
+"""Worker pool that runs one account's plan: workers fetch within the quota, the batch writer stores.
 
-Ways to end: the plan is done; the Judge ends it (credentials, calendar, API unreachable), the store fails, or somebody
-interrupts. Then nothing more is sent, what is in flight is given `DRAIN_SECONDS` to come and be stored, and the reason
-is raised. For a newer plan all of it is waited for. Cancelling `run` ends it at once.
+A run ends when the plan is done, when the coordinator ends it (credentials, calendar, API unreachable), when the store
+fails, or when it is interrupted. Then nothing more is sent, requests in flight have `DRAIN_SECONDS` to end and to be
+stored, and the reason is raised. A newer plan waits for all of them instead. Cancelling `run` ends it at once.
 
-A worker takes its permit first and its slice after, so that what is sent is the most urgent at that moment. No more of
-them wait for a permit than there are slices to take: the quota goes by how many want to send.
+A worker takes its permit first and its slice afterwards, so that it sends what is most urgent at that moment. No more
+workers wait for a permit than there are slices to take, because the quota counts how many want to send.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ DRAIN_SECONDS = 10.0  # for requests in flight to end
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """What a drain works with."""
+    """Parts that a worker pool uses."""
 
     source: Source
     gate: Gate
     store: Store
     clock: Clock
     workers: int
-    capacity: CapacityLimiter  # requests sent and not stored, over the process
+    capacity: CapacityLimiter  # requests sent and not stored, of the whole process
 
 
 class WorkerPool:
-    """One account's plan being worked off. Used once."""
+    """Run of one account's plan. Used once."""
 
     def __init__(self, ports: Ports, coordinator: Coordinator) -> None:
         self._ports = ports
@@ -64,88 +64,88 @@ class WorkerPool:
         self._context = coordinator.context
         self._batch_writer = BatchWriter(ports.store, ports.capacity, coordinator.report, coordinator.context.emit)
         self._changed = asyncio.Event()
-        self._over = asyncio.Event()  # nothing more will be sent
-        self._hurry = asyncio.Event()  # what is in flight has `DRAIN_SECONDS` seconds
-        self._flying: set[asyncio.Task[None]] = set()
-        self._asking = 0  # workers that wait for a permit
+        self._stopping = asyncio.Event()  # nothing more will be sent
+        self._drain_limited = asyncio.Event()  # requests in flight have `DRAIN_SECONDS` only
+        self._fetching: set[asyncio.Task[None]] = set()  # workers whose request is in flight
+        self._waiting_for_permit = 0  # workers
         self._prober: asyncio.Task[None] | None = None
-        self._no_auth_since: float | None = None
-        self._told: Transient | None = None
+        self._no_auth_since: float | None = None  # monotonic seconds
+        self._reported: Transient | None = None
 
     @property
     def report(self) -> RunReport:
-        """What was done so far."""
+        """What has been done up to now."""
         return self._coordinator.report
 
     @property
     def superseded(self) -> bool:
-        """Whether it was recalled before it was done."""
+        """True if a newer plan ended the run before it was done."""
         return isinstance(self._coordinator.end, Superseded)
 
     def interrupt(self) -> None:
-        """Take no more work; `run` raises Interrupted when what is in flight has ended."""
+        """Send nothing more; `run` raises Interrupted once the requests in flight have ended."""
         self._end(Interrupted())
 
     def recall(self) -> None:
-        """Take no more work, for there is a newer plan; `run` returns when what is in flight has ended."""
+        """Send nothing more because there is a newer plan; `run` returns once the requests in flight have ended."""
         self._end(Superseded())
 
     async def run(self) -> RunReport:
-        """Work until the plan is done.
+        """Run the plan until it is done.
 
         Raises:
-            HarvesterError: the account's work ended before; `report` tells how far it came.
+            HarvesterError: the run ended early; `report` holds what was done until then.
         """
         writing = asyncio.create_task(self._batch_writer.run())
         workers = [asyncio.create_task(self._work()) for _ in range(self._ports.workers)]
-        over = asyncio.create_task(self._over.wait())
-        everything: list[asyncio.Task[None] | asyncio.Task[bool]] = [*workers, writing, over]
+        stopping = asyncio.create_task(self._stopping.wait())
+        tasks: list[asyncio.Task[None] | asyncio.Task[bool]] = [*workers, writing, stopping]
         try:
-            await self._until_over(workers, writing, over)
-            await self._land(workers)
+            await self._wait_until_stopping(workers, writing, stopping)
+            await self._drain(workers)
             self._hand_over_failures()
             self._batch_writer.close()
             await asyncio.wait({writing})
             self._note_store_failure(writing)
         finally:
-            for task in everything:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*everything, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         if self._coordinator.end is not None and not self.superseded:
             raise self._coordinator.end
         return self.report
 
-    async def _until_over(
-        self, workers: list[asyncio.Task[None]], writing: asyncio.Task[None], over: asyncio.Task[bool]
+    async def _wait_until_stopping(
+        self, workers: list[asyncio.Task[None]], writing: asyncio.Task[None], stopping: asyncio.Task[bool]
     ) -> None:
         pending = set(workers)
-        while pending and not over.done():
-            done, _ = await asyncio.wait({*pending, writing, over}, return_when=asyncio.FIRST_COMPLETED)
+        while pending and not stopping.done():
+            done, _ = await asyncio.wait({*pending, writing, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if writing in done:
                 self._note_store_failure(writing)
             for worker in pending & done:
                 worker.result()  # a bug is raised here
             pending -= done
 
-    async def _land(self, workers: list[asyncio.Task[None]]) -> None:
-        """Stop who waits, and wait for what is in flight."""
+    async def _drain(self, workers: list[asyncio.Task[None]]) -> None:
+        """Cancel the workers that wait, and wait for those whose request is in flight."""
         if isinstance(self._coordinator.end, StoreError):
-            return  # what would come could not be stored
+            return  # their answers could not be stored
         for worker in workers:
-            if worker not in self._flying:
+            if worker not in self._fetching:
                 worker.cancel()
-        flying = {worker for worker in workers if worker in self._flying}
-        while flying and not self._hurry.is_set():  # a newer plan can wait for what was paid for
-            hurry = asyncio.ensure_future(self._hurry.wait())
-            await asyncio.wait({*flying, hurry}, return_when=asyncio.FIRST_COMPLETED)
-            hurry.cancel()
-            flying -= self._landed(flying)
-        if flying:
-            await asyncio.wait(flying, timeout=DRAIN_SECONDS)
-            self._landed(flying)
+        fetching = {worker for worker in workers if worker in self._fetching}
+        while fetching and not self._drain_limited.is_set():  # a newer plan waits for what has cost quota already
+            limited = asyncio.ensure_future(self._drain_limited.wait())
+            await asyncio.wait({*fetching, limited}, return_when=asyncio.FIRST_COMPLETED)
+            limited.cancel()
+            fetching -= self._done(fetching)
+        if fetching:
+            await asyncio.wait(fetching, timeout=DRAIN_SECONDS)
+            self._done(fetching)
 
     @staticmethod
-    def _landed(workers: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    def _done(workers: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
         done = {worker for worker in workers if worker.done()}
         for worker in done:
             worker.result()  # a bug is raised here
@@ -154,23 +154,23 @@ class WorkerPool:
     def _note_store_failure(self, writing: asyncio.Task[None]) -> None:
         error = writing.exception() if writing.done() else None
         if isinstance(error, HarvesterError):
-            self._coordinator.end = error  # it outweighs what came before
-            self._over.set()
+            self._coordinator.end = error  # more important than an earlier reason
+            self._stopping.set()
         elif error is not None:
             raise error
 
     def _end(self, error: HarvesterError) -> None:
         self._coordinator.give_up(error)
-        if not isinstance(error, Superseded):  # also when a newer plan has ended it already
-            self._hurry.set()
+        if not isinstance(error, Superseded):  # even if a newer plan has ended the run already
+            self._drain_limited.set()
         self._notify()
 
     def _notify(self) -> None:
-        """Something happened that others may be waiting for."""
+        """Wake the workers and `run` to look at the coordinator's state."""
         if self._coordinator.end is not None and not self.superseded:
-            self._hurry.set()
+            self._drain_limited.set()
         if self._coordinator.end is not None or self._coordinator.finished:
-            self._over.set()
+            self._stopping.set()
         self._changed.set()
 
     def _hand_over_failures(self) -> None:
@@ -192,7 +192,7 @@ class WorkerPool:
             self._end(error)
 
     async def _wait_for_work(self) -> bool:
-        """Return True when something may be sent, False when nothing will be any more."""
+        """Return True once something may be sent, False once nothing will be sent any more."""
         coordinator = self._coordinator
         while True:
             self._changed.clear()
@@ -204,7 +204,7 @@ class WorkerPool:
             if coordinator.end or coordinator.finished:
                 self._notify()
                 return False
-            if coordinator.may_send(self._asking):
+            if coordinator.may_send(self._waiting_for_permit):
                 if not coordinator.breaker.is_open:
                     return True
                 if self._prober is None:
@@ -214,7 +214,7 @@ class WorkerPool:
             await self._wait_for_change()
 
     async def _wait_for_change(self) -> None:
-        moment = self._coordinator.next_moment()
+        moment = self._coordinator.next_due()
         delay = None if moment is None or self._prober else max(0.0, moment - self._context.now())
         with suppress(TimeoutError):
             async with asyncio.timeout(delay):
@@ -229,41 +229,39 @@ class WorkerPool:
 
     async def _send_one(self) -> None:
         capacity = self._ports.capacity
-        await (
-            capacity.wait()
-        )  # the quota may have to be waited for, so no place is taken yet: other accounts need them, too
-        self._asking += 1
+        await capacity.wait()  # without taking a place: the quota may be far away, and other accounts need places, too
+        self._waiting_for_permit += 1
         try:
             permit = await self._ports.gate.acquire()
         finally:
-            self._asking -= 1
+            self._waiting_for_permit -= 1
         taken = self._coordinator.take() if capacity.free and self._may_send() else None
         if taken is None:
             with permit:
                 permit.unused()
             return
         capacity.take()
-        self._notify()  # it may have been cut, and there is more to take now
+        self._notify()  # the slice may have been cut, and its rest can be taken now
         stored_later = False
         try:
-            stored_later = await self._ask(*taken, permit)
+            stored_later = await self._fetch(*taken, permit)
         finally:
             if not stored_later:
                 capacity.release()
 
     def _may_send(self) -> bool:
-        """Whether this worker still may, which it had to ask before it waited for the quota."""
-        if self._coordinator.end or self._batch_writer.over:
+        """Return True if this worker may still send; the answer can change while it waits for the quota."""
+        if self._coordinator.end or self._batch_writer.ended:
             return False
         return not self._coordinator.breaker.is_open or self._prober is asyncio.current_task()
 
-    async def _ask(self, entry: Entry, order: int, permit: Permit) -> bool:
-        """Fetch one slice. Returns whether an answer is on its way to the store."""
+    async def _fetch(self, entry: Entry, sequence: int, permit: Permit) -> bool:
+        """Fetch one slice. Returns True if its answer was passed to the batch writer."""
         coordinator, report = self._coordinator, self.report
         generation = None
-        me = asyncio.current_task()
-        if me is not None:
-            self._flying.add(me)
+        worker = asyncio.current_task()
+        if worker is not None:
+            self._fetching.add(worker)
         report.requests += 1
         try:
             page = await self._ports.source.fetch(entry.task.slice, permit)
@@ -273,7 +271,7 @@ class WorkerPool:
                 report.requests -= 1  # nothing was sent
             generation = coordinator.failed(entry, error)
         else:
-            if coordinator.answered(entry, order):
+            if coordinator.answered(entry, sequence):
                 resource = entry.task.slice.series.resource
                 self._batch_writer.put_range_limits(resource, self._context.limit_trackers[resource].limits)
             self._context.emit(
@@ -283,7 +281,7 @@ class WorkerPool:
             return True
         finally:
             coordinator.in_flight -= 1
-            self._flying.discard(me)
+            self._fetching.discard(worker)
         self._hand_over_failures()
         if generation is not None and coordinator.end is None:
             await self._renew(generation)
@@ -295,25 +293,25 @@ class WorkerPool:
         self._coordinator.renewed(generation)
         self._notify()
 
-    async def _with_credentials(self, ask: Callable[[], Awaitable[None]]) -> bool:
-        """Whether credentials could be had; a failure that may pass is waited for here.
+    async def _with_credentials(self, obtain: Callable[[], Awaitable[None]]) -> bool:
+        """Obtain credentials and return True; after a failure that may pass, pause and return False.
 
         Raises:
-            Unreachable: it has lasted too long.
+            Unreachable: the failure has lasted too long.
         """
         try:
-            await ask()
+            await obtain()
         except Transient as error:
             now = self._context.now()
             if isinstance(error, Throttled):
-                self._no_auth_since = None  # the API is there, and the next exchange waits as long as it has to
+                self._no_auth_since = None  # the API answers, and the next login waits for its limit by itself
             elif self._no_auth_since is None:
                 self._no_auth_since = now
             elif now - self._no_auth_since >= self._context.give_up_after:
                 raise Unreachable(error.detail) from None
             self._coordinator.without_credentials = error.detail
-            if error is not self._told:  # all workers wait for one exchange, and hear of its failure
-                self._told = error
+            if error is not self._reported:  # all workers wait for one login and receive the same error
+                self._reported = error
                 self._context.emit(Event.NO_CREDENTIALS, error=str(error))
             await self._ports.clock.sleep(pause(1, self._context.jitter()))
             return False

@@ -1,5 +1,3 @@
-"""The places for what is sent and not stored."""
-
 from __future__ import annotations
 
 import asyncio
@@ -14,30 +12,30 @@ def test_places_are_counted() -> None:
     capacity.take()
     capacity.take()
     assert capacity.free == 0
-    with pytest.raises(RuntimeError, match="no room"):
+    with pytest.raises(RuntimeError, match="no place is free"):
         capacity.take()
     capacity.release()
     assert capacity.free == 1
 
 
-async def test_all_who_wait_go_on_when_one_place_is_free_and_see_it() -> None:
+async def test_a_free_place_wakes_every_waiter_and_all_see_it() -> None:
     capacity = CapacityLimiter(1)
     capacity.take()
     seen: list[int] = []
 
-    async def look() -> None:
+    async def wait_and_look() -> None:
         await capacity.wait()
         seen.append(capacity.free)
 
-    looking = [asyncio.create_task(look()) for _ in range(3)]
+    waiting = [asyncio.create_task(wait_and_look()) for _ in range(3)]
     await asyncio.sleep(0)
     assert seen == []
     capacity.release()
-    await asyncio.gather(*looking)
+    await asyncio.gather(*waiting)
     assert seen == [1, 1, 1]
 
 
-async def test_who_comes_too_late_waits_on() -> None:
+async def test_a_waiter_that_comes_too_late_goes_on_waiting() -> None:
     capacity = CapacityLimiter(1)
     capacity.take()
     waiting = asyncio.create_task(capacity.wait())
