@@ -1,4 +1,4 @@
-"""What `check` found: one thing a line, and what all of it amounts to."""
+"""Findings of `check`, and the exit code and error that follow from all of them."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from harvester.errors import ExitCode, HarvesterError, Interrupted, SourceError,
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing: its name, in words what was found, and the error if it is wrong."""
+    """Result of one check: its name, a message, and the error if it failed."""
 
     name: str
     message: str
     error: Exception | None = None
-    skipped: bool = False  # it was not looked at, because of something else
+    skipped: bool = False  # because another check failed
 
     @property
     def ok(self) -> bool:
-        """Whether it was looked at and found in order."""
+        """True if the check was made and passed."""
         return self.error is None and not self.skipped
 
     @property
     def exit_code(self) -> ExitCode:
-        """What it calls for."""
+        """The exit code that this finding alone would give."""
         error = self.error
         if error is None:
             return ExitCode.OK
         if isinstance(error, SourceError) and error.exit_code is ExitCode.BUG:
-            return ExitCode.FAILED_SLICES  # a request that failed, and neither configuration nor credentials to blame
+            return ExitCode.FAILED_SLICES  # a failed request, not caused by configuration or credentials
         return error.exit_code if isinstance(error, HarvesterError) else ExitCode.BUG
 
 
 @dataclass(slots=True)
 class AccountFindings:
-    """What was learnt of one account. `answer` is the newest one known, whoever got it."""
+    """Findings about one account. `answer` describes its newest answer, of this process or another one."""
 
     findings: list[Finding] = field(default_factory=list)
     requests: int = 0
@@ -47,50 +47,50 @@ class AccountFindings:
 
 
 class Findings:
-    """All that was found so far; `show` is told each thing as it is found."""
+    """Findings so far; `on_finding` is called with each new one."""
 
-    def __init__(self, accounts: Iterable[str], show: Callable[[Finding], None]) -> None:
+    def __init__(self, accounts: Iterable[str], on_finding: Callable[[Finding], None]) -> None:
         self.all: list[Finding] = []
         self.accounts = {name: AccountFindings() for name in accounts}
         self.warnings: list[str] = []
         self.interrupted: Interrupted | None = None
-        self._show = show
+        self._on_finding = on_finding
 
     @classmethod
     def of(cls, name: str, error: HarvesterError) -> Findings:
-        """Nothing but an error that came before all else."""
-        findings = cls((), show=lambda _: None)
-        findings.wrong(name, error)
+        """Return the findings of a check that an error prevented."""
+        findings = cls((), on_finding=lambda _: None)
+        findings.add_error(name, error)
         return findings
 
     def add(self, finding: Finding, account: str | None = None) -> None:
-        """Take note, of an account if it is about one."""
+        """Add a finding, also to those of an account if it is about one."""
         self.all.append(finding)
         if account is not None:
             self.accounts[account].findings.append(finding)
-        self._show(finding)
+        self._on_finding(finding)
 
-    def wrong(self, name: str, error: HarvesterError, account: str | None = None) -> None:
-        """Take note of each of an error's problems; a place that the name says already is not said again."""
+    def add_error(self, name: str, error: HarvesterError, account: str | None = None) -> None:
+        """Add a finding for each line of an error, without a prefix that repeats the name."""
         for line in error.detail.splitlines() or [str(error)]:
             self.add(Finding(name, line.removeprefix(f"{name}: "), error), account)
 
     def interrupt(self) -> None:
-        """Somebody wants no more of it."""
+        """Note that a signal interrupted the check."""
         self.interrupted = self.interrupted or Interrupted()
 
     @property
     def exit_code(self) -> ExitCode:
-        """The gravest one's."""
+        """The exit code of the process."""
         return exit_code([ExitCode.INTERRUPTED] if self.interrupted else [one.exit_code for one in self.all])
 
     @property
     def error(self) -> Exception | None:
-        """What gives the whole its exit code."""
-        return self.interrupted or _gravest(self.all)
+        """The error that decides the exit code."""
+        return self.interrupted or _decisive_error(self.all)
 
     def as_json(self) -> dict[str, Any]:
-        """What `check --json` prints."""
+        """Return the object that `check --json` prints."""
         return {
             "checks": [{"name": one.name, "ok": one.ok, "message": one.message} for one in self.all],
             "warnings": self.warnings,
@@ -99,11 +99,11 @@ class Findings:
         }
 
     def _account_as_json(self, name: str, account: AccountFindings) -> dict[str, Any]:
-        cut_off = None if account.finished else self.interrupted
-        error = cut_off or _gravest(account.findings)
+        interrupted = None if account.finished else self.interrupted
+        error = interrupted or _decisive_error(account.findings)
         return {
             "name": name,
-            "exit": ExitCode.INTERRUPTED if cut_off else exit_code(one.exit_code for one in account.findings),
+            "exit": ExitCode.INTERRUPTED if interrupted else exit_code(one.exit_code for one in account.findings),
             "error": describe_error(error),
             "requests": account.requests,
             "held_by": account.held_by,
@@ -112,7 +112,7 @@ class Findings:
         }
 
 
-def _gravest(findings: Iterable[Finding]) -> Exception | None:
+def _decisive_error(findings: Iterable[Finding]) -> Exception | None:
     wrong = [one for one in findings if one.error]
     code = exit_code(one.exit_code for one in wrong)
     return next((one.error for one in wrong if one.exit_code == code), None)

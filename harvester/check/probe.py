@@ -1,17 +1,18 @@
-"""One request to one account, and what the answer says: the online half of `check`.
+"""One request for an account, checked against its configuration: the online part of `check`.
 
-The account is claimed first: only its spender may spend. Whoever holds it has asked more lately than we could, so its
-last answer is told instead. The values that come are not stored; what they show of credentials and calendar is.
+The account is claimed first, since only the holder of an account may spend its quota. If another process holds it, no
+request is sent: that process has a newer answer. The values of the answer are not stored; its result for credentials
+and calendar is.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harvester import config
+from harvester.console.text import duration, utc_time
 from harvester.core.calendar_detection import compare_calendar, weeks_to_probe
 from harvester.core.model import ALL, Page, Series, Slice
 from harvester.core.period import Period
@@ -43,15 +44,15 @@ if TYPE_CHECKING:
     from harvester.store.account_store import AccountStore
     from harvester.store.database import Database
 
-MOST_TRIES = 3
-PATIENCE = 30.0  # seconds after which a failed try is the last one
+MAX_TRIES = 3
+RETRY_SECONDS = 30.0  # after the first try; a try that fails later is the last one
 
-_WORTH_A_WORD = 2.0  # seconds of waiting
+_MIN_NOTICED_SECONDS = 2.0  # shorter waits are not printed
 
 
 @dataclass(slots=True, kw_only=True)
 class Probe:
-    """An account being asked. Used once; `requests` counts what was sent, `held_by` names whoever holds the account."""
+    """Request for one account. Used once; `requests` counts the sent requests, `held_by` names the holding process."""
 
     account: Account
     settings: Settings
@@ -59,42 +60,42 @@ class Probe:
     database: Database
     clock: Clock
     slots: asyncio.Semaphore
-    say: Callable[[str], None]  # why it takes long, for people
-    detail: Callable[[str], None]  # what goes on, for the curious
-    weeks_matter: bool = True  # whether a wrong `week_start` could be mended and does harm
+    notice: Callable[[str], None]  # prints reasons for delays
+    detail: Callable[[str], None]  # prints each step
+    weeks_matter: bool = True  # False: a wrong `week_start` affects neither stored nor configured series
     requests: int = field(default=0, init=False)
     held_by: str | None = field(default=None, init=False)
-    _told_until: float = field(default=0.0, init=False)
+    _noticed_until: float = field(default=0.0, init=False)
 
     async def run(self) -> str | None:
-        """What the answer fits, in words; None if another process holds the account.
+        """Return which calendar the answer fits, as text; None if another process holds the account.
 
         Raises:
-            HarvesterError: what is wrong, in words that name the setting where one is to blame.
+            HarvesterError: the check failed; the message names the wrong setting, if there is one.
         """
         claimed = await self.database.claim(identity_of(self.account, self.settings))
         if isinstance(claimed, AccountHeld):
             self.held_by = claimed.holder
             return None
         try:
-            return await self._noted(claimed)
+            return await self._ask_and_record(claimed)
         finally:
             await claimed.release()
 
-    async def _noted(self, store: AccountStore) -> str:
-        """Ask, and leave in the database what came of it, for `status` and for whoever checks beside a daemon."""
+    async def _ask_and_record(self, store: AccountStore) -> str:
+        """Send the request and record its result in the database, for `status` and for a `check` beside a daemon."""
         try:
-            told = await self._ask(store)
+            answer = await self._ask(store)
         except HarvesterError as error:
-            await self._note_failure(store, error)
+            await self._record_failure(store, error)
             raise
-        await store.set_answer(told, self.clock.time())
+        await store.set_answer(answer, self.clock.time())
         await store.set_state(RecordedState.OK)
-        return told
+        return answer
 
-    async def _note_failure(self, store: AccountStore, error: HarvesterError) -> None:
+    async def _record_failure(self, store: AccountStore, error: HarvesterError) -> None:
         if isinstance(error, StoreError) or (isinstance(error, ConfigError) and not self.requests):
-            return  # nothing can be written, or nothing was asked
+            return  # the database does not work, or no request was sent
         if isinstance(error, Unreachable):
             await store.set_state(RecordedState.WAITING, str(error))
             return
@@ -104,9 +105,9 @@ class Probe:
 
     async def _ask(self, store: AccountStore) -> str:
         account = self.account
-        throttle = build_throttle(account, clock=self.clock, ledger=store, slots=self.slots, on_wait=self._say_how_long)
+        throttle = build_throttle(account, clock=self.clock, ledger=store, slots=self.slots, on_wait=self._notice_wait)
         await throttle.open()
-        piece = await self._piece(store)
+        piece = await self._choose_slice(store)
         try:
             async with build_transport(account) as transport:
                 source = build_source(
@@ -115,17 +116,19 @@ class Probe:
                     clock=self.clock,
                     store=store,
                     password=lambda: config.password(account.name, self.settings, self.environ),
-                    on_auth_wait=lambda seconds: self.say(f"waiting {seconds:.0f} s for the limit of /auth"),
+                    on_auth_wait=lambda seconds: self.notice(
+                        f"the limit of /auth is reached; waiting {duration(seconds)}"
+                    ),
                 )
                 page = await self._fetch(source, throttle, piece)
         finally:
             await throttle.close()
-        verdict = compare_calendar(page, account.calendar, weeks_matter=self.weeks_matter)
-        if verdict.mismatch is not None:
-            raise verdict.mismatch
-        return verdict.text
+        result = compare_calendar(page, account.calendar, weeks_matter=self.weeks_matter)
+        if result.mismatch is not None:
+            raise result.mismatch
+        return result.text
 
-    async def _piece(self, store: AccountStore) -> Slice:
+    async def _choose_slice(self, store: AccountStore) -> Slice:
         account, now = self.account, self.clock.time()
         numbers = [phone.number for phone in account.phones]
         resource = account.resources[0]
@@ -135,23 +138,23 @@ class Probe:
         return Slice(series, first, last)
 
     async def _fetch(self, source: Source, gate: Gate, piece: Slice) -> Page:
-        """One answer, with few tries: somebody waits for it."""
+        """Return the answer, after few retries only, since a user waits for it."""
         began = self.clock.monotonic()
-        for attempt in range(1, MOST_TRIES + 1):
+        for attempt in range(1, MAX_TRIES + 1):
             try:
                 return await self._try(source, gate, piece)
             except (SourceUnavailable, Throttled, PayloadError) as error:
-                late = self.clock.monotonic() - began > PATIENCE and not isinstance(error, Throttled)
-                if attempt == MOST_TRIES or late:
-                    raise self._given_up(error) from None
-                self.say(f"{error}; trying again")
+                late = self.clock.monotonic() - began > RETRY_SECONDS and not isinstance(error, Throttled)
+                if attempt == MAX_TRIES or late:
+                    raise self._final_error(error) from None
+                self.notice(f"{error}; trying again")
             except Unauthorized as error:
                 raise CredentialsRefused(
-                    f"{self.account.login} gets {error.detail} for {piece.series.phone}: wrong login or password, or "
-                    "a number of another account"
+                    f"{error.detail} for {self.account.login} and {piece.series.phone}: the login or password is "
+                    "wrong, or the number belongs to another account"
                 ) from None
             except SliceRejected as error:
-                raise self._blamed(error, piece) from None
+                raise self._rejected(error, piece) from None
             await self.clock.sleep(pause(attempt, 0.0))
         raise AssertionError  # the last try returns or raises
 
@@ -163,27 +166,27 @@ class Probe:
             self.detail(f"asking for {piece}")
             return await source.fetch(piece, permit)
         except SourceUnavailable as error:
-            if error.outage is Outage.CONNECT:  # nothing left
+            if error.outage is Outage.CONNECT:  # nothing was sent
                 self.requests -= 1
             raise
 
-    def _given_up(self, error: HarvesterError) -> HarvesterError:
+    def _final_error(self, error: HarvesterError) -> HarvesterError:
         if isinstance(error, PayloadError):
             return error
         reason = "429 in every window" if isinstance(error, Throttled) else error.detail
         return Unreachable(f"{self.account.api.base_url}: {reason}")
 
-    def _blamed(self, error: SliceRejected, piece: Slice) -> HarvesterError:
+    def _rejected(self, error: SliceRejected, piece: Slice) -> HarvesterError:
         if "phone" in error.named:
             phone = piece.series.phone
             return ConfigError(f"accounts.{self.account.name}.phones: the API refuses {phone} ({error.detail})")
         return SliceRejected(f"{piece}: {error.detail}", named=error.named)
 
-    def _say_how_long(self, until: float | None) -> None:
-        if until is None or until <= self._told_until + _WORTH_A_WORD:
+    def _notice_wait(self, until: float | None) -> None:
+        if until is None or until <= self._noticed_until + _MIN_NOTICED_SECONDS:
             return
         seconds = until - self.clock.monotonic()
-        if seconds > _WORTH_A_WORD:
-            self._told_until = until
-            end = time.strftime("%H:%M:%S", time.localtime(self.clock.time() + seconds))
-            self.say(f"the quota of this window is spent; waiting {seconds:.0f} s, until {end}")
+        if seconds > _MIN_NOTICED_SECONDS:
+            self._noticed_until = until
+            end = utc_time(self.clock.time() + seconds)
+            self.notice(f"the quota of this window is spent; waiting {duration(seconds)}, until {end}")

@@ -34,12 +34,12 @@ def check(invocation: Invocation, *, online: bool, as_json: bool) -> None:
         if as_json:
             emit_json(Findings.of("configuration", error).as_json())
         raise
-    findings = Findings(settings.accounts, show=lambda finding: None if as_json else _show(finding, invocation))
+    findings = Findings(settings.accounts, on_finding=lambda finding: None if as_json else _show(finding, invocation))
     work = checking.Check(
         settings,
         os.environ,
         findings,
-        say=lambda line: None if invocation.quiet else click.echo(line, err=True),
+        notice=lambda line: None if invocation.quiet else click.echo(line, err=True),
         detail=lambda line: click.echo(line, err=True) if invocation.verbose else None,
     )
 

@@ -1,4 +1,4 @@
-"""What is no mistake, and worth a word."""
+"""Warnings about valid configurations."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_each_resource_and_period_is_a_series() -> None:
     assert refresh_share(configured.accounts["main"], configured) == pytest.approx(60 / 600)
 
 
-def test_half_of_the_quota_is_borne_and_more_is_told() -> None:
+def test_a_refresh_of_more_than_half_of_the_quota_is_warned_about() -> None:
     assert advise(settings(300)) == []
     (line,) = advise(settings(306))
     assert "accounts.main" in line
@@ -59,13 +59,13 @@ def test_half_of_the_quota_is_borne_and_more_is_told() -> None:
     assert "daemon.refresh" in line
 
 
-def test_more_than_the_quota_is_told_as_such() -> None:
+def test_a_refresh_of_more_than_the_quota_cannot_keep_up() -> None:
     (line,) = advise(settings(900))
     assert "150%" in line
-    assert "more than there is" in line
+    assert "cannot keep up" in line
 
 
-def test_every_account_is_looked_at() -> None:
+def test_every_account_is_checked() -> None:
     one = settings(400)
     account = one.accounts["main"]
     small = replace(account, name="small", phones=account.phones[:1])
@@ -75,7 +75,7 @@ def test_every_account_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "warned"),
     [
         ("http://api.example.com/api", True),
         ("http://192.0.2.7:8080/api", True),
@@ -85,7 +85,7 @@ def test_every_account_is_looked_at() -> None:
         ("http://localhost/api", False),
     ],
 )
-def test_a_password_in_clear_text_is_told(url: str, told: bool) -> None:  # noqa: FBT001 - a table's column
+def test_a_password_in_clear_text_is_warned_about(url: str, warned: bool) -> None:  # noqa: FBT001 - a table's column
     lines = advise(settings(1, api=Api(base_url=url)))
-    assert [line.partition(":")[0] for line in lines] == ["accounts.main"] * told
+    assert [line.partition(":")[0] for line in lines] == ["accounts.main"] * warned
     assert all("unencrypted" in line for line in lines)
