@@ -1,7 +1,7 @@
-"""Time as an argument: the one place where the process reads its clocks.
+"""Clocks of the process, passed as an argument and read nowhere else.
 
-`monotonic` runs on while the machine sleeps (CLOCK_BOOTTIME), unlike the event loop's clock: after a suspend a
-wait must notice that its moment has passed. So nobody sleeps for longer than `LONGEST_SLEEP` at a stretch.
+`monotonic` counts on while the machine is suspended (CLOCK_BOOTTIME), unlike the event loop's clock: after a suspend a
+wait must notice that its moment has passed. Long waits therefore sleep for at most `LONGEST_SLEEP` at a time.
 """
 
 from __future__ import annotations
@@ -10,36 +10,36 @@ import asyncio
 import time
 from typing import Protocol
 
-LONGEST_SLEEP = 15.0  # seconds; how late a wait may notice that the machine slept
+LONGEST_SLEEP = 15.0  # seconds; the longest delay before a wait notices a suspend
 
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
-    """What time it is, and waiting for a later one."""
+    """The time of day, a monotonic time, and sleeping."""
 
     def time(self) -> float:
-        """Seconds since 1970 by the host's clock, which may be wrong and may be stepped."""
+        """Return the epoch seconds of the host's clock, which may be wrong and may be stepped."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never steps back."""
+        """Return seconds since a fixed moment; they never go back."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Return after about so many seconds."""
+        """Sleep for about so many seconds."""
         ...
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """Clocks of the machine."""
 
     def time(self) -> float:
-        """Seconds since 1970."""
+        """Return epoch seconds."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds since boot, sleep included."""
+        """Return seconds since boot, suspends included."""
         return time.clock_gettime(_BOOTTIME)
 
     async def sleep(self, seconds: float) -> None:

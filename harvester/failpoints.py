@@ -1,15 +1,15 @@
-"""Places in which a test may have the process die; in an ordinary run there are none.
+"""Failpoints: places at which a test can kill the process. In an ordinary run there are none.
 
-`step(Step.COMMIT)` above a function says that it is one step on the way of an answer from the API into the database,
-and names the places around it: before-commit and after-commit. A step that raises passes the first of them only.
+The decorator `step(Step.COMMIT)` marks a function as one step of an answer's way from the API into the database, and
+names the places around it: before-commit and after-commit. A step that raises passes only the first of them.
 
-The environment is read once, when this is imported. Without _HARVESTER_FAILPOINT, which is no setting, each function
-stays what it is: nothing is left to be paid for, or to be set off by anything. With it:
+The environment variable _HARVESTER_FAILPOINT (for tests; not a setting) is read once, at import. Without it the
+decorator returns each function unchanged, so that it costs nothing and nothing can trigger it later. With it:
 
-    _HARVESTER_FAILPOINT="kill after-commit 3"     SIGKILL where that place is passed for the third time
+    _HARVESTER_FAILPOINT="kill after-commit 3"     SIGKILL when that place is passed for the third time
     _HARVESTER_FAILPOINT="kill after-commit 3 before-write"    the same, counted from the first before-write on
     _HARVESTER_FAILPOINT="kill any 37"             SIGKILL at the 37th place passed, whichever it is
-    _HARVESTER_FAILPOINT="tell FILE"               a line in FILE for each place passed
+    _HARVESTER_FAILPOINT="record FILE"             a line in FILE for each place passed
 """
 
 from __future__ import annotations
@@ -31,47 +31,47 @@ ANY = "any"
 
 
 class Step(StrEnum):
-    """The way of an answer, in order."""
+    """Steps of an answer, in order."""
 
-    RESERVE = "reserve"  # allowance is written down
-    SEND = "send"  # the request leaves, the head of its answer comes
-    RECEIVE = "receive"  # the body comes
-    PARSE = "parse"  # what it means is found out
-    BEGIN = "begin"  # a transaction
-    WRITE = "write"  # answers, into their tables
-    COMMIT = "commit"  # the transaction
-    RELEASE = "release"  # the account is given back
-
-
-PLACES = tuple(f"{when}-{one}" for one in Step for when in ("before", "after"))
+    RESERVE = "reserve"  # store the allowance
+    SEND = "send"  # send the request and receive the head of its answer
+    RECEIVE = "receive"  # receive the body
+    PARSE = "parse"  # parse the body
+    BEGIN = "begin"  # begin a transaction
+    WRITE = "write"  # write answers into their tables
+    COMMIT = "commit"  # commit the transaction
+    RELEASE = "release"  # release the account
 
 
-def _armed(order: str) -> Callable[[str], None] | None:
-    """What is to be done at each place passed, by its name; None: nothing, and there are no places."""
-    if not order:
+PLACES = tuple(f"{when}-{name}" for name in Step for when in ("before", "after"))
+
+
+def _parse(value: str) -> Callable[[str], None] | None:
+    """Return the function to call with the name of each place passed; None if there are no places."""
+    if not value:
         return None
-    verb, target, *rest = order.split()
-    if verb == "tell":
-        return _teller(Path(target))
+    verb, target, *rest = value.split()
+    if verb == "record":
+        return _recorder(Path(target))
     if verb != "kill" or (target not in PLACES and target != ANY):
         raise ValueError(f"_HARVESTER_FAILPOINT: there is no {verb} {target}")
     return _killer(target, int(rest[0]), *rest[1:])
 
 
-def _teller(file: Path) -> Callable[[str], None]:
-    def tell(place: str) -> None:
+def _recorder(file: Path) -> Callable[[str], None]:
+    def record(place: str) -> None:
         with file.open("a") as lines:
             lines.write(f"{place}\n")
 
-    return tell
+    return record
 
 
 def _killer(target: str, number: int, since: str = ANY) -> Callable[[str], None]:
     passed: Counter[str] = Counter()
-    turn = threading.Lock()  # the store has a thread of its own
+    lock = threading.Lock()  # the store runs in a thread of its own
 
     def kill(place: str) -> None:
-        with turn:
+        with lock:
             if since not in {place, ANY} and not passed:
                 return
             passed.update((place, ANY))
@@ -81,29 +81,29 @@ def _killer(target: str, number: int, since: str = ANY) -> Callable[[str], None]
     return kill
 
 
-_PASS = _armed(os.environ.get("_HARVESTER_FAILPOINT", ""))
+_ON_PASS = _parse(os.environ.get("_HARVESTER_FAILPOINT", ""))
 
 
 def step(name: Step) -> Callable[[Function], Function]:
-    """Name the places before and after a function, which may be a coroutine's; see above."""
-    if _PASS is None:
+    """Mark a function, plain or async, as a step."""
+    if _ON_PASS is None:
         return lambda function: function
-    pass_by = _PASS
+    on_pass = _ON_PASS
 
     @contextmanager
     def places() -> Iterator[None]:
-        pass_by(f"before-{name}")
+        on_pass(f"before-{name}")
         yield
-        pass_by(f"after-{name}")
+        on_pass(f"after-{name}")
 
     @asynccontextmanager
     async def places_of_coroutine() -> AsyncIterator[None]:
         with places():
             yield
 
-    def around(function: Function) -> Function:
+    def decorate(function: Function) -> Function:
         if iscoroutinefunction(function):
             return places_of_coroutine()(function)
         return places()(function)
 
-    return around
+    return decorate

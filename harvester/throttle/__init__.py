@@ -1,7 +1,7 @@
-"""Waits for the quota and for pacing; feeds the server's headers back.
+"""Throttle of one account: waits for the quota and the rate, and passes the server's headers to the quota.
 
-The one place where a worker waits before it sends. What may be sent is core.quota's to decide; aiolimiter only
-smooths bursts, since a leaky bucket of 150 in 900 s lets twice as many into one window of the server.
+A worker waits here and nowhere else before it sends. `core.quota` decides what may be sent. aiolimiter only smooths
+bursts: its leaky bucket of 150 in 900 s would let twice as many into one window of the server.
 """
 
 from harvester.throttle.throttle import QuotaLedger, Throttle, ThrottlePermit

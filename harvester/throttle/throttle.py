@@ -1,9 +1,9 @@
-"""Throttle: the gate of one account.
+"""Throttle: the implementation of the runner's `Gate`.
 
-Workers queue in order of arrival and only the first of them waits for the quota, so nobody is woken in vain. A slot
-(a place among the requests in flight, over the whole process) is held from just before the grant until the body was
-read, never while waiting for the quota. Every await in here may be cancelled: a slot is then given back, and a
-request is granted after the last await only, so none can be lost on the way to the worker.
+Workers queue in order of arrival and only the first one waits for the quota, so that no worker is woken in vain. A slot
+(one of the process's requests in flight) is taken just before the grant and returned when the body was read; no slot is
+taken while waiting for the quota. Every await here may be cancelled: the slot is then returned. A request is granted
+only after the last await, so that no grant is lost on the way to the worker.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
 
 
 class QuotaLedger(Protocol):
-    """Where one account's quota is written down."""
+    """Durable record of one account's quota."""
 
     async def load(self) -> QuotaRecord | None:
-        """What was saved last.
+        """Return the record saved last, None if there is none.
 
         Raises:
-            StoreError: it cannot be read.
+            StoreError: the record is not readable.
         """
         ...
 
     async def save(self, record: QuotaRecord) -> None:
-        """Replace it; it is durable on return.
+        """Replace the record; it is durable on return.
 
         Raises:
-            StoreError: it is not.
+            StoreError: the record may not be durable.
         """
         ...
 
 
 class Throttle:
-    """The quota of one account (runner.ports.Gate). Between `open` and `close`.
+    """Gate of one account (runner.ports.Gate), used between `open` and `close`.
 
     Args:
-        clock: what time it is.
-        quota: the account's window; nobody else may touch it.
-        ledger: where allowance is written before it is spent.
-        slots: requests in flight, shared by all accounts of the process.
+        clock: for waits and for the record's time.
+        quota: the account's window; used by this throttle alone.
+        ledger: stores allowance before it is spent.
+        slots: the requests in flight, shared by all accounts of the process.
         rate: requests per second at most.
-        on_wait: told the monotonic moment until which nothing is sent, and None once something is again.
+        on_wait: called with the monotonic moment until which nothing is sent, and with None once sending goes on.
     """
 
     def __init__(
@@ -72,49 +72,49 @@ class Throttle:
         self._rate = rate
         self._pace: AsyncLimiter | None = None  # binds to the loop that first uses it
         self._on_wait = on_wait
-        self._turn = asyncio.Lock()
-        self._news = asyncio.Event()
+        self._first_in_line = asyncio.Lock()
+        self._quota_changed = asyncio.Event()
         self._waiting = 0  # workers that want to send
         self._waiting_until: float | None = None
         self._granted_any = False
 
     @property
     def waiting_until(self) -> float | None:
-        """The monotonic moment until which workers wait for the quota; None while they don't."""
+        """The monotonic moment until which workers wait for the quota; None while none waits."""
         return self._waiting_until
 
     def snapshot(self) -> Snapshot:
-        """Limit, what may still be sent, and the window's end."""
+        """Return the limit, the requests that may still be sent, and the window's end."""
         return self._quota.snapshot(self._clock.monotonic())
 
     async def open(self) -> None:
-        """Begin where the process before stopped.
+        """Continue from the record of an earlier process.
 
         Raises:
-            StoreError: the record cannot be read.
+            StoreError: the record is not readable.
         """
         record = await self._ledger.load()
         if record is not None:
             self._quota.restore(record, self._clock.monotonic(), self._clock.time())
 
     async def close(self) -> None:
-        """Give the unspent allowance back. No permit may be out any more.
+        """Return the unspent allowance. All permits must have been returned.
 
         Raises:
-            StoreError: it could not be written; it is lost then, and nothing worse.
+            StoreError: it could not be stored. It then counts as spent until the window ends, and nothing worse.
         """
-        if self._granted_any:  # else the record may know more than we do
+        if self._granted_any:  # otherwise the record may be newer than this throttle's knowledge
             await self._save(self._quota.closing())
 
     async def acquire(self) -> ThrottlePermit:
         """Wait until one request may be sent. Enter the permit at once.
 
         Raises:
-            StoreError: the allowance could not be written, so nothing may be sent.
+            StoreError: the allowance could not be stored, so nothing may be sent.
         """
         self._waiting += 1
         try:
-            async with self._turn:
+            async with self._first_in_line:
                 while True:
                     granted = await self._attempt()
                     if isinstance(granted, ThrottlePermit):
@@ -126,49 +126,49 @@ class Throttle:
     async def _attempt(self) -> ThrottlePermit | Denied:
         await self._slots.acquire()
         try:
-            await self._paced()
-            answer = await self._ask()
+            await self._pace_request()
+            decision = await self._decide()
         except BaseException:
             self._slots.release()
             raise
-        if isinstance(answer, Denied):
+        if isinstance(decision, Denied):
             self._slots.release()
-            return answer
-        return ThrottlePermit(self, answer.token)
+            return decision
+        return ThrottlePermit(self, decision.token)
 
-    async def _paced(self) -> None:
+    async def _pace_request(self) -> None:
         if self._pace is None:
             self._pace = AsyncLimiter(1, 1 / self._rate)
         await self._pace.acquire()
 
-    async def _ask(self) -> Granted | Denied:
+    async def _decide(self) -> Granted | Denied:
         while True:
-            self._news.clear()
-            answer = self._quota.acquire(self._clock.monotonic(), self._waiting)
-            if isinstance(answer, Unstored):
-                await self._save(answer.block)
-                self._quota.stored(answer.block)
+            self._quota_changed.clear()
+            decision = self._quota.acquire(self._clock.monotonic(), self._waiting)
+            if isinstance(decision, Unstored):
+                await self._save(decision.block)
+                self._quota.stored(decision.block)
                 continue
-            self._granted_any |= isinstance(answer, Granted)
-            self._report_wait(answer.until if isinstance(answer, Denied) else None)
-            return answer
+            self._granted_any |= isinstance(decision, Granted)
+            self._report_wait(decision.until if isinstance(decision, Denied) else None)
+            return decision
 
     @step(Step.RESERVE)
     async def _save(self, block: Block) -> None:
         await self._ledger.save(self._quota.record(block, self._clock.monotonic(), self._clock.time()))
 
     async def _pause(self, until: float) -> None:
-        """Until that moment, or until something was observed; in naps, so that a suspend is noticed."""
-        news = asyncio.ensure_future(self._news.wait())
+        """Sleep until that moment or until the quota has changed, in short sleeps so that a suspend is noticed."""
+        changed = asyncio.ensure_future(self._quota_changed.wait())
         try:
-            while not news.done() and (left := until - self._clock.monotonic()) > 0:
-                nap = asyncio.ensure_future(self._clock.sleep(min(left, LONGEST_SLEEP)))
+            while not changed.done() and (left := until - self._clock.monotonic()) > 0:
+                sleep = asyncio.ensure_future(self._clock.sleep(min(left, LONGEST_SLEEP)))
                 try:
-                    await asyncio.wait((nap, news), return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait((sleep, changed), return_when=asyncio.FIRST_COMPLETED)
                 finally:
-                    nap.cancel()
+                    sleep.cancel()
         finally:
-            news.cancel()
+            changed.cancel()
 
     def _report_wait(self, until: float | None) -> None:
         if until != self._waiting_until:
@@ -176,31 +176,31 @@ class Throttle:
             if self._on_wait is not None:
                 self._on_wait(until)
 
-    # For the permits
+    # Called by the permits
 
     def answered(self, token: Token, status: int, headers: Mapping[str, str]) -> int:
-        """Headers came; returns the server's epoch second at which the request left, at the earliest."""
+        """Observe the answer's headers; return the earliest epoch second of the server at which the request left."""
         self._quota.observe(token, self._clock.monotonic(), status, read_quota_headers(headers))
-        self._news.set()
+        self._quota_changed.set()
         return self._quota.earliest_sent(token)
 
     def unused(self, token: Token) -> None:
-        """Nothing was sent."""
+        """Take the grant back: nothing was sent."""
         self._quota.unused(token)
-        self._news.set()
+        self._quota_changed.set()
 
     def lost(self, token: Token) -> None:
-        """No answer came."""
+        """Count the request as sent and unanswered."""
         self._quota.lost(token, self._clock.monotonic())
-        self._news.set()
+        self._quota_changed.set()
 
-    def freed(self) -> None:
-        """A request ended."""
+    def release_slot(self) -> None:
+        """Return the slot of a request that has ended."""
         self._slots.release()
 
 
 class ThrottlePermit:
-    """Leave to send one request now (runner.ports.Permit)."""
+    """Permission to send one request (runner.ports.Permit)."""
 
     def __init__(self, throttle: Throttle, token: Token) -> None:
         self._throttle = throttle
@@ -212,19 +212,19 @@ class ThrottlePermit:
     def __exit__(self, *exc_info: object) -> None:
         if self._token is not None:
             self._throttle.lost(self._take())
-        self._throttle.freed()
+        self._throttle.release_slot()
 
     def answered(self, status: int, headers: Mapping[str, str]) -> int:
-        """The status line and headers came (names in lower case), the body not yet."""
+        """Report the status line and headers (names in lower case); see Permit."""
         return self._throttle.answered(self._take(), status, headers)
 
     def unused(self) -> None:
-        """Nothing was sent, for certain."""
+        """Report that certainly nothing was sent; see Permit."""
         self._throttle.unused(self._take())
 
     def _take(self) -> Token:
         token, self._token = self._token, None
         if token is None:
-            msg = "a permit tells once what became of its request"
+            msg = "the outcome of a permit is reported once"
             raise RuntimeError(msg)
         return token

@@ -136,24 +136,24 @@ def test_a_process_killed_there_loses_and_doubles_nothing(place: str, kind: str,
     deaths[place, kind].result()
 
 
-def test_an_ordinary_run_has_no_places_and_one_that_tells_passes_them_all(tmp_path: Path) -> None:
+def test_an_ordinary_run_has_no_places_and_a_recorded_one_passes_them_all(tmp_path: Path) -> None:
     same = "from harvester.failpoints import Step, step; f = lambda: 0; print(step(Step.COMMIT)(f) is f)"
-    for order, answer in (("", "True"), (f"tell {tmp_path}/unused", "False")):
-        environ = {**os.environ, "_HARVESTER_FAILPOINT": order}
-        told = subprocess.run([sys.executable, "-c", same], env=environ, cwd=CHECKOUT, capture_output=True, check=True)
-        assert told.stdout.decode().strip() == answer
+    for value, answer in (("", "True"), (f"record {tmp_path}/unused", "False")):
+        environ = {**os.environ, "_HARVESTER_FAILPOINT": value}
+        ended = subprocess.run([sys.executable, "-c", same], env=environ, cwd=CHECKOUT, capture_output=True, check=True)
+        assert ended.stdout.decode().strip() == answer
     with victim(tmp_path, f"sqlite:///{tmp_path}/store.db") as one:
-        assert one.run(f"tell {tmp_path}/told").code == 0
-    told_places = Counter((tmp_path / "told").read_text().split())
-    assert told_places.keys() == set(PLACES)
+        assert one.run(f"record {tmp_path}/places").code == 0
+    recorded = Counter((tmp_path / "places").read_text().split())
+    assert recorded.keys() == set(PLACES)
     for name in (Step.SEND, Step.RECEIVE):  # /auth, too
-        assert told_places[f"before-{name}"] == SLICES + 1
-    assert told_places[f"after-{Step.PARSE}"] == SLICES
+        assert recorded[f"before-{name}"] == SLICES + 1
+    assert recorded[f"after-{Step.PARSE}"] == SLICES
 
 
-def passed(emit: Callable[[str], object], file: Path) -> int:
+def passed(run: Callable[[str], object], file: Path) -> int:
     """How many places an undisturbed run passes."""
-    emit(f"tell {file}")
+    run(f"record {file}")
     return len(file.read_text().split())
 
 

@@ -1,4 +1,4 @@
-"""The throttle in virtual time: it waits, paces, writes allowance down first, and survives being cancelled anywhere."""
+"""The throttle in virtual time: it waits, paces, stores allowance first, and may be cancelled at any await."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HALF_TRIP = 0.01  # seconds
 
 @dataclass
 class MemoryLedger:
-    """Keeps the record; takes its time."""
+    """Ledger in memory whose saves take time."""
 
     record: QuotaRecord | None = None
     saves: int = 0
@@ -43,13 +43,13 @@ class MemoryLedger:
 
 
 @dataclass
-class Bench:
+class ThrottleRig:
     """One account on one server, in one virtual loop."""
 
     server: WindowServer = field(default_factory=WindowServer)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     rate: float = 10_000
-    places: int = 8
+    concurrency: int = 8
     waits: list[float | None] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
@@ -57,10 +57,10 @@ class Bench:
     def __post_init__(self) -> None:
         self.loop = VirtualLoop()
         self.clock = VirtualClock(self.loop, EPOCH)
-        self.slots = asyncio.Semaphore(self.places)
-        self.throttle = self.another()
+        self.slots = asyncio.Semaphore(self.concurrency)
+        self.throttle = self.new_throttle()
 
-    def another(self) -> Throttle:
+    def new_throttle(self) -> Throttle:
         now, host = self.clock.monotonic(), self.clock.time()
         return Throttle(
             clock=self.clock,
@@ -89,7 +89,7 @@ class Bench:
                 self.in_flight -= 1
         return status
 
-    async def drain(self, requests: int, workers: int = 8, gate: Gate | None = None) -> None:
+    async def send(self, requests: int, workers: int = 8, gate: Gate | None = None) -> None:
         left = requests
 
         async def worker() -> None:
@@ -114,116 +114,116 @@ class Bench:
 
 @pytest.mark.parametrize("ahead", [0.0, 2.4, -2.4])
 def test_600_requests_end_near_the_earliest_moment(ahead: float) -> None:
-    bench = Bench(WindowServer(window=8, ahead=ahead))
-    bench.run(bench.drain(600))
-    earliest = bench.server.next_roll(0.0) + 2 * 8 + 150 / 8 * 2 * HALF_TRIP
-    assert bench.server.refused == []
-    assert bench.server.total() == 600
-    assert bench.loop.time() <= 1.03 * earliest
-    assert bench.most_in_flight == 8
+    rig = ThrottleRig(WindowServer(window=8, ahead=ahead))
+    rig.run(rig.send(600))
+    earliest = rig.server.next_roll(0.0) + 2 * 8 + 150 / 8 * 2 * HALF_TRIP
+    assert rig.server.refused == []
+    assert rig.server.total() == 600
+    assert rig.loop.time() <= 1.03 * earliest
+    assert rig.most_in_flight == 8
 
 
-def test_the_pace_is_kept() -> None:
-    bench = Bench(rate=20)
-    bench.run(bench.drain(100))
-    assert 99 / 20 <= bench.loop.time() <= 101 / 20 + 0.1
+def test_the_rate_is_not_exceeded() -> None:
+    rig = ThrottleRig(rate=20)
+    rig.run(rig.send(100))
+    assert 99 / 20 <= rig.loop.time() <= 101 / 20 + 0.1
 
 
-def test_whoever_waits_is_told() -> None:
-    bench = Bench(WindowServer(limit=3))
-    bench.run(bench.drain(4, workers=1))
-    assert bench.throttle.waiting_until is None
-    assert bench.waits[-1] is None
-    told = bench.waits[-2]
-    assert told is not None
-    assert abs(told - bench.server.next_roll(0.0)) < 1.5
-    assert len(bench.waits) <= 4
+def test_a_wait_and_its_end_are_reported() -> None:
+    rig = ThrottleRig(WindowServer(limit=3))
+    rig.run(rig.send(4, workers=1))
+    assert rig.throttle.waiting_until is None
+    assert rig.waits[-1] is None
+    reported = rig.waits[-2]
+    assert reported is not None
+    assert abs(reported - rig.server.next_roll(0.0)) < 1.5
+    assert len(rig.waits) <= 4
 
 
 def test_a_waiting_worker_holds_no_slot() -> None:
-    bench = Bench(WindowServer(limit=1), places=1)
+    rig = ThrottleRig(WindowServer(limit=1), concurrency=1)
 
     async def main() -> None:
-        await bench.request(bench.throttle)
-        waiting = asyncio.ensure_future(bench.request(bench.throttle))
+        await rig.request(rig.throttle)
+        waiting = asyncio.ensure_future(rig.request(rig.throttle))
         await asyncio.sleep(10)
         assert not waiting.done()
-        assert bench.free_slots() == 1
+        assert rig.free_slots() == 1
         waiting.cancel()
 
-    bench.run(main())
+    rig.run(main())
 
 
 def test_slots_are_shared_by_accounts() -> None:
-    bench = Bench(places=2)
-    other = bench.another()
+    rig = ThrottleRig(concurrency=2)
+    other = rig.new_throttle()
 
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(bench.drain(30))
-            group.create_task(bench.drain(30, gate=other))
+            group.create_task(rig.send(30))
+            group.create_task(rig.send(30, gate=other))
 
-    bench.run(main())
-    assert bench.most_in_flight == 2
+    rig.run(main())
+    assert rig.most_in_flight == 2
 
 
 def test_a_lost_probe_wakes_the_next_worker() -> None:
-    bench = Bench()
+    rig = ThrottleRig()
 
     async def main() -> None:
         async def lose() -> None:
-            with await bench.throttle.acquire():
+            with await rig.throttle.acquire():
                 await asyncio.sleep(1)
 
         lost = asyncio.ensure_future(lose())
         await asyncio.sleep(0.5)
-        await bench.drain(3)
+        await rig.send(3)
         await lost
 
-    bench.run(main())
-    assert 1 < bench.loop.time() < 1.2
+    rig.run(main())
+    assert 1 < rig.loop.time() < 1.2
 
 
 def test_an_unused_permit_costs_nothing() -> None:
-    bench = Bench(WindowServer(limit=2))
+    rig = ThrottleRig(WindowServer(limit=2))
 
     async def main() -> None:
-        await bench.request(bench.throttle)
+        await rig.request(rig.throttle)
         for _ in range(5):
-            with await bench.throttle.acquire() as permit:
+            with await rig.throttle.acquire() as permit:
                 permit.unused()
-        await bench.request(bench.throttle)
+        await rig.request(rig.throttle)
 
-    bench.run(main())
-    assert bench.loop.time() < 1
-    assert bench.ledger.saves <= 3
+    rig.run(main())
+    assert rig.loop.time() < 1
+    assert rig.ledger.saves <= 3
 
 
-def test_a_permit_tells_its_end_once() -> None:
-    bench = Bench()
+def test_the_outcome_of_a_permit_is_reported_once() -> None:
+    rig = ThrottleRig()
 
     async def main() -> None:
-        with await bench.throttle.acquire() as permit:
+        with await rig.throttle.acquire() as permit:
             permit.unused()
             with pytest.raises(RuntimeError, match="once"):
                 permit.answered(200, {})
-        assert bench.free_slots() == 8
+        assert rig.free_slots() == 8
 
-    bench.run(main())
+    rig.run(main())
 
 
-def test_the_moment_of_sending_is_the_servers() -> None:
-    bench = Bench(WindowServer(ahead=5000.0))
+def test_the_moment_of_sending_is_by_the_servers_clock() -> None:
+    rig = ThrottleRig(WindowServer(ahead=5000.0))
     moments = []
 
     async def main() -> None:
         for _ in range(100):
-            with await bench.throttle.acquire() as permit:
-                sent = bench.server.clock(bench.loop.time())
+            with await rig.throttle.acquire() as permit:
+                sent = rig.server.clock(rig.loop.time())
                 await asyncio.sleep(HALF_TRIP)
-                moments.append((permit.answered(*bench.server.count(bench.loop.time())), sent))
+                moments.append((permit.answered(*rig.server.count(rig.loop.time())), sent))
 
-    bench.run(main())
+    rig.run(main())
     assert all(sent - 2.1 <= moment <= sent for moment, sent in moments)
     assert isinstance(moments[0][0], int)
 
@@ -231,152 +231,152 @@ def test_the_moment_of_sending_is_the_servers() -> None:
 @pytest.mark.parametrize("steps", range(1, 14))
 def test_cancelling_anywhere_leaks_nothing(steps: int) -> None:
     """The worker is cancelled after so many turns of the loop, in whatever await it then is."""
-    bench = Bench(WindowServer(limit=3), rate=100)
+    rig = ThrottleRig(WindowServer(limit=3), rate=100)
 
     async def main() -> None:
-        await bench.request(bench.throttle)
-        tasks = [asyncio.ensure_future(bench.request(bench.throttle)) for _ in range(4)]
+        await rig.request(rig.throttle)
+        tasks = [asyncio.ensure_future(rig.request(rig.throttle)) for _ in range(4)]
         for _ in range(steps):
             await asyncio.sleep(0.002 if steps > 6 else 0)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert bench.free_slots() == 8
-        await bench.drain(4)
-        assert bench.free_slots() == 8
+        assert rig.free_slots() == 8
+        await rig.send(4)
+        assert rig.free_slots() == 8
 
-    bench.run(main())
-    now = bench.loop.time()
-    assert bench.server.refused == []
+    rig.run(main())
+    now = rig.loop.time()
+    assert rig.server.refused == []
     assert now < 2 * 900 + 2
-    assert bench.throttle.snapshot().remaining == 3 - bench.server.counts[bench.server.index(now), "us"]
+    assert rig.throttle.snapshot().remaining == 3 - rig.server.counts[rig.server.index(now), "us"]
 
 
-def test_nothing_is_sent_that_could_not_be_written_down() -> None:
-    bench = Bench(ledger=MemoryLedger(broken=True))
+def test_nothing_is_sent_whose_allowance_could_not_be_stored() -> None:
+    rig = ThrottleRig(ledger=MemoryLedger(broken=True))
 
     async def main() -> None:
         with pytest.raises(StoreError):
-            await bench.request(bench.throttle)
-        assert bench.server.total() == 0
-        assert bench.free_slots() == 8
-        bench.ledger.broken = False
-        await bench.drain(20)
+            await rig.request(rig.throttle)
+        assert rig.server.total() == 0
+        assert rig.free_slots() == 8
+        rig.ledger.broken = False
+        await rig.send(20)
 
-    bench.run(main())
+    rig.run(main())
 
 
 def test_the_record_covers_what_was_sent_at_every_moment() -> None:
-    bench = Bench()
+    rig = ThrottleRig()
 
     async def watch() -> None:
         while True:
-            spent = bench.ledger.record.spent if bench.ledger.record else 0
-            assert bench.server.total() <= spent
+            spent = rig.ledger.record.spent if rig.ledger.record else 0
+            assert rig.server.total() <= spent
             await asyncio.sleep(0.001)
 
     async def main() -> None:
         watcher = asyncio.ensure_future(watch())
-        await bench.drain(140)
+        await rig.send(140)
         assert not watcher.done()
         watcher.cancel()
 
-    bench.run(main())
-    assert bench.ledger.saves <= 140 / BLOCK + 2
+    rig.run(main())
+    assert rig.ledger.saves <= 140 / BLOCK + 2
 
 
-def test_a_clean_end_gives_the_rest_of_the_block_back() -> None:
-    bench = Bench()
+def test_a_clean_end_returns_the_rest_of_the_block() -> None:
+    rig = ThrottleRig()
 
     async def main() -> None:
-        await bench.drain(42)
-        await bench.throttle.close()
-        heir = bench.another()
-        await heir.open()
-        assert heir.snapshot().remaining == 108
-        await bench.drain(108, gate=heir)
+        await rig.send(42)
+        await rig.throttle.close()
+        successor = rig.new_throttle()
+        await successor.open()
+        assert successor.snapshot().remaining == 108
+        await rig.send(108, gate=successor)
 
-    bench.run(main())
-    assert bench.loop.time() < 5
-    assert bench.server.refused == []
+    rig.run(main())
+    assert rig.loop.time() < 5
+    assert rig.server.refused == []
 
 
 def test_an_end_without_a_request_leaves_the_record_alone() -> None:
-    bench = Bench()
+    rig = ThrottleRig()
 
     async def main() -> None:
-        await bench.drain(42)
-        await bench.throttle.close()
-        before = bench.ledger.record
-        heir = bench.another()
-        await heir.open()
-        await heir.close()
-        assert bench.ledger.record is before
+        await rig.send(42)
+        await rig.throttle.close()
+        before = rig.ledger.record
+        successor = rig.new_throttle()
+        await successor.open()
+        await successor.close()
+        assert rig.ledger.record is before
 
-    bench.run(main())
+    rig.run(main())
 
 
 def test_a_restart_with_nothing_left_waits_for_the_window() -> None:
-    bench = Bench(WindowServer(limit=20))
+    rig = ThrottleRig(WindowServer(limit=20))
 
     async def main() -> None:
-        await bench.drain(20)
-        heir = bench.another()
-        await heir.open()
-        await bench.drain(20, gate=heir)
+        await rig.send(20)
+        successor = rig.new_throttle()
+        await successor.open()
+        await rig.send(20, gate=successor)
 
-    bench.run(main())
-    assert bench.server.refused == []
-    assert sorted(bench.server.counts.values()) == [20, 20]
+    rig.run(main())
+    assert rig.server.refused == []
+    assert sorted(rig.server.counts.values()) == [20, 20]
 
 
-def test_a_suspend_is_noticed_within_a_nap() -> None:
-    """The machine's clock goes on while it sleeps, but the loop's timers stand still."""
-    bench = Bench(WindowServer(limit=1))
-    slept = 0.0
+def test_a_suspend_is_noticed_within_the_longest_sleep() -> None:
+    """While the machine is suspended its clock counts on, but the loop's timers stand still."""
+    rig = ThrottleRig(WindowServer(limit=1))
+    suspended = 0.0
 
-    class Sleepy(VirtualClock):
+    class SuspendedClock(VirtualClock):
         def monotonic(self) -> float:
-            return super().monotonic() + slept
+            return super().monotonic() + suspended
 
-    bench.clock = Sleepy(bench.loop, EPOCH)
-    bench.throttle = bench.another()
+    rig.clock = SuspendedClock(rig.loop, EPOCH)
+    rig.throttle = rig.new_throttle()
 
     async def main() -> None:
-        nonlocal slept
-        await bench.request(bench.throttle)
-        waiting = asyncio.ensure_future(bench.throttle.acquire())
+        nonlocal suspended
+        await rig.request(rig.throttle)
+        waiting = asyncio.ensure_future(rig.throttle.acquire())
         await asyncio.sleep(50)
-        slept = 3600.0
+        suspended = 3600.0
         await asyncio.sleep(15.1)
         assert waiting.done()
         with await waiting as permit:
             permit.unused()
 
-    bench.run(main())
+    rig.run(main())
 
 
-def test_waiting_spins_not() -> None:
-    bench = Bench(WindowServer(limit=5))
-    asked = 0
-    acquire = bench.throttle._quota.acquire  # noqa: SLF001 - counts how often it is asked
+def test_waiting_does_not_spin() -> None:
+    rig = ThrottleRig(WindowServer(limit=5))
+    calls = 0
+    acquire = rig.throttle._quota.acquire  # noqa: SLF001 - counts the calls
 
     class Counting:
         def __getattr__(self, name: str) -> object:
-            return getattr(bench_quota, name)
+            return getattr(rig_quota, name)
 
         def acquire(self, now: float, waiting: int) -> object:
-            nonlocal asked
-            asked += 1
+            nonlocal calls
+            calls += 1
             return acquire(now, waiting)
 
-    bench_quota = bench.throttle._quota  # noqa: SLF001 - as above
-    bench.throttle._quota = Counting()  # type: ignore[assignment]  # noqa: SLF001 - as above
-    bench.run(bench.drain(20))
-    assert asked < 120  # 20 requests, 4 windows, 8 workers
+    rig_quota = rig.throttle._quota  # noqa: SLF001 - as above
+    rig.throttle._quota = Counting()  # type: ignore[assignment]  # noqa: SLF001 - as above
+    rig.run(rig.send(20))
+    assert calls < 120  # 20 requests, 4 windows, 8 workers
 
 
-def test_a_virtual_run_in_which_nothing_can_happen_says_so() -> None:
+def test_a_virtual_run_in_which_nothing_can_happen_raises() -> None:
     async def main() -> None:
         await asyncio.Event().wait()
 
