@@ -1,4 +1,4 @@
-"""The demonstration: a simulated company, a real harvest of its year, and what came of it."""
+"""Demonstration: a backfill of a year of a simulated company, with the result as table and chart: `demo`."""
 
 from harvester.demo.run import run
 

@@ -1,4 +1,4 @@
-"""What the demonstration shows of its database, read through the same views that users query."""
+"""Figures of the demonstration, read through the same views that users query."""
 
 from __future__ import annotations
 
@@ -12,37 +12,35 @@ from harvester.core.period import ONE_DAY, Period
 from harvester.demo.setting import ACCOUNT, DAYS
 from harvester.store.reader import Reader
 
-WEEK = 7
-
 
 @dataclass(slots=True)
 class PhoneYear:
-    """One number's year."""
+    """Sums of one number over the year."""
 
     phone: str
     name: str
     days: int = 0
     calls: int = 0
     errors: int = 0
-    load_seconds: float = 0.0  # of all calls together
+    load_seconds: float = 0.0  # page load, summed over all calls
 
     @property
-    def calls_a_day(self) -> float:
-        """On average."""
+    def calls_per_day(self) -> float:
+        """The average number of calls per day."""
         return self.calls / self.days if self.days else 0.0
 
     @property
-    def errors_in_100_calls(self) -> float:
-        """On average."""
+    def errors_per_100_calls(self) -> float:
+        """The average number of errors in 100 calls."""
         return 100 * self.errors / self.calls if self.calls else 0.0
 
     @property
     def page_load(self) -> float:
-        """Seconds, on average over the calls."""
+        """The average page load of a call, in seconds."""
         return self.load_seconds / self.calls if self.calls else 0.0
 
     def add(self, row: Mapping[str, object]) -> None:
-        """Count one day."""
+        """Add a row of one day."""
         calls = _number(row["calls"])
         self.days += 1
         self.calls += int(calls)
@@ -52,13 +50,13 @@ class PhoneYear:
 
 @dataclass(frozen=True, slots=True)
 class Year:
-    """What there is to show: all numbers, and the calls of each day."""
+    """Sums of every number, and the calls of each day."""
 
     phones: list[PhoneYear]
     calls: dict[date, int]
 
     def newest(self, count: int) -> list[tuple[date, int]]:
-        """The last days with their calls, in order and without a hole."""
+        """Return the last `count` days with their calls, in order and without gaps."""
         if not self.calls:
             return []
         last = max(self.calls)
@@ -67,7 +65,7 @@ class Year:
 
 
 def read(database: Path, last: date) -> Year:
-    """The year that ends on `last`.
+    """Return the year that ends on `last`.
 
     Raises:
         StoreError: the database cannot be read.
@@ -79,7 +77,7 @@ def read(database: Path, last: date) -> Year:
 
 
 def tally(rows: Iterable[Mapping[str, object]]) -> Year:
-    """Sum up rows of the view `performance`: dates are ISO text."""
+    """Return the sums of rows of the view `performance`, whose dates are ISO text."""
     phones: dict[str, PhoneYear] = {}
     calls: defaultdict[date, int] = defaultdict(int)
     for row in rows:
@@ -91,5 +89,5 @@ def tally(rows: Iterable[Mapping[str, object]]) -> Year:
 
 
 def _number(cell: object) -> float:
-    """A cell as a number; what the API left open counts nothing."""
+    """Return a cell as a number; NULL counts as 0."""
     return float(cell) if isinstance(cell, int | float) else 0.0

@@ -1,4 +1,4 @@
-"""What to try next, in words that work where they are pasted."""
+"""Commands to try after the demonstration, as they can be pasted into a shell."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import shutil
 import sys
 from pathlib import Path
 
-_QUESTION = "SELECT local_date, sum(calls) FROM performance_day GROUP BY local_date ORDER BY 2 DESC LIMIT 5"
+_QUERY = "SELECT local_date, sum(calls) FROM performance_day GROUP BY local_date ORDER BY 2 DESC LIMIT 5"
 
 
 def commands(database: str) -> list[str]:
-    """Two or three commands that look at the demonstration's database.
+    """Return two or three commands that read the demonstration's database.
 
     Args:
-        database: the file as the user named it.
+        database: the file as the user wrote it.
     """
     program, file = program_name(sys.argv[0]), shlex.quote(database)
     found = [
@@ -23,15 +23,15 @@ def commands(database: str) -> list[str]:
         f"{program} export performance --db {file} --start yesterday",
     ]
     if shutil.which("sqlite3"):
-        found.append(f"sqlite3 {file} {shlex.quote(_QUESTION)}")
+        found.append(f"sqlite3 {file} {shlex.quote(_QUERY)}")
     return found
 
 
 def program_name(called: str) -> str:
-    """How this program can be called again from here.
+    """Return the command that starts this program from the present directory.
 
     Args:
-        called: the first of the process's arguments.
+        called: the first argument of the process.
     """
     path = Path(called)
     if path.name != "harvester":
@@ -43,6 +43,6 @@ def program_name(called: str) -> str:
 
 
 def _shorter(path: str) -> str:
-    """Relative where that is shorter."""
+    """Return the path, relative where that is shorter."""
     near = os.path.relpath(path)
     return shlex.quote(min(near if os.sep in near else f".{os.sep}{near}", str(Path(path).absolute()), key=len))

@@ -1,7 +1,7 @@
-"""The demonstration's company, and the settings that harvest it. Every run plays the same world.
+"""Simulated company of the demonstration, and the settings for it. The data are the same in every run.
 
-The quota is VoiceTrends' own, only smaller and faster, so that several windows have to be waited for within half a
-minute. A day is final as soon as it is over, so a second run on the same day has nothing to ask for.
+The quota works as the real one, but is smaller and its windows are shorter, so that the run waits for several windows
+within half a minute. A day is final as soon as it is over, so a second run on the same day requests nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DAYS: Final = 365
 LIMIT: Final = 55  # requests per window
 WINDOW: Final = 6  # seconds
 ALL_NAME: Final = "All numbers"
-_DAYS_PER_REQUEST: Final = 184  # so that a year takes two requests a series
+_DAYS_PER_REQUEST: Final = 184  # so that a year takes two requests per series
 _ZONE: Final = "America/New_York"
 _TOOL: Final = "fuseplus"
 _LOGIN: Final = "demo@example.com"
@@ -42,24 +42,24 @@ PHONES: Final = tuple(config.Phone(f"80055501{at:02}", name) for at, name in enu
 
 
 def simulated() -> SimulatedApi:
-    """The company's server."""
+    """Return the simulated server."""
     world = World(seed=_SEED, calendar=calendar(), phones=tuple(phone.number for phone in PHONES))
     customer = options.Account(name=ACCOUNT, login=_LOGIN, password=_PASSWORD, tool=_TOOL, world=world)
-    manners = options.Options(seed=_SEED, limit=LIMIT, window=WINDOW, latency=_LATENCY, jitter=_LATENCY)
-    return SimulatedApi([customer], manners)
+    server_options = options.Options(seed=_SEED, limit=LIMIT, window=WINDOW, latency=_LATENCY, jitter=_LATENCY)
+    return SimulatedApi([customer], server_options)
 
 
 def calendar() -> Calendar:
-    """Where the company's days begin."""
+    """Return the calendar of the company."""
     return Calendar(ZoneInfo(_ZONE), WeekStart.SUNDAY)
 
 
 def settings(database: Path, base_url: str) -> config.Settings:
-    """What a configuration file for this company would say.
+    """Return the settings for the company, as a configuration file would give them.
 
     Args:
         database: the SQLite file.
-        base_url: where the company's server listens.
+        base_url: address of the simulated server.
     """
     secret = config.Secret(place="the demonstration", value=SecretStr(_PASSWORD))
     api = config.Api(base_url=base_url, max_days_per_request=_DAYS_PER_REQUEST)

@@ -1,6 +1,6 @@
-"""The demonstration as a user meets it: interrupted early, run again to its end, and once more for the pictures.
+"""The demonstration in three runs: interrupted early, run again to its end, and once more.
 
-Its quota windows really pass, so the three runs are done once for all tests here.
+Its quota windows take real time, so the three runs are shared by all tests here.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Runs(NamedTuple):
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     home = tmp_path_factory.mktemp("demo")
     here = Installation(home, {})
-    (home / "config.toml").write_text("this is no configuration")  # and nobody reads it
+    (home / "config.toml").write_text("this is no configuration")  # never read
     with here.started("demo", "--db", DB) as running:
         running.until(lambda: values(home / DB) > 0)
         running.signal(signal.SIGINT)
@@ -53,7 +53,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 
 def values(database: Path) -> int:
-    """How many there are; 0 where there is no such file or view yet."""
+    """The number of values; 0 where there is no such file or view yet."""
     if not database.exists():
         return 0
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
@@ -69,7 +69,7 @@ def figure(pattern: str, text: str) -> int:
     return int(found[1].replace(",", ""))
 
 
-def test_ctrl_c_keeps_what_was_fetched_and_says_how_to_go_on(runs: Runs) -> None:
+def test_ctrl_c_keeps_stored_values_and_says_how_to_continue(runs: Runs) -> None:
     ended = runs.interrupted
     assert ended.code == 130
     assert "Run the same command again to continue" in ended.err
@@ -78,7 +78,7 @@ def test_ctrl_c_keeps_what_was_fetched_and_says_how_to_go_on(runs: Runs) -> None
     assert 0 < figure(r"([\d,]+) of 248 slices done", ended.err) < SLICES
 
 
-def test_the_second_run_asks_for_the_rest_only(runs: Runs) -> None:
+def test_the_second_run_requests_only_what_is_missing(runs: Runs) -> None:
     assert runs.finished.code == 0, runs.finished.err
     before = figure(r"slices done by ([\d,]+) requests?", runs.interrupted.err)
     after = figure(r"slices done by ([\d,]+) requests?", runs.finished.out)
@@ -88,18 +88,18 @@ def test_the_second_run_asks_for_the_rest_only(runs: Runs) -> None:
 
 def test_it_stores_many_values_and_waits_for_several_windows(runs: Runs) -> None:
     assert values(runs.home / DB) == VALUES >= 50_000
-    assert figure(r"in (\d+) quota windows", runs.finished.out) >= 4  # so three of them were waited for
+    assert figure(r"in (\d+) quota windows", runs.finished.out) >= 4  # so it waited for three of them
     assert figure(rf"at most (\d+) of {LIMIT} in one", runs.finished.out) <= LIMIT
 
 
-def test_progress_is_told_in_plain_lines_on_stderr(runs: Runs) -> None:
+def test_progress_is_printed_as_lines_on_stderr(runs: Runs) -> None:
     lines = [text for text in runs.finished.err.splitlines() if " slices; " in text]
     assert 2 <= len(lines) <= 13
     assert all("quota " in text for text in lines)
     assert "\x1b" not in runs.finished.err + runs.finished.out
 
 
-def test_the_same_again_shows_the_same_and_asks_for_nothing(runs: Runs) -> None:
+def test_a_third_run_prints_the_same_and_requests_nothing(runs: Runs) -> None:
     assert runs.again.code == 0, runs.again.err
     assert f"Nothing to request: {SLICES} slices already covered." in runs.again.out
     assert "The server counted" not in runs.again.out
@@ -118,7 +118,7 @@ def test_there_is_a_row_for_each_number_and_a_chart(runs: Runs) -> None:
             assert re.search(rf"^{phone} +{name} +{calls:,} ", text, re.MULTILINE)
         total = connection.execute("SELECT cast(sum(calls) AS int) FROM performance_day").fetchone()[0]
     assert re.search(rf"^Sum +{total:,} ", text, re.MULTILINE)
-    assert len(re.findall(r"█{7}", text)) >= 7
+    assert len(re.findall(r"━{7}", text)) >= 7
 
 
 def test_what_it_suggests_works_as_printed(runs: Runs) -> None:
@@ -131,14 +131,14 @@ def test_what_it_suggests_works_as_printed(runs: Runs) -> None:
         assert DB in shlex.split(command)
 
 
-# What it leaves alone
+# Foreign files
 
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_file_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_of_another_program_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE precious (id)")
@@ -148,7 +148,7 @@ def test_a_file_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> 
     assert digest(path) == before
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused_and_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "letter.txt"
     path.write_text("Dear Sir or Madam, " * 100)
     before = digest(path)
@@ -161,12 +161,12 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
     ("name", "base_url"),
     [("main", "http://127.0.0.1:8151/api"), ("demo", "https://voicetrends.plumvoice.com/api")],
 )
-async def test_a_real_harvest_is_refused(tmp_path: Path, name: str, base_url: str) -> None:
+async def test_a_real_database_is_refused(tmp_path: Path, name: str, base_url: str) -> None:
     path = tmp_path / "real.db"
     database = Database(f"sqlite:///{path}")
     await database.claim(AccountIdentity(name, base_url, "America/New_York", WeekStart.SUNDAY, 3))
     await database.close()
-    with pytest.raises(UsageError, match=f"holds the account {name}"):
+    with pytest.raises(UsageError, match=f"contains the real account {name}"):
         refuse_foreign(path)
 
 
