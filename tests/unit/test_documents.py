@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harvester.store.schema import HEAD
 from tests.support.prose import LITERARY, tree
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +21,7 @@ CHAPTERS = {"peers": "contest"}  # the others have the name of their module
 FOREIGN = {"Connection", "Date"}  # SQLAlchemy's class, an HTTP header
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-FILE = re.compile(r"`((?:harvester|tests|bench|migrations|docs)/[\w./]*\w|[a-z_]+\.py)`")
+FILE = re.compile(r"`((?:harvester|tests|bench|migrations|docs)/[a-z0-9_./]*\w|[a-z0-9_]+\.py)`")  # no NAME.py
 CLASS = re.compile(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)*)`")
 
 
@@ -79,6 +80,10 @@ def test_every_document_is_in_the_index() -> None:
     text = (DOCS / "index.md").read_text(encoding="utf-8")
     linked = {(DOCS / target).resolve() for target in LINK.findall(text)}
     assert {path for path in (*DOCUMENTS, *DOCS.iterdir()) if path not in linked} == {DOCS / "index.md"}
+
+
+def test_the_sample_of_a_migration_leads_to_the_newest_schema() -> None:
+    assert f": migrated from nothing to {HEAD}\n" in (DOCS / "operations.md").read_text(encoding="utf-8")
 
 
 def test_the_benchmarks_have_the_text_of_their_modules() -> None:
