@@ -1,4 +1,4 @@
-"""The nouns of the quota: a window as we see it, a token, and what `acquire` answers."""
+"""Data types of the quota: the window as its client sees it, the token, and the answers of `acquire`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-NAMELESS = 3  # answers without a Reset, one after the other, after which the assumed window is believed
+TRUSTED_AFTER = 3  # answers without a Reset, after which an assumed window is trusted
 
 
 class WindowCertainty(Enum):
-    """How much the end of a window is worth."""
+    """Source of a window's end; see `window`."""
 
     GUESSED = auto()
     ASSUMED = auto()
@@ -19,29 +19,28 @@ class WindowCertainty(Enum):
 
 @dataclass(slots=True, eq=False)
 class Window:
-    """One window of the server, as we see it."""
+    """A window of the server, as its client sees it."""
 
     end: int  # server's epoch second
     certainty: WindowCertainty
     entered: float  # monotonic
-    told_at: float = math.inf  # monotonic: an answer had named it by then, so later requests are counted no earlier
-    spent: int = 0  # requests of ours that it has counted or may count
-    remaining: int | None = None  # lowest Remaining told for it, less the requests lost since
-    others: int = 0  # requests of somebody else's in it, as far as the counts tell
-    nameless: int = 0  # answers that named no window
+    stated_at: float = math.inf  # monotonic: an answer had named it by then, so later requests are counted no earlier
+    spent: int = 0  # own requests that it has counted or may count
+    remaining: int | None = None  # lowest Remaining received for it, less the requests lost since
+    others: int = 0  # requests of other clients in it, as far as the counts show
+    unnamed: int = 0  # answers that named no window
     not_before: float = -math.inf  # monotonic: it does not end earlier, whatever the clocks say
-    kept_at: float = math.inf  # monotonic: when the last of its requests were first kept
-    survived: int = 0  # times that it was named again after we had left it
+    reappeared: int = 0  # times that an answer named it after it was left
 
     @property
     def known(self) -> bool:
-        """Whether more than one request may be in flight."""
-        return self.certainty is WindowCertainty.STATED or self.nameless >= NAMELESS
+        """True if more than one request may be in flight."""
+        return self.certainty is WindowCertainty.STATED or self.unnamed >= TRUSTED_AFTER
 
 
 @dataclass(slots=True, eq=False)
 class Token:
-    """Leave to send one request; it comes back by exactly one of observe, lost, unused."""
+    """Permission to send one request; release it exactly once, with `observe`, `lost` or `unused`."""
 
     sent: float
     window: Window
@@ -49,21 +48,21 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Send one request, now."""
+    """Permission to send one request now."""
 
     token: Token
 
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """Nothing may be sent before `until` (monotonic), unless something is observed earlier."""
+    """No permission before `until` (monotonic), unless an answer is observed earlier."""
 
     until: float
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Allowance to be written down: `size` more requests in `window`, which ends at `end`."""
+    """Requests to be stored as spent in advance: `size` more in `window`, which ends at `end`."""
 
     size: int
     window: Window = field(repr=False)
@@ -72,15 +71,15 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Unstored:
-    """First write `record(block)` down and call `stored(block)`, then ask again."""
+    """Order to store `record(block)` and to call `stored(block)` before asking again."""
 
     block: Block
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """For display."""
+    """State of the quota for display."""
 
     limit: int  # requests per window
-    remaining: int  # requests that we may still send in this one
+    remaining: int  # requests that may still be sent in the current window
     resets_at: int  # server's epoch second at which it ends, as far as known

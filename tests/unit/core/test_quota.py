@@ -110,27 +110,29 @@ def test_with_somebody_else_we_keep_to_our_part(seed: int) -> None:
     assert played.server.most() <= played.server.limit - played.reserve
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
+    window=st.sampled_from((8, 15, 900)),
     ahead=st.sampled_from((0.0, 2.4, -2.4)) | st.floats(-8, 8),
     begin=st.floats(0, 8),
     concurrency=st.sampled_from((2, 8, 8, 32)),
 )
-@example(ahead=3.3, begin=0.5, concurrency=32)  # one Date in the first burst
-@example(ahead=0.77, begin=0.8, concurrency=8)
-def test_600_requests_end_within_three_percent_of_the_earliest_moment(
-    ahead: float, begin: float, concurrency: int
+@example(window=8, ahead=3.3, begin=0.5, concurrency=32)  # one Date in the first burst
+@example(window=900, ahead=0.77, begin=0.8, concurrency=8)
+def test_600_requests_end_at_most_a_second_and_a_quarter_after_the_earliest_moment(
+    window: int, ahead: float, begin: float, concurrency: int
 ) -> None:
-    made = world(window=8, begin=begin, ahead=ahead, concurrency=concurrency)
-    left, now = 600, begin + 0.02 + 1e-6  # nobody knows the limit before one answer
+    # A burst may see a single Date, which is exact to a second; a quarter is for latency, and for drift over 900 s.
+    made = world(window=window, begin=begin, ahead=ahead, concurrency=concurrency)
+    left, now = 600, begin + 0.02 + 1e-6  # the limit is unknown before the first answer
     while left > 150:
         roll = made.server.next_roll(now)
         left -= min(150, int((roll - now) / 0.02) * concurrency)
         now = roll
-    earliest = now + 0.02 * -(-left // concurrency) - begin
+    earliest = now + 0.02 * -(-left // concurrency)
     made.work(600)
     assert made.server.refused == []
-    assert made.now - begin <= 1.03 * earliest
+    assert made.now <= earliest + 1.25
 
 
 @pytest.mark.parametrize("drift", [50e-6, -50e-6])
