@@ -1,1 +1,1 @@
-"""The rules of harvesting: pure and synchronous, no clock, no randomness, no input or output."""
+"""Rules of the harvester: pure and synchronous, without clock, randomness, input or output."""

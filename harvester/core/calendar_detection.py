@@ -1,64 +1,68 @@
-"""What one answer says of the server's calendar, and what to ask for so that it says most.
+"""Calendar detection: the range to ask for, and the calendars that its answer fits.
 
-`normalize` judges whether an answer agrees with the configured calendar. Here the question is the other way round:
-which calendars agree with the answer? Weeks are asked for, because a week's key tells two things: the instant at which
-a day begins, and on which weekday a week does.
+`calendar_check` decides whether an answer agrees with the configured calendar. This module finds all calendars that
+agree with an answer. It asks for weeks, because the key of a week shows two things: the instant at which a day begins,
+and the weekday on which a week begins.
 
 A few weeks in one season cannot tell New York from a fixed UTC-5, and the wrong one of the two is an hour off for half
-of every year. So the weeks are laid around the newest change to or from daylight saving that lies far enough back. They
-are few, and all over: a width that the server refuses, or a week that still goes on, would tell nothing.
+of every year. So the weeks lie around the newest change to or from daylight saving that is far enough back. They are
+few, so that the server does not refuse the width, and all of them are over, because a current week shows nothing.
 
-Where the server's weeks begin on another day than ours, the range begins inside one of them. Its key may then be the
-range's first day, so the first key says nothing about weekdays, if there are others.
+Where the server's weeks begin on another day than the configured ones, the range begins inside one of its weeks. That
+week may then be keyed by the first day of the range, so the first key says nothing about weekdays if there are others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
-from harvester.core.calendar_check import ZONES
+from harvester.core.calendar_check import ZONES, instant_of, matching_calendars
 from harvester.core.metric_catalogue import known_metrics
+from harvester.core.model import Page
 from harvester.core.normalize import normalize
 from harvester.core.period import ONE_DAY, Calendar, Period, WeekStart
 from harvester.errors import CalendarMismatch
 
-if TYPE_CHECKING:
-    from harvester.core.model import Page
-
-WEEKS = 4  # two on each side of a change of the clocks
+MAX_WEEKS = 4  # two on each side of a clock change
 
 _WEEK = timedelta(days=7)
-_LONGEST_LOOK = 400  # days; a zone that changes its clocks did so within the last year
-_NAMED = 3  # zones that a message names
-_DIGITS = 10  # of an epoch second
-_DAY = 86_400  # seconds
-_SUNDAY, _MONDAY = 6, 0
+_SEARCHED_DAYS = 400  # a zone with daylight saving changed its clocks within the last year
+_MAX_NAMED_ZONES = 3  # in a message
+_ORDINARY_DAY = 86_400  # seconds
+_SUNDAY, _MONDAY = 6, 0  # as date.weekday() counts
 
 
 class CalendarCandidate(NamedTuple):
-    """A calendar that an answer agrees with. `week_start` is None where no setting fits, or nothing tells."""
+    """A calendar that an answer fits. `week_start` is None if no setting fits."""
 
     zone: str
     week_start: WeekStart | None
 
 
-def weeks_to_probe(calendar: Calendar, today: date, most_days: int) -> tuple[date, date]:
-    """The first and last day of the past whole weeks to ask for.
+class Detection(NamedTuple):
+    """Result of a comparison as text, with the error to raise if the answer contradicts the configuration."""
+
+    text: str
+    mismatch: CalendarMismatch | None = None
+
+
+def weeks_to_probe(calendar: Calendar, today: date, max_days: int) -> tuple[date, date]:
+    """Return the first and the last day of the past whole weeks to ask for.
 
     Args:
         calendar: as configured; the weeks are whole in it.
-        today: in its zone.
-        most_days: the widest range to ask for; a single week is asked for in any case.
+        today: in the calendar's zone.
+        max_days: the widest range to ask for; a single week is asked for in any case.
     """
-    count = max(1, min(WEEKS, most_days // _WEEK.days))
-    before = _WEEK if count >= WEEKS - 1 else timedelta(0)
+    count = max(1, min(MAX_WEEKS, max_days // _WEEK.days))
+    before = _WEEK if count >= MAX_WEEKS - 1 else timedelta(0)
     length = count * _WEEK
     newest = calendar.floor(Period.WEEK, today) - length
     for zone in (calendar.zone, ZoneInfo(ZONES[0])):
-        for day in _changes(Calendar(zone), today):
+        for day in _clock_changes(Calendar(zone), today):
             first = calendar.floor(Period.WEEK, day) - before
             if first <= newest:
                 return first, first + length - ONE_DAY
@@ -66,71 +70,55 @@ def weeks_to_probe(calendar: Calendar, today: date, most_days: int) -> tuple[dat
 
 
 def detect_calendars(instants: Iterable[int], configured: Calendar) -> list[CalendarCandidate]:
-    """The calendars in which each instant begins a day: the configured zone first, then by plausibility.
+    """Return the calendars in which every instant begins a day: the configured zone first, then by plausibility.
 
     Args:
-        instants: the epoch seconds with which an answer keys its weeks.
-        configured: tried before all others.
+        instants: the epoch seconds by which an answer keys its weeks.
+        configured: the calendar to try first.
     """
     keys = sorted(set(instants))
-    if not keys:
-        return []
-    found = []
-    for name in dict.fromkeys((configured.zone.key, *ZONES)):
-        calendar = _calendar(name)
-        if calendar is None:
-            continue
-        days = [calendar.local_date(key) for key in keys]
-        if all(calendar.midnight(day) == key for day, key in zip(days, keys, strict=True)):
-            found.append(CalendarCandidate(name, _week_start(days)))
-    return found
-
-
-class Detection(NamedTuple):
-    """What an answer shows, in words; `mismatch` if it is not what is configured."""
-
-    text: str
-    mismatch: CalendarMismatch | None = None
+    matches = matching_calendars(keys, Period.DAY, configured) if keys else ()
+    return [CalendarCandidate(each.zone.key, _week_start([each.local_date(key) for key in keys])) for each in matches]
 
 
 def compare_calendar(page: Page, configured: Calendar, *, weeks_matter: bool = True) -> Detection:
-    """Tell which calendars an answer fits.
+    """Compare the calendars that an answer fits with the configured one.
 
     Args:
         page: an answer to `weeks_to_probe`.
-        configured: what it should fit.
-        weeks_matter: whether a wrong `week_start` does any harm; else it is only told.
+        configured: the calendar that it should fit.
+        weeks_matter: if False, a wrong `week_start` does no harm and is reported in the text alone.
 
     Raises:
-        PayloadError: it is no answer to its slice.
+        PayloadError: the page is no answer to its slice.
     """
-    ours: CalendarMismatch | None = None
+    refused: CalendarMismatch | None = None
     try:
         normalize(page, configured)
     except CalendarMismatch as error:
-        ours = error
+        refused = error
     instants = _instants(page)
     if not instants:
-        return Detection("the answer holds no weeks, so zone and week cannot be told")
+        return Detection("the answer holds no weeks, so its zone and week start are unknown")
     fits = detect_calendars(instants, configured)
-    if not fits and ours is None:
-        return Detection("the answer fits what is configured, but for a stray timestamp")
+    if not fits and refused is None:
+        return Detection("the answer fits the configuration, except for one stray timestamp")
     if not fits:
-        return Detection("the answer fits no zone that was tried", ours)
+        return Detection("the answer fits no zone that was tried", refused)
     best = fits[0]
-    zones = " or ".join(fit.zone for fit in fits[:_NAMED])
-    seen = f"the answer fits {zones}, " + (f"weeks from {best.week_start}" if best.week_start else "but no week_start")
-    wrong = _wrong(best, configured, weeks_matter=weeks_matter)
+    zones = " or ".join(fit.zone for fit in fits[:_MAX_NAMED_ZONES])
+    weeks = f"weeks from {best.week_start}" if best.week_start else "but no week_start"
+    text = f"the answer fits {zones}, {weeks}"
+    wrong = _wrong_settings(best, configured, weeks_matter=weeks_matter)
     if not wrong:
-        return Detection(seen)
-    mend = " and ".join(f'{setting} = "{value}"' for setting, value in wrong.items() if value)
-    detail = f"{seen}; set {mend}" if mend else seen
-    setting = next(iter(wrong))
-    return Detection(seen, CalendarMismatch(detail, setting=setting, fits=wrong[setting]))
+        return Detection(text)
+    advice = " and ".join(f'{setting} = "{value}"' for setting, value in wrong.items() if value)
+    setting, value = next(iter(wrong.items()))
+    return Detection(text, CalendarMismatch(f"{text}; set {advice}" if advice else text, setting=setting, fits=value))
 
 
-def _wrong(best: CalendarCandidate, configured: Calendar, *, weeks_matter: bool) -> dict[str, str | None]:
-    """The settings that the answer contradicts, each with the value that it fits."""
+def _wrong_settings(best: CalendarCandidate, configured: Calendar, *, weeks_matter: bool) -> dict[str, str | None]:
+    """Return the settings that the answer contradicts, each with the value that it fits."""
     wrong: dict[str, str | None] = {}
     if best.zone != configured.zone.key:
         wrong["timezone"] = best.zone
@@ -141,28 +129,16 @@ def _wrong(best: CalendarCandidate, configured: Calendar, *, weeks_matter: bool)
 
 def _instants(page: Page) -> set[int]:
     known = known_metrics(page.slice.series.resource)
-    return {
-        int(text)
-        for name, entries in page.metrics.items()
-        if name in known
-        for text, _ in entries
-        if text.isascii() and text.isdigit() and len(text) <= _DIGITS
-    }
+    keys = {key for name, entries in page.metrics.items() if name in known for key, _ in entries}
+    return {instant for key in keys if (instant := instant_of(key)) is not None}
 
 
-def _changes(calendar: Calendar, today: date) -> Iterator[date]:
-    """The days of other than 24 hours, newest first."""
-    for ago in range(1, _LONGEST_LOOK):
+def _clock_changes(calendar: Calendar, today: date) -> Iterator[date]:
+    """Yield the days before today that do not have 24 hours, newest first."""
+    for ago in range(1, _SEARCHED_DAYS):
         day = today - timedelta(days=ago)
-        if calendar.midnight(day + ONE_DAY) - calendar.midnight(day) != _DAY:
+        if calendar.midnight(day + ONE_DAY) - calendar.midnight(day) != _ORDINARY_DAY:
             yield day
-
-
-def _calendar(name: str | None) -> Calendar | None:
-    try:
-        return Calendar(ZoneInfo(name)) if name else None
-    except ZoneInfoNotFoundError:
-        return None
 
 
 def _week_start(days: list[date]) -> WeekStart | None:

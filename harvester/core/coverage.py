@@ -1,20 +1,22 @@
-"""What is stored of a series, as few stretches of days: the subtrahend of desired - stored.
+"""Coverage: the days of a series that are stored, as few stretches. Planning subtracts it from what is desired.
 
-A Stretch says of each of its periods when it was asked for, by two lower bounds: on `asked_on` or later, and at
-least `lag` days after the period's own end. A period is complete when it was asked for after its end (lag >= 0), and
-final when that was `settle_days` after it; nothing else is written down, so both come true by themselves.
+A Stretch gives two lower bounds for the time at which each of its periods was asked for: on `asked_on` or later, and
+at least `lag` days after the end of the period itself. A period is complete if it was asked for after its end
+(lag >= 0), and final if that was `settle_days` after it. Nothing else is stored, so both become true without a write.
 
-Two bounds, because a daemon asks for each day on another day: ten years of tails would be 3,650 stretches if only
-the date of asking were kept. Neighbours that are both final are joined under the smaller of each bound, which
-claims nothing that was not so. What it costs: after `settle_days` is raised, joined stretches look less settled than
-some of their days were, and are fetched once more.
+One bound is not enough. A daemon asks for each day on another day, so ten years with the date of asking alone would be
+3,650 stretches. Neighbours that are both final are joined under the smaller of each bound, which claims nothing
+untrue. The cost: after `settle_days` is raised, some days of a joined stretch look less final than they are and are
+fetched once more.
 
 Invariants (tests/unit/core/test_coverage.py):
 - the stretches of a series are disjoint and in order; an overlay covers what was covered before, plus the new days;
-- joining never makes a period final that was not, nor takes it away from one that was;
-- the number of stretches follows the number of holes and of unsettled answers, not the age of the series.
+- joining neither makes a period final that was not, nor the reverse;
+- the number of stretches depends on the number of holes and of answers that are not final, not on the age of the
+  series.
 
-Rejected: a row per day (cost follows age), a cursor (knows no holes), a `final` flag (needs writing when time passes).
+Rejected: a row per day (cost grows with age), a cursor (knows no holes), a `final` flag (time alone would have to
+write it).
 """
 
 from __future__ import annotations
@@ -28,21 +30,21 @@ from harvester.core.period import ONE_DAY, Calendar, Period
 
 
 class Span(NamedTuple):
-    """Days from `first` to `last`, both inclusive."""
+    """Days from `first` to `last`, both included."""
 
     first: date
     last: date
 
 
 def stretch_of(piece: Slice, asked_on: date, calendar: Calendar) -> Stretch:
-    """The coverage that an answer to `piece` gives, asked for on the local day `asked_on`."""
+    """Return the coverage that an answer to `piece` gives, which was asked for on the local day `asked_on`."""
     return Stretch(piece.first, piece.last, asked_on, _natural_lag(piece.last, asked_on, piece.series.period, calendar))
 
 
 def overlay(
     stretches: Sequence[Stretch], new: Stretch, *, period: Period, calendar: Calendar, settle_days: int
 ) -> list[Stretch]:
-    """The coverage after an answer: the newest word counts, and final neighbours are joined."""
+    """Return the coverage after an answer: `new` replaces older stretches, and final neighbours are joined."""
     pieces = [new]
     for old in stretches:
         if old.last < new.first or old.first > new.last:
@@ -64,10 +66,7 @@ def overlay(
 
 
 def final_spans(stretches: Iterable[Stretch], period: Period, calendar: Calendar, settle_days: int) -> list[Span]:
-    """The days whose periods were asked for at least `settle_days` after their end, neighbours joined.
-
-    With `settle_days` 0 these are the complete ones.
-    """
+    """Return the days of the final periods, neighbours joined; with `settle_days` 0 those of the complete ones."""
     spans: list[Span] = []
     for stretch in stretches:
         last = final_through(stretch, period, calendar, settle_days)
@@ -81,25 +80,25 @@ def final_spans(stretches: Iterable[Stretch], period: Period, calendar: Calendar
 
 
 def final_through(stretch: Stretch, period: Period, calendar: Calendar, settle_days: int) -> date:
-    """The last day of the last settled period of a stretch; the day before its first if there is none."""
+    """Return the last day of the last final period of a stretch; the day before its first if none is final."""
     if stretch.lag >= settle_days:
         return stretch.last
     limit = stretch.asked_on.toordinal() - settle_days
-    nothing = stretch.first - ONE_DAY
+    none = stretch.first - ONE_DAY
     if limit <= stretch.first.toordinal():
-        return nothing
-    first_unsettled = calendar.floor(period, stretch.asked_on.fromordinal(limit))
-    return max(nothing, min(stretch.last, first_unsettled - ONE_DAY))
+        return none
+    first_not_final = calendar.floor(period, stretch.asked_on.fromordinal(limit))
+    return max(none, min(stretch.last, first_not_final - ONE_DAY))
 
 
 def lag_of(stretch: Stretch, day: date, period: Period, calendar: Calendar) -> int:
-    """Days between the end of the period that holds `day` and its being asked for, at least; negative: before it."""
+    """Return the days, at least, from the end of the period that holds `day` to its request; negative: before it."""
     end = calendar.following(period, calendar.floor(period, day))
     return max(stretch.lag, (stretch.asked_on - end).days)
 
 
 def merge_spans(spans: Iterable[Span]) -> list[Span]:
-    """The same days as disjoint spans in order, neighbours joined."""
+    """Return the same days as disjoint spans in order, neighbours joined."""
     result: list[Span] = []
     for span in sorted(spans):
         if result and span.first <= result[-1].last + ONE_DAY:
@@ -110,7 +109,7 @@ def merge_spans(spans: Iterable[Span]) -> list[Span]:
 
 
 def gaps(within: Span, spans: Sequence[Span]) -> list[Span]:
-    """The days of `within` that are in none of `spans` (disjoint, in order)."""
+    """Return the days of `within` that are in none of `spans` (disjoint and in order)."""
     result: list[Span] = []
     day = within.first
     for span in spans:

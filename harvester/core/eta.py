@@ -1,4 +1,4 @@
-"""How many quota windows a number of requests takes, and how long: the figures of `plan` and of the progress line."""
+"""Time estimate: how many quota windows a number of requests takes, and how long, for `plan` and the progress line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Eta(NamedTuple):
-    """Quota windows begun, and seconds until the last request is sent."""
+    """Quota windows used, and seconds until the last request is sent."""
 
     windows: int
     seconds: float
@@ -15,17 +15,17 @@ class Eta(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """What may be sent, and when: an account's quota as seen now."""
+    """Requests that an account's quota allows, as known now."""
 
     per_window: int  # requests, less the reserve
     window: float  # seconds
     rate: float  # requests per second
-    left: int  # requests that the present window still allows
+    left: int  # requests that the current window still allows
     until_reset: float  # seconds to its end
 
 
 def estimate_eta(requests: int, supply: Supply) -> Eta:
-    """The earliest end of so many requests if nobody else spends."""
+    """Return the earliest end of that many requests if no other client spends any."""
     if requests <= 0:
         return Eta(0, 0.0)
     left = min(supply.left, supply.per_window)

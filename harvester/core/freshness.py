@@ -1,24 +1,22 @@
-"""How far a series lags behind what could be had.
+"""Freshness lag: the time by which a series is behind the data that the API could give.
 
-A lag is counted from the moment at which the period after the newest complete one had ended: from then on it could
-have been complete too. So it is 0 while all is well, grows by a second a second once something is late, and after a
-refresh falls to what is still missing at the newer end. Holes further back are no lag; a plan knows them.
+The lag counts from the moment at which the period after the newest complete one ended: from then on that period could
+be complete too. So the lag is 0 while all is well, grows by a second per second once something is late, and after a
+refresh falls to what is still missing at the newer end. Older holes are not lag; planning finds them.
 
-Rejected: the age of the newest complete period. It swings between nothing and a whole period, a month even, so no
-limit on it tells late from punctual.
+Rejected: the age of the newest complete period. It swings between nothing and a whole period, even a month, so no
+threshold on it separates late from punctual.
 """
 
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from harvester.core.period import Calendar, Period
+from harvester.core.period import Calendar, Period
 
 
 def freshness_lag(newest: date | None, start: date, period: Period, calendar: Calendar, now: float) -> float:
-    """Seconds for which the next period to become complete has been over.
+    """Return the seconds since the end of the next period to become complete, 0 before it.
 
     Args:
         newest: a day of the newest complete period; None if there is none.

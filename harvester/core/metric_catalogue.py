@@ -1,11 +1,11 @@
-"""The catalogue of figures that VoiceTrends is known to give: their units, and whether they add up.
+"""Catalogue of the metrics that VoiceTrends is known to give, with their units and additivity.
 
-It says which keys mark an answer as this resource's (`normalize` fails an answer that has none of them), and what
-the table `metrics` tells its readers. It is no filter: a metric missing here is stored like the others, because a
-new one may appear at any time.
+A key of this catalogue identifies an answer as one of its resource (`normalize` fails an answer that has none), and the
+table `metrics` shows the catalogue to users. It is no filter: a metric missing here is stored like the others, because
+a new one may appear at any time.
 
-A figure is additive when its sum over periods and over phones is the figure of the whole. Rates and averages are
-not, and neither are unique callers: one who calls on two days is counted on both.
+A metric is additive if its sum over periods and over phones is the value of the whole. Rates and averages are not, and
+neither are unique callers: a person who calls on two days is counted on both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 
 class Metric(NamedTuple):
-    """One figure of one resource."""
+    """A metric of a resource."""
 
     resource: str
     name: str
@@ -46,7 +46,7 @@ METRICS: tuple[Metric, ...] = (
 
 
 def known_metrics(resource: str) -> frozenset[str]:
-    """The names of the figures that this resource is known to give."""
+    """Return the names of the metrics that the resource is known to give."""
     return _NAMES.get(resource, frozenset())
 
 

@@ -1,8 +1,8 @@
-"""The nouns of the harvest: Series, Slice, Page, Batch, and what became of them.
+"""Data model of the harvester: Series, Slice, Page, Batch, and the outcome of each.
 
 Account - Resource (performance, volume...) - Period - Series = (account, resource, phone, period) - Slice =
-(series, first day, last day): the unit of request, retry and commit. A Page is one answer as the server sent it,
-a Batch the same after it was judged against the slice that asked.
+(series, first day, last day): the unit of request, retry and commit. A Page is one answer as the server sent it; a
+Batch is the same answer after it was checked against the slice that asked.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from harvester.core.period import Period
+from harvester.core.period import Period
 
 ALL = "ALL"  # the pseudo number under which VoiceTrends merges all phones of an account
 RESOURCES = ("performance", "volume", "events", "profile")
@@ -21,7 +20,7 @@ RESOURCES = ("performance", "volume", "events", "profile")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Series:
-    """What is harvested as one line over time."""
+    """A resource of one phone in periods of one length: one time series."""
 
     account: str
     resource: str
@@ -34,7 +33,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A stretch of one series, both days inclusive: one request."""
+    """Consecutive days of a series, both ends included: one request."""
 
     series: Series
     first: date
@@ -42,7 +41,7 @@ class Slice:
 
     @property
     def days(self) -> int:
-        """The width, in days."""
+        """The width in days."""
         return (self.last - self.first).days + 1
 
     def __str__(self) -> str:
@@ -50,22 +49,22 @@ class Slice:
 
 
 class InvalidValue(NamedTuple):
-    """Something in the place of a number that no number can be made of: its text (cut to 200), and why not."""
+    """A value that cannot be read as a number: its text (at most 200 characters) and the reason."""
 
     text: str
     reason: str
 
 
 Raw = int | float | None | InvalidValue
-"""What a payload holds for one timestamp: a number, null, or something else."""
+"""A value in a payload: a number, null, or something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer: for each metric what stands beside each timestamp text, in the server's order.
+    """An answer as the server sent it.
 
-    `sent_at` is the server's epoch second at which the request left, at the earliest that it can have been.
-    `metrics` maps the metric's name to (timestamp text, raw value) pairs: pairs, because a key may come twice.
+    `sent_at` is the earliest server's epoch second at which the request can have left. `metrics` maps the name of a
+    metric to (timestamp text, raw value) pairs in the server's order: pairs, because a key may come twice.
     """
 
     slice: Slice
@@ -74,7 +73,7 @@ class Page:
 
 
 class Reject(NamedTuple):
-    """A value that could not be taken."""
+    """A value that could not be stored, with the reason."""
 
     metric: str
     timestamp: str
@@ -84,11 +83,11 @@ class Reject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A judged answer, ready to be stored.
+    """A checked answer, ready to be stored.
 
-    `grid` maps the epoch of each period that was asked for to its first day; `values` maps each metric to
-    (epoch, number or None) pairs, every epoch in `grid` and none twice; `absent` holds the first days of the periods
-    for which no metric had an entry.
+    `grid` maps the epoch of each requested period to its first day. `values` maps each metric to (epoch, number or
+    None) pairs, every epoch in `grid` and none twice. `absent` holds the first days of the periods for which no metric
+    had an entry.
     """
 
     slice: Slice
@@ -101,10 +100,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Days of a series that were asked for and stored: one piece of its coverage.
+    """Consecutive days of a series that were asked for and stored: a part of its coverage.
 
     Every period in it was asked for on `asked_on` or later (a local day by the server's clock), and at least `lag`
-    days after its own end; both are lower bounds, so pieces can be joined without claiming too much.
+    days after its own end. Both are lower bounds, so stretches can be joined without claiming too much.
     """
 
     first: date
@@ -124,7 +123,7 @@ class FailedSlice:
 
 @dataclass(slots=True)
 class RowCounts:
-    """What became of values. `absent` counts periods, the others values."""
+    """Outcomes of values. `absent` counts periods, the others count values."""
 
     new: int = 0
     changed: int = 0
@@ -133,7 +132,7 @@ class RowCounts:
     absent: int = 0
 
     def add(self, other: RowCounts) -> None:
-        """Sum up in place."""
+        """Add the counts of `other` to these."""
         self.new += other.new
         self.changed += other.changed
         self.unchanged += other.unchanged
@@ -143,7 +142,7 @@ class RowCounts:
 
 @dataclass(slots=True)
 class SliceCounts:
-    """What became of slices."""
+    """Outcomes of slices."""
 
     planned: int = 0
     done: int = 0
@@ -153,7 +152,7 @@ class SliceCounts:
 
 @dataclass(slots=True)
 class RunReport:
-    """What one drained plan did for one account."""
+    """Outcome of one plan for one account."""
 
     account: str
     requests: int = 0
@@ -166,32 +165,32 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class QuotaRecord:
-    """What is known of one account's window, written down before it is spent.
+    """State of an account's quota window, stored before the quota is spent.
 
-    A process that starts later may send `min(remaining, limit - reserve - spent)` more requests until `resets_at`.
+    A process that starts later may send `left(reserve)` more requests until `resets_at`.
     """
 
     limit: int  # requests per window
-    spent: int  # requests of ours that this window has counted or may count, allowance already handed out included
-    remaining: int | None  # lowest X-RateLimit-Remaining seen for this window, less what was handed out since
+    spent: int  # own requests that this window has counted or may count, those granted in advance included
+    remaining: int | None  # lowest X-RateLimit-Remaining seen for this window, less what was granted since
     resets_at: int | None  # server's epoch second at which the window ends
     server_ahead: float  # seconds by which the server's clock was ahead of the host's
     recorded_at: float  # host's epoch seconds
 
     def left(self, reserve: int) -> int:
-        """Return how many more requests may be sent in this window if `reserve` of them are conceded to others."""
+        """Return the number of requests that may still be sent in this window, with `reserve` left to others."""
         ours = usable_limit(self.limit, reserve) - self.spent
         return max(0, ours if self.remaining is None else min(ours, self.remaining))
 
 
 def usable_limit(limit: int, reserve: int) -> int:
-    """Return how many requests per window may be sent: the limit less the reserve, and one at least."""
+    """Return the number of requests that may be sent per window: the limit less the reserve, but at least 1."""
     return max(1, limit - reserve)
 
 
 @dataclass(frozen=True, slots=True)
 class RangeLimits:
-    """How wide a range the server takes for one account and resource, as far as answers have shown, in days."""
+    """Widths of ranges that the server accepts for one account and resource, in days, as far as answers have shown."""
 
     accepted: int | None = None  # widest range that was answered
     refused: int | None = None  # narrowest range that was refused for its width

@@ -1,22 +1,23 @@
-"""Bytes to figures: what an answer's body says, JSON or XML, before anybody asks whether it makes sense.
+"""Parser of an answer's body, JSON or XML, into metrics; whether their values make sense is decided later.
 
-The body's first byte decides between JSON and XML: the server's label is known to lie. A document is taken whole or
-not at all; anything cut, trailing or undecodable is a PayloadError. Inside a whole document one bad entry spoils only
-itself: it becomes a Junk with its reason, and the others stand.
+The first byte of the body decides between JSON and XML, because the server's content type is known to be wrong. A
+document is accepted whole or not at all: anything cut, trailing or undecodable is a PayloadError. Within a whole
+document a bad entry spoils only itself: it becomes an InvalidValue with its reason, and the others stand.
 
 - A metric is a map from timestamp text to number. `[]` is PHP's empty map. Anything else in its place becomes one
-  Junk beside the timestamp text "". A name that comes twice has both its maps' pairs, so that duplicates show.
+  InvalidValue under the timestamp text "". A name that comes twice has the pairs of both maps, so that duplicates show.
 - A number is a JSON number or its text ("12", " 0.045 "). XML has no null: there an empty item is one.
-- Both databases must keep the same number. So a whole number beyond 2**53 is Junk, because a double would change it
-  silently, and so is what is not finite (NaN, 1e999). Any other finite double is kept.
-- The text of a Junk is ASCII with escapes: no database and no log chokes on a NUL or half a surrogate pair.
-- A small document could blow up to gigabytes of small objects, or of names: a namespace's name is repeated in every
-  element that uses it. So the marks that begin an entry are counted first, text beyond ASCII (up to four bytes a
-  character) must be short, and namespaces are refused.
-- All text is UTF-8. What XML declares of itself is not believed: other encodings hide what is looked for.
+- Both databases must store the same number. So a whole number beyond 2**53 is an InvalidValue, because a double would
+  change it silently, and so is what is not finite (NaN, 1e999). Any other finite double is accepted.
+- The text of an InvalidValue is ASCII with escapes, so that no database and no log fails on a NUL or half a surrogate
+  pair.
+- A small document could grow to gigabytes of small objects, or of names: a namespace's name is repeated in every
+  element that uses it. So the characters that begin an entry are counted first, a body with anything beyond ASCII (up
+  to four bytes a character) must be short, and namespaces are refused.
+- All text is UTF-8. The encoding that XML declares is ignored: other encodings hide the characters that are counted.
 
 Rejected: `parse_int` and `parse_float` hooks for all documents (a call per number; the ordinary metric is checked by
-its extremes), and an error that quotes the body: the body may be a password.
+its extremes), and an error that quotes the body (the body may be a password).
 """
 
 from __future__ import annotations
@@ -38,27 +39,27 @@ from harvester.errors import PayloadError
 Entries = Sequence[tuple[str, Raw]]
 
 MAX_EXACT_INTEGER = 2**53  # beyond it neighbouring whole numbers share one double
-MAX_TEXT_LENGTH = 200  # of a Junk or an error, characters
-NO_TIMESTAMP = ""  # stands beside what is in the place of a whole map, or of an item without a timestamp
+MAX_TEXT_LENGTH = 200  # characters of an InvalidValue or an error
+NO_TIMESTAMP = ""  # key of a value in the place of a whole map, or of an item without a timestamp
 
-_LONGEST_NUMBER = 64  # characters of a number as text
-_MOST_MARKS = 100_000  # ten years of days of twelve metrics, in XML, have 88,000
-_LONGEST_FOREIGN = 1024 * 1024  # bytes of a body with anything beyond ASCII in it
-_LONGEST_CREDENTIAL = 1000  # characters; 32 are documented
+_MAX_NUMBER_LENGTH = 64  # characters of a number as text
+_MAX_MARKS = 100_000  # characters that begin an entry; ten years of days of twelve metrics, in XML, have 88,000
+_MAX_NON_ASCII_BODY = 1024 * 1024  # bytes of a body with anything beyond ASCII in it
+_MAX_CREDENTIAL_LENGTH = 1000  # characters; 32 are documented
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_PLAIN = frozenset({int, float})
+_NUMBER_TYPES = frozenset({int, float})
 
 
 def parse_metrics(body: bytes) -> dict[str, Entries]:
-    """What stands beside each timestamp text, for each metric, in the server's order.
+    """Return the (timestamp text, value) pairs of each metric in the server's order.
 
     Args:
-        body: the whole decoded body of a 200.
+        body: the whole body of a 200, decompressed.
 
     Raises:
         PayloadError: the body is no whole document of maps.
     """
-    body = _trimmed(body)
+    body = _trim(body)
     if body.startswith(b"<"):
         return _xml_metrics(_xml(body))
     document = _json(body)
@@ -85,62 +86,60 @@ def parse_error(body: bytes) -> str | None:
 
 
 def parse_credentials(body: bytes) -> tuple[str, str]:
-    """The login and password in an answer to /auth.
+    """Return the login and password in an answer to /auth.
 
     Raises:
-        PayloadError: there is no usable pair in it; the message quotes nothing.
+        PayloadError: it has no usable pair; the message quotes nothing of the body.
     """
     fields = _fields(body)
     login, password = fields.get("login"), fields.get("password")
     if not isinstance(login, str) or not isinstance(password, str):
         raise PayloadError("an answer without a login and a password")
-    if not (_carried(login) and _carried(password)) or ":" in login:
+    if not (_fits_http(login) and _fits_http(password)) or ":" in login:
         raise PayloadError("an empty password, or a pair that HTTP cannot carry")
     return login, password
 
 
 def is_html(body: bytes) -> bool:
-    """Whether somebody's web page came in place of an answer."""
-    head = _trimmed(body[:512]).lower()
+    """Return True if the body is a web page, which some other server sent."""
+    head = _trim(body[:512]).lower()
     return head.startswith((b"<!doctype", b"<head", b"<body", b"<!--")) or (head.startswith(b"<") and b"<html" in head)
 
 
 def is_document(body: bytes) -> bool:
-    """Whether the body begins like JSON or XML of the API."""
-    return _trimmed(body[:512]).startswith((b"{", b"[", b"<")) and not is_html(body)
+    """Return True if the body begins like JSON or XML of the API."""
+    return _trim(body[:512]).startswith((b"{", b"[", b"<")) and not is_html(body)
 
 
 def escape_text(text: str) -> str:
-    """Foreign text fit for a database, a log and a terminal: ASCII, escaped, at most 200 characters."""
+    """Return foreign text as at most 200 characters of escaped ASCII: safe for a database, a log and a terminal."""
     return text[:MAX_TEXT_LENGTH].encode("unicode_escape").decode("ascii")[:MAX_TEXT_LENGTH]
 
 
-def _trimmed(body: bytes) -> bytes:
+def _trim(body: bytes) -> bytes:
     return body.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
 
 
 def _fields(body: bytes) -> dict[str, object]:
-    """The members of a flat document; of a duplicate the last one."""
-    body = _trimmed(body)
+    """Return the members of a flat document; of duplicates the last one."""
+    body = _trim(body)
     if body.startswith(b"<"):
         return {child.tag: child.text for child in _xml(body)}
     return dict(_members(_json(body)))
 
 
-def _carried(credential: str) -> bool:
-    """Whether HTTP's Basic authorization takes it: no control characters, no half of a surrogate pair."""
-    return 0 < len(credential) <= _LONGEST_CREDENTIAL and credential.isprintable()
+def _fits_http(credential: str) -> bool:
+    """Return True if HTTP's Basic authorization can carry it: no control characters, no half of a surrogate pair."""
+    return 0 < len(credential) <= _MAX_CREDENTIAL_LENGTH and credential.isprintable()
 
 
 def _text(body: bytes) -> str:
-    """The body as text, if it is of an answer's size."""
+    """Return the body as text; raise PayloadError if it is larger than an answer."""
     if not body:
         raise PayloadError("the body is empty")
-    if sum(map(body.count, (b",", b"[", b"{", b"<"))) > _MOST_MARKS:
-        raise PayloadError(
-            "the body has too many entries for an answer; fewer days a request (max_days_per_request) help"
-        )
-    if len(body) > _LONGEST_FOREIGN and not body.isascii():
+    if sum(map(body.count, (b",", b"[", b"{", b"<"))) > _MAX_MARKS:
+        raise PayloadError("the body has too many entries for an answer; set a smaller max_days_per_request")
+    if len(body) > _MAX_NON_ASCII_BODY and not body.isascii():
         raise PayloadError("the body is too long for one that is not ASCII")
     try:
         return body.decode("utf-8")
@@ -149,7 +148,7 @@ def _text(body: bytes) -> str:
 
 
 def _json(body: bytes) -> object:
-    """The document with each object as a tuple of its pairs, so that an array is still told from it."""
+    """Return the document, each object as a tuple of its pairs, so that an array still differs from it."""
     text = _text(body)
     try:
         try:
@@ -157,7 +156,7 @@ def _json(body: bytes) -> object:
         except JSONDecodeError:
             raise
         except ValueError:  # a whole number with more digits than Python converts
-            return _PATIENT_DECODER.decode(text)
+            return _LONG_INTEGER_DECODER.decode(text)
     except JSONDecodeError as error:
         raise PayloadError(f"not JSON at character {error.pos}: {error.msg}") from None
     except RecursionError:
@@ -165,7 +164,7 @@ def _json(body: bytes) -> object:
 
 
 def _is_object(value: object) -> TypeGuard[tuple[tuple[str, object], ...]]:
-    return type(value) is tuple  # a Junk is a tuple, too
+    return type(value) is tuple  # InvalidValue is a subclass
 
 
 def _members(document: object) -> tuple[tuple[str, object], ...]:
@@ -174,33 +173,33 @@ def _members(document: object) -> tuple[tuple[str, object], ...]:
     return document
 
 
-def _constant(name: str) -> InvalidValue:
+def _not_finite(name: str) -> InvalidValue:
     return InvalidValue(name, "not a finite number")
 
 
 def _long_integer(text: str) -> int | InvalidValue:
-    if len(text) > _LONGEST_NUMBER:
+    if len(text) > _MAX_NUMBER_LENGTH:
         return InvalidValue(text[:MAX_TEXT_LENGTH], "a whole number that a double would change")
     return int(text)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant)
-_PATIENT_DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant, parse_int=_long_integer)
+_DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_not_finite)
+_LONG_INTEGER_DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_not_finite, parse_int=_long_integer)
 
 
 def _json_entries(value: object) -> Entries:
     if value == []:
         return ()
     if not _is_object(value):
-        return ((NO_TIMESTAMP, InvalidValue(_json_shown(value), "no map of timestamps")),)
-    if _all_plain([number for _, number in value]):
+        return ((NO_TIMESTAMP, InvalidValue(_json_text(value), "no map of timestamps")),)
+    if _all_storable([number for _, number in value]):
         return cast("Entries", value)
     return [(timestamp, _json_number(number)) for timestamp, number in value]
 
 
-def _all_plain(values: Sequence[object]) -> bool:
-    """Whether all are numbers that can be taken as they are: the ordinary case, told without a look at each."""
-    if not values or not _PLAIN.issuperset(map(type, values)):
+def _all_storable(values: Sequence[object]) -> bool:
+    """Return True if all are numbers that need no change: the ordinary case, decided without a look at each."""
+    if not values or not _NUMBER_TYPES.issuperset(map(type, values)):
         return False
     numbers = cast("Sequence[float]", values)
     return min(numbers) >= -MAX_EXACT_INTEGER and max(numbers) <= MAX_EXACT_INTEGER
@@ -210,17 +209,16 @@ def _json_number(value: object) -> Raw:
     if value is None or isinstance(value, InvalidValue):
         return value
     if isinstance(value, bool):
-        return InvalidValue(_json_shown(value), "true or false, no number")
+        return InvalidValue(_json_text(value), "true or false, no number")
     if isinstance(value, int | float):
         return _storable(value)
     if isinstance(value, str):
         return _text_number(value)
-    return InvalidValue(
-        _json_shown(value), "an array, no number" if isinstance(value, list) else "an object, no number"
-    )
+    kind = "an array" if isinstance(value, list) else "an object"
+    return InvalidValue(_json_text(value), f"{kind}, no number")
 
 
-def _json_shown(value: object) -> str:
+def _json_text(value: object) -> str:
     if isinstance(value, InvalidValue):
         return value.text
     if isinstance(value, str):
@@ -234,13 +232,13 @@ def _json_shown(value: object) -> str:
 
 def _text_number(text: str) -> Raw:
     text = text.strip(" \t\r\n")
-    if len(text) > _LONGEST_NUMBER or _NUMBER.fullmatch(text) is None:
+    if len(text) > _MAX_NUMBER_LENGTH or _NUMBER.fullmatch(text) is None:
         return InvalidValue(escape_text(text), "not a number")
     return _storable(int(text) if text.removeprefix("-").isdigit() else float(text))
 
 
 def _storable(number: float) -> Raw:
-    """The number, unless storing it as a double would change it."""
+    """Return the number; an InvalidValue if storing it as a double would change it."""
     if isinstance(number, int):
         if abs(number) <= MAX_EXACT_INTEGER:
             return number
@@ -250,7 +248,7 @@ def _storable(number: float) -> Raw:
 
 def _xml(body: bytes) -> Element:
     text = _text(body)
-    if text.count("=") > _MOST_MARKS:  # attributes, for which no other mark stands
+    if text.count("=") > _MAX_MARKS:  # attributes, which the other counted characters miss
         raise PayloadError("the body has too many attributes for an answer")
     if "xmlns" in text:
         raise PayloadError("XML with namespaces")
@@ -262,7 +260,7 @@ def _xml(body: bytes) -> Element:
     except DefusedXmlException:
         raise PayloadError("XML with a DTD or entities") from None
     if root.tag != "result":
-        raise PayloadError(f"XML of something else: <{escape_text(root.tag)}>")
+        raise PayloadError(f"XML with the root element <{escape_text(root.tag)}>")
     return root
 
 

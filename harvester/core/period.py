@@ -1,17 +1,17 @@
-"""Local days, weeks and months of one account, and the instants at which they begin.
+"""Local days, weeks and months of an account, and the instants at which they begin.
 
-VoiceTrends keys a figure by the first instant of its period in a zone of its own. This module is the only one
-that turns such an instant into a date or back, so it is the only one that knows of daylight saving.
+VoiceTrends keys a figure by the first instant of its period in a zone of its own. Only this module converts such an
+instant to a date or back, so only this module deals with daylight saving.
 
 Invariants, each a property in tests/unit/core/test_period.py:
-- `midnight(day)` is the first instant whose local date is `day`: where the clock skips midnight it is the first
-  instant after the gap, where midnight comes twice it is the first of both.
-- Days follow each other without gap or overlap: midnight(day) < midnight(day + 1). A day that the zone skips
-  whole (Samoa, 2011-12-30) does not exist: `starts` leaves it out.
+- `midnight(day)` is the first instant whose local date is `day`: where the clock skips midnight, the first instant
+  after the gap; where midnight comes twice, the first of the two.
+- Days follow each other without gap or overlap: midnight(day) < midnight(day + 1). A day that the zone skips whole
+  (Samoa, 2011-12-30) does not exist: `starts` omits it.
 - Weeks and months are whole days: `floor` is their first day, `following` the first day of the next one.
 
-Rejected: arithmetic on epochs with 86,400 s days (wrong twice a year), a calendar library (the standard one
-knows every rule needed here).
+Rejected: arithmetic on epochs with days of 86,400 s (wrong twice a year), a calendar library (the standard library has
+every rule that is needed here).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DECEMBER = 12
 
 
 class Period(StrEnum):
-    """The length of one figure's time."""
+    """The length of the time that one figure covers."""
 
     DAY = "day"
     WEEK = "week"
@@ -44,21 +44,21 @@ class WeekStart(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """Where days begin, and on which of them a week does."""
+    """The zone in which days begin, and the day on which weeks begin."""
 
     zone: ZoneInfo
     week_start: WeekStart = WeekStart.SUNDAY
 
     def midnight(self, day: date) -> int:
-        """The first instant of a local day, in epoch seconds."""
+        """Return the first instant of a local day, in epoch seconds."""
         return _midnight(self.zone, day)
 
     def local_date(self, instant: float) -> date:
-        """The local day that holds an instant (epoch seconds)."""
+        """Return the local day that holds an instant (epoch seconds)."""
         return datetime.fromtimestamp(instant, self.zone).date()
 
     def floor(self, period: Period, day: date) -> date:
-        """The first day of the period that holds `day`."""
+        """Return the first day of the period that holds `day`."""
         if period is Period.DAY:
             return day
         if period is Period.MONTH:
@@ -67,7 +67,7 @@ class Calendar:
         return day - timedelta(days=(day.weekday() + shift) % 7)
 
     def following(self, period: Period, first: date) -> date:
-        """The first day after the period that begins on `first`: also its end, exclusive."""
+        """Return the first day after the period that begins on `first`, which is its end, excluded."""
         if period is Period.DAY:
             return first + ONE_DAY
         if period is Period.WEEK:
@@ -77,11 +77,11 @@ class Calendar:
         return date(first.year, first.month + 1, 1)
 
     def last(self, period: Period, day: date) -> date:
-        """The last day of the period that holds `day`."""
+        """Return the last day of the period that holds `day`."""
         return self.following(period, self.floor(period, day)) - ONE_DAY
 
     def starts(self, period: Period, first: date, last: date) -> Iterator[date]:
-        """The first days of the periods that begin within [first, last], without days that the zone skips."""
+        """Yield the first days of the periods that begin within [first, last], without days that the zone skips."""
         day = self.floor(period, first)
         if day < first:
             day = self.following(period, day)
@@ -91,7 +91,7 @@ class Calendar:
             day = self.following(period, day)
 
     def grid(self, period: Period, first: date, last: date) -> dict[int, date]:
-        """The periods that begin within [first, last]: epoch second of the first instant -> first day."""
+        """Return the periods that begin within [first, last]: epoch second of the first instant -> first day."""
         return {self.midnight(day): day for day in self.starts(period, first, last)}
 
 
@@ -100,7 +100,7 @@ def _midnight(zone: ZoneInfo, day: date) -> int:
     before, after = (int(datetime(day.year, day.month, day.day, fold=fold, tzinfo=zone).timestamp()) for fold in (0, 1))
     if before <= after:  # an ordinary midnight, or the first of two
         return before
-    # Midnight falls into a gap: with the offset after it, it reads as too early; with the one before, as late enough.
+    # Midnight falls into a gap: the offset after the gap gives an instant before it, the offset before one after it.
     early, late = after, before
     while late - early > 1:
         middle = (early + late) // 2

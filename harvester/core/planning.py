@@ -1,21 +1,21 @@
-"""Desired - stored = work: which slices to ask for, as few and as wide as the server allows.
+"""Planning: desired - stored = work. Decides which slices to ask for, as few and as wide as the server allows.
 
-A desire is a series and a range of days. It is widened to whole weeks or months first, since the server counts only
-the days inside a range and would give wrong figures for a cut one, and clipped to today after. What is final
-is taken away, and the rest is cut into slices.
+A desire is a series and a range of days. It is first widened to whole weeks or months, because the server counts only
+the days inside a range and would give wrong figures for a part of a period; then it is clipped to today. What is final
+is subtracted, and the rest is cut into slices.
 
-The quota counts requests, so their number comes first: slices are laid from the newest day back, each as wide as
-allowed, which is the fewest possible. Among the plans with that few, each slice is kept as short as can be: it ends
-at a stretch that is final already unless bridging that stretch saves a request.
+The quota counts requests, so their number comes first. Slices are laid from the newest day back, each as wide as
+allowed, which gives the fewest. Among the plans with that few, each slice is as short as possible: it ends at a stretch
+that is final already, unless bridging that stretch saves a request.
 
 Invariants (tests/unit/core/test_planning.py):
-- every period that is desired and not final is in exactly one slice, wholly; no slice begins or ends inside a
-  period, today's excepted; none is wider than allowed unless it is a single period;
+- every period that is desired and not final is in exactly one slice, whole; no slice begins or ends inside a period,
+  except the current one; none is wider than allowed unless it is a single period;
 - no plan has fewer slices; a slice begins and ends with a period that is wanted;
-- planning again after every slice was answered finds nothing but what is not final yet.
+- planning again after every slice was answered finds only what is not final yet.
 
-Rejected: a cursor per series (does not heal holes), one slice per hole (every second day missing in a year would be
-183 requests instead of one), slices on a fixed grid (the first and last are short for nothing).
+Rejected: a cursor per series (never fills holes), one slice per hole (every second day missing in a year would be 183
+requests instead of one), slices on a fixed grid (the first and the last are needlessly short).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from harvester.core.period import ONE_DAY, Calendar, Period
 
 @dataclass(frozen=True, slots=True)
 class Desire:
-    """Days of a series that shall be stored, both inclusive."""
+    """Days of a series that should be stored, both ends included."""
 
     series: Series
     first: date
@@ -41,41 +41,41 @@ class Desire:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to ask for, in this order, and how many slices of the whole need no asking."""
+    """Slices to ask for, in this order, and the number of slices that need no request."""
 
     slices: Sequence[Slice]
     already_covered: int
-    refused_before: frozenset[Slice] = frozenset()  # of the slices, those that hold nothing but what was refused
+    refused_before: frozenset[Slice] = frozenset()  # those of the slices that hold only refused days
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What planning needs to know of an account."""
+    """Settings and date of an account that planning depends on."""
 
     calendar: Calendar
     today: date  # in the account's zone
     settle_days: int
-    refetch: bool = False  # ask for what is final, too
+    refetch: bool = False  # ask for final periods, too
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the store holds of the series in question, and what is not to be asked for now."""
+    """Stored state of the series to plan, and the days that are not to be asked for now."""
 
     coverage: Mapping[Series, Sequence[Stretch]]
     failed: Mapping[Series, Sequence[Span]]  # to be asked for again
-    refused: Mapping[Series, Sequence[Span]] = field(default_factory=dict)  # of these, what the server did not take
-    excluded: Mapping[Series, Sequence[Span]] = field(default_factory=dict)  # failed not long ago, or somebody else's
+    refused: Mapping[Series, Sequence[Span]] = field(default_factory=dict)  # those of the failed that were refused
+    excluded: Mapping[Series, Sequence[Span]] = field(default_factory=dict)  # in cool-down, or in a backfill order
 
 
-def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, widths: Mapping[str, int]) -> Plan:
-    """Subtract what is stored from what is desired.
+def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, max_days: Mapping[str, int]) -> Plan:
+    """Return the slices that are desired and not stored.
 
     Args:
         desires: one per series.
-        stored: coverage and failed slices of those series; a series without either may be left out.
+        stored: coverage and failed slices of those series; a series without either may be omitted.
         rules: the account's calendar, today and settle days.
-        widths: days per request for each resource.
+        max_days: days per request, by resource.
     """
     slices: list[Slice] = []
     already_covered = 0
@@ -84,42 +84,42 @@ def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, widths:
         whole = _whole_periods(desire, rules)
         if whole is None:
             continue
-        width = widths[series.resource]
+        width = max_days[series.resource]
         missing = [whole]
         stretches = stored.coverage.get(series)
         if stretches and not rules.refetch:
             final = final_spans(stretches, series.period, rules.calendar, rules.settle_days)
             missing = merge_spans([*gaps(whole, final), *_within(whole, stored.failed.get(series, ()))])
-            already_covered += _untouched(cut([whole], series.period, rules.calendar, width), missing)
-        for part in _apart(missing, whole, series, stored, rules.calendar):
+            already_covered += _count_covered(cut([whole], series.period, rules.calendar, width), missing)
+        for part in _separate(missing, whole, series, stored, rules.calendar):
             slices += [Slice(series, first, last) for first, last in cut(part, series.period, rules.calendar, width)]
     slices.sort(key=lambda piece: piece.last, reverse=True)
     return Plan(slices, already_covered, frozenset(piece for piece in slices if _refused(piece, stored)))
 
 
 def cut(missing: Sequence[Span], period: Period, calendar: Calendar, width: int) -> list[Span]:
-    """Cover missing days by the fewest spans of at most `width` days, newest first, each as short as that allows.
+    """Return the fewest spans of at most `width` days that cover `missing`, newest first, each as short as possible.
 
     Args:
-        missing: disjoint spans in order that begin with a period.
-        period: what must not be cut; a period wider than `width` is asked for whole.
-        calendar: where periods begin.
+        missing: disjoint spans in order, each beginning with a period.
+        period: never cut; a period wider than `width` is asked for whole.
+        calendar: of the account.
         width: days, at least 1.
     """
     if not missing:
         return []
-    reach = _Reach(missing, period, calendar, width)
+    cutter = _Cutter(missing, period, calendar, width)
     spans: list[Span] = []
     last: date | None = missing[-1].last
     while last is not None:
-        first, last_before = reach.shortest(last)
+        first, older = cutter.shortest(last)
         spans.append(Span(first, last))
-        last = last_before
+        last = older
     return spans
 
 
-class _Reach:
-    """How far back one request can go from a missing day, and how few requests do the rest."""
+class _Cutter:
+    """Search for the range of one request, from its last day back."""
 
     def __init__(self, missing: Sequence[Span], period: Period, calendar: Calendar, width: int) -> None:
         self._firsts = [span.first for span in missing]
@@ -128,28 +128,21 @@ class _Reach:
         self._counts: dict[date | None, int] = {None: 0}
 
     def shortest(self, last: date) -> tuple[date, date | None]:
-        """First day of the shortest span from `last` back that keeps the number of requests least, and what is left.
+        """Return the first day of the shortest span that ends on `last` and does not cost an additional request.
 
-        Left is the newest missing day before the span, or None.
+        The second value is the newest missing day before the span, None if there is none.
         """
-        first, before = self._widest(last)
-        here, there = bisect_right(self._firsts, last) - 1, bisect_left(self._firsts, first)
-        if there > here:  # even the newest hole does not fit whole
-            return first, before
-        # Candidates end at the older end of a hole; the fewer holes are taken, the more requests may be left to do.
-        enough = self._count(last) - 1
-        low, high = there, here
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self._count(self._lasts[middle - 1] if middle else None) <= enough:
-                low = middle
-            else:
-                high = middle - 1
-        if self._count(self._lasts[low - 1] if low else None) > enough:
-            return first, before
-        return self._firsts[low], self._lasts[low - 1] if low else None
+        first, older = self._widest(last)
+        newest_hole, oldest_hole = bisect_right(self._firsts, last) - 1, bisect_left(self._firsts, first)
+        left = self._count(last) - 1  # requests for what is older than the span
+        for hole in range(newest_hole, oldest_hole - 1, -1):  # empty if even the newest hole does not fit whole
+            before = self._lasts[hole - 1] if hole else None
+            if self._count(before) <= left:
+                return self._firsts[hole], before
+        return first, older
 
     def _widest(self, last: date) -> tuple[date, date | None]:
+        """Return the same for the widest span that ends on `last`."""
         calendar, period = self._calendar, self._period
         lowest = last.fromordinal(max(1, last.toordinal() - self._width + 1))
         start = calendar.floor(period, lowest)
@@ -163,7 +156,7 @@ class _Reach:
         return self._firsts[hole], self._lasts[hole - 1] if hole else None
 
     def _count(self, last: date | None) -> int:
-        """The fewest requests that cover the missing days up to `last`."""
+        """Return the fewest requests that cover the missing days up to `last`."""
         chain = []
         while last not in self._counts:
             chain.append(last)
@@ -186,10 +179,10 @@ def _refused(piece: Slice, stored: Stored) -> bool:
     return any(span.first <= piece.first and piece.last <= span.last for span in stored.refused.get(piece.series, ()))
 
 
-def _apart(
+def _separate(
     missing: Sequence[Span], whole: Span, series: Series, stored: Stored, calendar: Calendar
 ) -> Iterator[Sequence[Span]]:
-    """What is missing, in parts that no slice may bridge: what rests stays out, what failed is asked for by itself.
+    """Yield the missing days in parts that no slice may bridge: without excluded days, and failed days by themselves.
 
     A slice that fails again would otherwise fail its neighbours, too.
     """
@@ -216,8 +209,8 @@ def _within(whole: Span, spans: Iterable[Span]) -> list[Span]:
     return [span for span in clipped if span.first <= span.last]
 
 
-def _untouched(newest_first: Sequence[Span], missing: Sequence[Span]) -> int:
-    """How many of the spans hold no missing day."""
+def _count_covered(newest_first: Sequence[Span], missing: Sequence[Span]) -> int:
+    """Return the number of spans that hold no missing day."""
     lasts = [span.last for span in missing]
     count = 0
     for span in newest_first:

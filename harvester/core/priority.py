@@ -1,9 +1,9 @@
-"""What a daemon asks for first: fresh data, then repairs, then the past; and when a failed slice is tried again.
+"""Priority of a slice in the daemon: fresh data, then repairs, then the past; and the cool-down of a failed slice.
 
-A slice is fresh when it holds a period that is not settled yet: it may still change, and somebody waits for it. It is
-a repair when it failed before or lies after the oldest day stored of its series: a hole. Everything else is the past.
+A slice is fresh if it holds a period that is not final yet: it may still change, and users wait for it. It is a repair
+if it failed before or lies after the oldest stored day of its series: a hole. Everything else is the past.
 
-A failed slice rests for a quarter of an hour, twice as long after each further failure, a day at most.
+The cool-down is a quarter of an hour, doubled after each further failure, and a day at most.
 """
 
 from __future__ import annotations
@@ -11,29 +11,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 from harvester.core.backoff import backoff
+from harvester.core.model import Slice
+from harvester.core.planning import Rules, Stored
 
-if TYPE_CHECKING:
-    from harvester.core.model import Slice
-    from harvester.core.planning import Rules, Stored
+FIRST_COOLDOWN = 900  # seconds
+LONGEST_COOLDOWN = 86_400  # seconds
 
 
 class Priority(IntEnum):
-    """What goes first."""
+    """Order in which slices are asked for, the lowest number first."""
 
-    FRESH = 0  # holds a period that is not settled yet
-    REPAIR = 1  # a hole, or what failed before
+    FRESH = 0  # holds a period that is not final yet
+    REPAIR = 1  # a hole, or failed before
     PAST = 2  # older than anything stored
 
 
-FIRST_COOLDOWN = 900  # seconds
-LONGEST_COOLDOWN = 86_400
-
-
 def priority_by(stored: Stored, rules: Rules) -> Callable[[Slice], Priority]:
-    """Ranks slices by what is stored of their series now."""
+    """Return a function that ranks slices by the present state of their series."""
 
     def priority(piece: Slice) -> Priority:
         series = piece.series
@@ -51,15 +47,16 @@ def priority_by(stored: Stored, rules: Rules) -> Callable[[Slice], Priority]:
 
 
 def provisional_since(rules: Rules, piece: Slice) -> date:
-    """The first day of the oldest period that may not be settled today."""
+    """Return the first day of the oldest period that may not be final today."""
     limit = rules.today.fromordinal(rules.today.toordinal() - rules.settle_days)
     return rules.calendar.floor(piece.series.period, limit)
 
 
 def cooldown_left(attempts: int, failed_at: int, now: float) -> float:
-    """Seconds until a slice that failed so many times, last at `failed_at`, may be tried again (epoch seconds).
+    """Return the seconds until a slice that failed `attempts` times may be tried again.
 
-    A failure in the future was noted before the clock was stepped back: it rests no longer.
+    `failed_at` (of the last failure) and `now` are epoch seconds. A failure in the future was recorded before the clock
+    was stepped back and has no cool-down.
     """
-    rest = backoff(FIRST_COOLDOWN, attempts, LONGEST_COOLDOWN)
-    return max(0.0, failed_at + rest - now) if failed_at <= now else 0.0
+    cooldown = backoff(FIRST_COOLDOWN, attempts, LONGEST_COOLDOWN)
+    return max(0.0, failed_at + cooldown - now) if failed_at <= now else 0.0

@@ -1,40 +1,40 @@
-"""What to ask next after the server refused a slice: which part of it is to blame is found by asking.
+"""Handling of refused slices: decides what to ask next, so that requests find the part of a slice that is refused.
 
-A refusal (400) rarely says why. It can be the width of the range, a start before the first data, a range that holds
-today, or the phone. A Task is a slice on its way to an answer, with what is known of the older days behind it:
+A refusal (400) rarely gives its reason. It can be the width of the range, a start before the first data, a range that
+holds today, or the phone. A Task is a slice to be asked for, together with the older days that wait for its answer:
 
-    oldest |-- bad --|------ gap ------|== slice ==| newest
-           |------------ rest ---------|
+    oldest |-- refused starts --|------ gap ------|== slice ==| newest
+           |------------- older days -------------|
 
-The slice is asked for first, since newer data is worth more. `rest` is what was refused together with it. `bad` is
-the part of the rest that cannot begin a range, as far as is known: a range beginning on its last day was refused while
-width was not to blame.
+The slice is asked for first, because newer data is worth more. The older days were refused together with it. Refused
+starts are those of them that, as far as is known, cannot begin a range: a range that begins on the last of them was
+refused while its width was not the reason.
 
-Decided here, in this order (each a scenario in tests/unit/core/test_refusal.py):
-1. A refusal that names the phone fails the slice and its rest, as one.
-2. A slice that holds the current period is tried without it, unless it is that period alone or the server is known
-   to take it. If that passes, the current period is left for another day; if not, it is put back.
-3. Width is blamed only when wider than anything that was accepted before for that account and resource, and only
-   once the newer half passed: then the rest is cut anew under what was learnt. So a refusal for another reason
-   never narrows what others ask for.
-4. Anything else, and any refusal that names `start`, is a start too far back: its boundary is found by bisection, and
-   what is older fails as one slice. The period at the boundary is asked for alone before: if it passes, width was
-   to blame after all.
-What an earlier run gave up after such a search is asked for once, and not searched again; so are the other slices
-of a series of which not even the newest period was taken.
-A wider range than was refused is tried again after a day.
+The rules, in this order (each a scenario in tests/unit/core/test_refusal.py):
+1. A refusal that names the phone fails the slice and its older days together.
+2. A slice that holds the current period is tried without it, unless it is that period alone or the server is known to
+   accept it. If that passes, the current period is left for another day; if not, it is put back.
+3. The width is the reason only if it is wider than anything that was accepted before for that account and resource,
+   and only once the newer half has passed. Then the older days are cut again under the new limit. So a refusal for
+   another reason never narrows the other requests.
+4. Anything else, and any refusal that names `start`, means a start too early. Its boundary is found by bisection, and
+   what is older fails as one slice. The period at the boundary is asked for alone before: if it passes, the width was
+   the reason after all.
+What an earlier run gave up after such a search is asked for once and not searched again. The same applies to the other
+slices of a series of which not even the newest period was accepted.
+A range wider than the refused one is tried again after a day.
 
-A server, or a proxy that waits for it, may also break (5xx) on a range that is too wide. Nothing tells that from an
-outage but that narrower ranges pass. So after `BROKEN` such answers in a row, over all slices, to ranges wider than any
-accepted before, one of these slices is tested by its newest period alone. If that passes, the next 5xx for such a
-range is taken for a refusal of its width; if not, nothing was learnt, and the slice is as it was.
+A server, or a proxy that waits for it, may also fail (5xx) on a range that is too wide. This differs from an outage
+only in that narrower ranges pass. So after `ERRORS_BEFORE_TEST` such answers in a row, over all slices, to ranges wider
+than any accepted before, one of these slices is tested by its newest period alone. If that passes, the next 5xx for
+such a range counts as a refusal of its width; if not, nothing was learnt, and the slice stays as it was.
 
-Invariant: every day of the first slice is answered once, or in exactly one failed slice, or in the current period;
-what is refused for one reason takes a number of requests that grows with the logarithm of the days, not with them.
+Invariant: every day of the first slice is answered once, or is in exactly one failed slice, or in the current period.
+What is refused for one reason takes a number of requests that grows with the logarithm of the days, not with them.
 
-Rejected: cutting what waits on a mere suspicion (a phone that is always refused would cut all others to days, and each
-piece would be searched by itself), halving both ways (it would cost a request a day), believing the text (nobody
-knows the server's words but "Invalid start parameter."), a width learnt for good (one bad day would slow all years).
+Rejected: cutting the waiting slices on a mere suspicion (a phone that is always refused would cut all others to days,
+each searched by itself), halving both ways (a request per day), relying on the message (only "Invalid start
+parameter." is known), a permanent width limit (one bad day would slow all years).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from harvester.core.period import ONE_DAY, Calendar, Period
 from harvester.core.planning import cut
 
 WIDER_AGAIN_AFTER = 86_400  # seconds
-BROKEN = 5  # 5xx in a row that put the width in question: as many as a slice is tried
+ERRORS_BEFORE_TEST = 5  # 5xx in a row after which the width may be the reason: the attempts that one slice has
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,97 +57,94 @@ class Task:
 
     slice: Slice
     older: Span | None = None
-    refused_starts_through: date | None = None  # no range may begin on rest.first .. refused_starts_through
-    refused_width: int = 0  # days of the narrowest range refused on the way here
-    passed_width: int = 0  # days of the widest range answered on the way here
-    excluded_last: date | None = None  # last day of the current period, left out to see whether it is to blame
-    refused_before: bool = False  # in an earlier run, which searched it for what is to blame
-    is_test: bool = False  # the slice is one period of a whole that broke, to see whether a narrow range passes
+    refused_starts_through: date | None = None  # no range may begin on older.first .. refused_starts_through
+    refused_width: int = 0  # days of the narrowest range refused in this search
+    passed_width: int = 0  # days of the widest range answered in this search
+    excluded_last: date | None = None  # last day of the current period, excluded to see whether it is the reason
+    refused_before: bool = False  # in an earlier run, which has searched it
+    is_test: bool = False  # a single period of a slice that got 5xx, to see whether a narrow range passes
 
     @property
     def whole(self) -> Slice:
-        """The slice and its rest: what fails if this fails."""
+        """The slice with its older days: they fail together."""
         return self.slice if self.older is None else replace(self.slice, first=self.older.first)
 
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """What to ask next, and what is given up."""
+    """Tasks to ask next, and the slice that is given up."""
 
     tasks: tuple[Task, ...] = ()
     failed: Slice | None = None
 
 
 class RangeLimitTracker:
-    """What ranges the server takes for one account and resource, as far as its answers have shown.
+    """Ranges that the server accepts for one account and resource, as far as its answers have shown.
 
-    `widths` is worth remembering; whether the current period is taken lives in this process only.
+    `limits` is worth storing; `accepts_today` is known to this process alone.
     """
 
-    def __init__(self, widths: RangeLimits, max_days: int) -> None:
-        self.limits = widths
+    def __init__(self, limits: RangeLimits, max_days: int) -> None:
+        self.limits = limits
         self.accepts_today: bool | None = None
-        self.wide_ranges_fail = False  # a narrow range passed while wide ones were answered 5xx
+        self.wide_ranges_fail = False  # a narrow range passed while wide ones got 5xx
         self._max_days = max_days
-        self._broken: int | None = None  # narrowest range that was answered 5xx
-        self._broken_in_a_row = 0
+        self._failing_days: int | None = None  # narrowest range that got a 5xx
+        self._errors_in_a_row = 0
 
     def allowed(self, now: float) -> int:
-        """Days per request at present (`now`: epoch seconds)."""
-        widths, allowed = self.limits, self._max_days
-        if widths.refused is not None and now - (widths.refused_at or 0) < WIDER_AGAIN_AFTER:
-            allowed = min(allowed, widths.accepted or widths.refused // 2)
+        """Return the days per request at `now` (epoch seconds)."""
+        limits, allowed = self.limits, self._max_days
+        if limits.refused is not None and now - (limits.refused_at or 0) < WIDER_AGAIN_AFTER:
+            allowed = min(allowed, limits.accepted or limits.refused // 2)
         return max(allowed, 1)
 
     def may_be_too_wide(self, days: int) -> bool:
-        """Whether nothing so wide was ever accepted."""
+        """Return True if no range that wide was accepted before."""
         return self.limits.accepted is None or days > self.limits.accepted
 
     def record_accepted(self, days: int) -> None:
-        """A range of so many days was answered."""
+        """Record that a range of `days` days was answered."""
         if self.limits.refused is not None and days >= self.limits.refused:
             self.limits = RangeLimits(days)
         elif self.limits.accepted is None or days > self.limits.accepted:
             self.limits = replace(self.limits, accepted=days)
-        if self._broken is not None and days > self._broken // 2:
-            self._whole_again()
+        if self._failing_days is not None and days > self._failing_days // 2:
+            self.clear_suspicion()
 
     def record_server_error(self, days: int) -> bool:
-        """A range wider than any accepted was answered 5xx. Returns whether it is time to test a narrow one."""
-        self._broken = min(self._broken or days, days)
-        self._broken_in_a_row += 1
-        if self._broken_in_a_row < BROKEN:
+        """Record a 5xx for a range wider than any accepted. Return True if it is time to test a narrow one."""
+        self._failing_days = min(self._failing_days or days, days)
+        self._errors_in_a_row += 1
+        if self._errors_in_a_row < ERRORS_BEFORE_TEST:
             return False
-        self._broken_in_a_row = 0
+        self._errors_in_a_row = 0
         return True
 
     def record_narrow_accepted(self, wide: int) -> None:
-        """One period of a range of so many days passed, after that was answered 5xx."""
+        """Record that one period of a range of `wide` days passed, after that range got a 5xx."""
         self.wide_ranges_fail = True
-        self._broken = min(self._broken or wide, wide)
-
-    def clear_suspicion(self) -> None:
-        """The refusal had another reason."""
-        self._whole_again()
+        self._failing_days = min(self._failing_days or wide, wide)
 
     def record_refused(self, refused: int, passed: int, now: float) -> None:
-        """A range of `refused` days was refused for its width: one of `passed` days inside it was answered."""
+        """Record that `refused` days were refused for their width, while `passed` days inside were answered."""
         accepted = self.limits.accepted
-        if accepted is None or accepted >= refused:  # it was taken once: the server has become stricter
+        if accepted is None or accepted >= refused:  # it was accepted once: the server has become stricter
             accepted = passed
         self.limits = RangeLimits(max(accepted, passed), refused, int(now))
-        self._whole_again()
+        self.clear_suspicion()
 
-    def _whole_again(self) -> None:
-        self.wide_ranges_fail, self._broken, self._broken_in_a_row = False, None, 0
+    def clear_suspicion(self) -> None:
+        """Forget the 5xx for wide ranges: they had another reason, or wide ranges pass."""
+        self.wide_ranges_fail, self._failing_days, self._errors_in_a_row = False, None, 0
 
 
 def apply_limits(
     task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar, today: date, now: float
 ) -> tuple[Task, ...]:
-    """The task as it may be sent now: cut to the width that is allowed, newest first, without a refused today.
+    """Return the task as it may be sent now: cut to the allowed width, newest first, without a refused current period.
 
-    The first is to be sent, the others wait; nothing is left where the server is known to refuse today.
+    The first is to be sent, the others wait. The result is empty if only the refused current period would be left.
     """
     piece, period = task.slice, task.slice.series.period
     if limit_tracker.accepts_today is False and piece.last >= calendar.floor(period, today):
@@ -164,7 +161,7 @@ def apply_limits(
 
 
 def split_newest_period(task: Task, calendar: Calendar) -> tuple[Task, ...]:
-    """The task as a probe that costs the server little: its newest period, and what it leaves for later."""
+    """Return the task as a probe that costs the server little, its newest period, and a task for what it leaves."""
     piece = task.slice
     first = calendar.floor(piece.series.period, piece.last)
     if task.older is not None or first <= piece.first:
@@ -173,7 +170,7 @@ def split_newest_period(task: Task, calendar: Calendar) -> tuple[Task, ...]:
 
 
 def make_narrow_test(task: Task, calendar: Calendar) -> Task | None:
-    """The task as a test whether a narrow range passes: its newest period, the rest waiting. None if there is none."""
+    """Return a test of a narrow range: the task's newest period, with the others waiting. None if there is none."""
     piece = task.slice
     if task.older is not None or task.excluded_last is not None:
         return None
@@ -184,8 +181,8 @@ def make_narrow_test(task: Task, calendar: Calendar) -> Task | None:
 def after_acceptance(
     task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar, today: date, now: float
 ) -> NextStep:
-    """The task's slice was answered: what about its rest?"""
-    piece, rest = task.slice, task.older
+    """Return what to ask after the task's slice was answered."""
+    piece, older = task.slice, task.older
     passed = max(task.passed_width, piece.days)
     if task.excluded_last is not None:
         limit_tracker.accepts_today = False
@@ -196,30 +193,29 @@ def after_acceptance(
         limit_tracker.record_narrow_accepted(task.whole.days)
     if task.refused_starts_through is None and task.refused_width > passed:
         limit_tracker.record_refused(task.refused_width, passed, now)
-    if rest is None:
+    if older is None:
         return NextStep()
     if task.refused_starts_through is None:
-        return NextStep((Task(Slice(piece.series, rest.first, rest.last)),))
-    task = replace(task, passed_width=passed, excluded_last=None)
-    if task.refused_starts_through is not None and task.refused_starts_through < rest.last:
-        return NextStep((_bisected(task, rest, calendar),))
-    # The boundary: does a range that begins with the newest bad period pass when it is as narrow as can be?
-    alone = calendar.floor(piece.series.period, rest.last)
-    older = Span(rest.first, alone - ONE_DAY) if alone > rest.first else None
-    return NextStep(
-        (replace(task, slice=Slice(piece.series, alone, rest.last), older=older, refused_starts_through=None),)
-    )
+        return NextStep((Task(Slice(piece.series, older.first, older.last)),))
+    searched = replace(task, passed_width=passed, excluded_last=None)
+    if task.refused_starts_through < older.last:
+        return NextStep((_bisect(searched, older, calendar),))
+    # The boundary: does the narrowest range that begins with the newest refused start pass?
+    alone = calendar.floor(piece.series.period, older.last)
+    beyond = Span(older.first, alone - ONE_DAY) if alone > older.first else None
+    boundary = Slice(piece.series, alone, older.last)
+    return NextStep((replace(searched, slice=boundary, older=beyond, refused_starts_through=None),))
 
 
 def after_refusal(
     task: Task, named: frozenset[str], limit_tracker: RangeLimitTracker, calendar: Calendar, today: date
 ) -> NextStep:
-    """The task's slice was refused: what to ask next, or what to give up."""
+    """Return what to ask, or what to give up, after the task's slice was refused."""
     piece, period = task.slice, task.slice.series.period
     current = calendar.floor(period, today)
     if "phone" in named:
         return NextStep(failed=task.whole)
-    if task.excluded_last is not None:  # without the current period it was refused as well
+    if task.excluded_last is not None:  # it was refused without the current period as well
         piece = replace(piece, last=task.excluded_last)
         task = replace(task, slice=piece, excluded_last=None)
     elif piece.last >= current > piece.first and limit_tracker.accepts_today is None and "start" not in named:
@@ -228,15 +224,15 @@ def after_refusal(
         limit_tracker.clear_suspicion()
         return NextStep(failed=task.whole)
     first = task.older.first if task.older else piece.first
-    refused = replace(task, refused_width=piece.days)
+    task = replace(task, refused_width=piece.days)
     if "start" not in named and task.refused_starts_through is None and limit_tracker.may_be_too_wide(piece.days):
-        return NextStep((_halved(refused, calendar),))
-    refused = replace(refused, refused_starts_through=calendar.last(period, piece.first))
-    return NextStep((_bisected(refused, Span(first, piece.last), calendar),))
+        return NextStep((_halve(task, calendar),))
+    task = replace(task, refused_starts_through=calendar.last(period, piece.first))
+    return NextStep((_bisect(task, Span(first, piece.last), calendar),))
 
 
 def after_server_errors(task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar) -> NextStep:
-    """The server failed on the slice in every try (500): blame the width while narrower ones pass, else give up."""
+    """Return what to ask after every attempt got a 500: a narrower range while such ranges pass, else give up."""
     piece = task.slice
     accepted = limit_tracker.limits.accepted
     one_period = calendar.last(piece.series.period, piece.first) >= piece.last
@@ -244,19 +240,19 @@ def after_server_errors(task: Task, limit_tracker: RangeLimitTracker, calendar: 
         limit_tracker.clear_suspicion()
     if accepted is None or piece.days <= accepted or one_period:
         return NextStep(failed=task.whole)
-    return NextStep((_halved(replace(task, refused_width=piece.days, excluded_last=None), calendar),))
+    return NextStep((_halve(replace(task, refused_width=piece.days, excluded_last=None), calendar),))
 
 
-def _halved(task: Task, calendar: Calendar) -> Task:
-    """Ask for the newer half of the slice, while the older one joins the rest."""
+def _halve(task: Task, calendar: Calendar) -> Task:
+    """Return the task for the newer half of the slice; the older half joins the older days."""
     piece = task.slice
     middle = _middle(Span(piece.first, piece.last), piece.series.period, calendar)
     first = task.older.first if task.older else piece.first
     return replace(task, slice=replace(piece, first=middle), older=Span(first, middle - ONE_DAY))
 
 
-def _bisected(task: Task, days: Span, calendar: Calendar) -> Task:
-    """Ask for the newer half of what lies between the bad days and the end of `days`."""
+def _bisect(task: Task, days: Span, calendar: Calendar) -> Task:
+    """Return the task for the newer half of what lies between the refused starts and the end of `days`."""
     unknown = (task.refused_starts_through or days.first) + ONE_DAY
     middle = _middle(Span(unknown, days.last), task.slice.series.period, calendar)
     piece = replace(task.slice, first=middle, last=days.last)
@@ -264,7 +260,7 @@ def _bisected(task: Task, days: Span, calendar: Calendar) -> Task:
 
 
 def _middle(days: Span, period: Period, calendar: Calendar) -> date:
-    """The first day of the newer half, which is not the shorter one; of a single period its first day."""
+    """Return the first day of the newer half, which is not the shorter one; of a single period its first day."""
     half = days.first + ((days.last - days.first) + ONE_DAY) // 2
     middle = calendar.floor(period, half)
     if middle > days.first:

@@ -1,12 +1,11 @@
-"""Whether to ask again after a failed request, and when.
+"""Retry policy: decides whether a failed request is sent again, and after which pause.
 
-An answer that did not come, or came broken, may come on the next try: five tries, with a pause that doubles from
-half a second up to 30 s, jittered so that workers which failed together do not return together. The pause is never
-longer than stated and never shorter than its half. A 429 is the quota's word, not a failure of the slice: it costs
-no try and asks for no pause of its own, because the quota is the one that waits. Everything else will be answered
-the same way again.
+An answer that did not come, or came broken, may come at the next attempt. So a slice has five attempts, with a pause
+that doubles from half a second up to 30 s, jittered so that workers which failed together do not return together. The
+pause is never longer than that and never shorter than half of it. A 429 is about the quota, not about the slice: it
+costs no attempt and no pause, because the quota itself waits. Everything else would be answered the same way again.
 
-Retry-After is not read here: the quota hears it with the other headers.
+Retry-After is not read here: the quota receives it with the other headers.
 """
 
 from __future__ import annotations
@@ -16,40 +15,40 @@ from dataclasses import dataclass
 from harvester.core.backoff import backoff
 from harvester.errors import HarvesterError, PayloadError, SourceUnavailable, Throttled
 
-MAX_TRIES = 5
+MAX_ATTEMPTS = 5
 FIRST_PAUSE = 0.5  # seconds
 LONGEST_PAUSE = 30.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Ask again."""
+    """Decision to send the request again."""
 
     after: float  # seconds
-    counts: bool = True  # whether the failed request was one of the slice's tries
+    counts: bool = True  # the failed request was one of the slice's attempts
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Do not ask again by yourself."""
+    """Decision not to send the request again."""
 
 
 def decide(error: HarvesterError, attempt: int, jitter: float) -> Retry | GiveUp:
-    """What to do after a request failed.
+    """Return what to do after a request failed.
 
     Args:
-        error: how it failed.
-        attempt: how many tries of this slice have failed, this one included: 1 or more.
+        error: the failure.
+        attempt: failed attempts of this slice, this one included: 1 or more.
         jitter: a random number in [0, 1).
     """
     if isinstance(error, Throttled):
         return Retry(after=0.0, counts=False)
-    if isinstance(error, SourceUnavailable | PayloadError) and attempt < MAX_TRIES:
+    if isinstance(error, SourceUnavailable | PayloadError) and attempt < MAX_ATTEMPTS:
         return Retry(after=pause(attempt, jitter))
     return GiveUp()
 
 
 def pause(attempt: int, jitter: float) -> float:
-    """Seconds to wait after the failed try number `attempt` (1 or more), for a random number in [0, 1)."""
+    """Return the seconds to wait after failed attempt `attempt` (1 or more), for a random number in [0, 1)."""
     longest = backoff(FIRST_PAUSE, attempt, LONGEST_PAUSE)
     return longest * (1 + jitter) / 2

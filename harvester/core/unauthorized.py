@@ -1,17 +1,18 @@
-"""Whether a 401 is about one phone or about the credentials: decided by what the other phones get.
+"""Tracker of 401 answers: decides from the answers to other phones whether the phone or the credentials are refused.
 
-The API answers 401 for bad credentials, for a pair that died and for a number that is somebody else's. One 401 tells
-nothing, so its slice is held until another request tells more:
-- another phone passes, asked after that 401: the number is not ours, its slice alone is rejected;
-- a second phone gets 401 and none passed in between: the pair is believed dead;
-- nobody else is left to ask: a pair that can be renewed is renewed once for that phone; then, or where it cannot be
-  renewed, the number is not ours if the credentials ever passed for anybody, else the credentials are refused.
-  `proven` says that they did in an earlier run: else a harvest of which only a stranger's slice is left would be
-  taken for one with bad credentials.
-While a slice is held, only one request is in flight (`one_at_a_time`), so a dead pair costs few.
+The API answers 401 for wrong credentials, for an expired pair, and for a number of another account. A single 401
+decides nothing, so its slice is parked until another request does:
+- another phone passes that was asked for after that 401: the number belongs to another account, and its slice alone is
+  rejected;
+- a second phone gets a 401 and none passed in between: the pair is taken to be dead;
+- no other phone is left to ask for: a pair that can be renewed is renewed once for that phone. After that, or if the
+  pair cannot be renewed, the number belongs to another account if the credentials ever passed for any phone, else the
+  credentials are refused. `proven` states that they passed in an earlier run; without it, a plan with nothing left but
+  the slice of a foreign number would look like wrong credentials.
+While a slice is parked, only one request is in flight (`one_at_a_time`), so that a dead pair costs few.
 
-Invariants (tests/unit/core/test_trust.py): a late 401 for a pair already replaced accuses nobody; a pass that was
-asked for before the 401 came acquits nobody.
+Invariants (tests/unit/core/test_unauthorized.py): a late 401 for a pair that was replaced decides nothing; neither does
+a pass that was asked for before the 401 came.
 """
 
 from __future__ import annotations
@@ -20,77 +21,78 @@ from enum import Enum, auto
 
 
 class UnauthorizedCause(Enum):
-    """What a 401 means."""
+    """Cause of a 401."""
 
     OLD_CREDENTIALS = auto()  # a pair that has been replaced since: ask again
-    UNKNOWN = auto()  # the slice waits until another request decides
+    UNKNOWN = auto()  # park the slice until another request decides
     CREDENTIALS = auto()  # the pair is taken to be dead
     PHONE = auto()  # the number belongs to another account
 
 
 class UnauthorizedTracker:
-    """One account's credentials, as its answers speak of them.
+    """State of one account's credentials, as its answers show it.
 
     Args:
-        phones: how many phones there are to ask for.
-        renewable: whether a new pair can be had.
-        proven: whether others were answered before, and what they were answered with can be had anew.
+        phones: number of phones to ask for.
+        renewable: a new pair can be obtained.
+        proven: other phones passed in an earlier run, with credentials that can be renewed.
     """
 
     def __init__(self, phones: int, *, renewable: bool, proven: bool = False) -> None:
-        self._enough = 2 if proven else min(2, phones)
+        self._enough_phones = 2 if proven else min(2, phones)
         self._renewable = renewable
-        self._suspects: dict[str, int] = {}
+        self._parked: dict[str, int] = {}  # phone -> order of its 401
         self._renewed_for: set[str] = set()
         self._ever_passed = proven
         self._order = 0
-        self._replaced = -1
+        self._replaced = -1  # newest generation of credentials that was replaced
 
     @property
     def one_at_a_time(self) -> bool:
-        """Whether one request at a time is enough until more is known."""
-        return bool(self._suspects)
+        """True while a single request at a time has to decide about a 401."""
+        return bool(self._parked)
 
     @property
     def parked_phones(self) -> frozenset[str]:
-        """The phones whose slices are held."""
-        return frozenset(self._suspects)
+        """The phones whose slices are parked."""
+        return frozenset(self._parked)
 
     def asked(self) -> int:
-        """A request is about to be sent: its place in the order of events."""
+        """Record that a request is about to be sent. Return its place in the order of events."""
         self._order += 1
         return self._order
 
     def passed(self, order: int, phone: str) -> frozenset[str]:
-        """The request of that order, for this phone, was not answered 401: the held phones that are not ours."""
+        """Record that the request with this `order` got no 401. Return the parked phones of other accounts."""
         self._ever_passed = True
-        self._renewed_for.discard(phone)  # renewing helped, so it may again
-        guilty = frozenset(suspect for suspect, since in self._suspects.items() if since < order)
-        for suspect in guilty:
-            del self._suspects[suspect]
-        return guilty
+        self._renewed_for.discard(phone)  # the renewal helped, so it may help again
+        foreign = frozenset(parked for parked, since in self._parked.items() if since < order)
+        for parked in foreign:
+            del self._parked[parked]
+        return foreign
 
     def refused(self, phone: str, generation: int) -> UnauthorizedCause:
-        """A request for a phone was answered 401 under the pair of this generation."""
+        """Record a 401 for `phone` with the pair of this generation, and return its cause."""
         if generation <= self._replaced:
             return UnauthorizedCause.OLD_CREDENTIALS
         self._order += 1
-        self._suspects.setdefault(phone, self._order)
-        return UnauthorizedCause.CREDENTIALS if len(self._suspects) >= self._enough else UnauthorizedCause.UNKNOWN
+        self._parked.setdefault(phone, self._order)
+        enough = len(self._parked) >= self._enough_phones
+        return UnauthorizedCause.CREDENTIALS if enough else UnauthorizedCause.UNKNOWN
 
     def no_other_phone(self, phone: str) -> UnauthorizedCause:
-        """The phone's slice is held, and there is no other phone left to ask for."""
+        """Return the cause of the 401 for a parked phone if no other phone is left to ask for."""
         renew = self._renewable and phone not in self._renewed_for
         if renew or not self._ever_passed:
             return UnauthorizedCause.CREDENTIALS
-        self._suspects.pop(phone, None)
+        self._parked.pop(phone, None)
         return UnauthorizedCause.PHONE
 
     def replaced(self, generation: int) -> bool:
-        """The pair of this generation was replaced: its refusals count no more. Returns whether that is news."""
+        """Record that the pair of this generation was replaced, and forget its 401s. Return False if that was known."""
         if generation <= self._replaced:
             return False
         self._replaced = generation
-        self._renewed_for |= self._suspects.keys()
-        self._suspects.clear()
+        self._renewed_for |= self._parked.keys()
+        self._parked.clear()
         return True

@@ -1,10 +1,10 @@
-"""What is still to be asked for, in which order, and when.
+"""Priority queue of the requests that are not in flight.
 
-By rank first (fresh data, then repairs, then the past), newest first within a rank, then by arrival; but what was
-begun, the search for what is to blame for a refusal, goes on before anything new of its rank. So that no
-rank waits for ever, one take in `SHARE` goes to each lower rank that waits: of 150 requests a window at least ten.
-A task that waits for its next try lies aside until its moment. A task in flight is in neither place; whoever took it
-puts back what becomes of it.
+The order is by priority (fresh data, then repairs, then the past), newest first within a priority, then by arrival. A
+search for the reason of a refusal goes on before anything new of its priority. So that no priority waits for ever, one
+take in `TAKES_PER_TURN` goes to each lower priority that waits: of 150 requests per window at least ten.
+A task that waits for its next attempt is delayed until its moment. A task in flight is in neither place; its worker
+adds what follows from the answer.
 """
 
 from __future__ import annotations
@@ -13,67 +13,63 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import TYPE_CHECKING
 
+from harvester.core.model import Slice
 from harvester.core.priority import Priority
+from harvester.core.refusal import Task
 
-if TYPE_CHECKING:
-    from harvester.core.model import Slice
-    from harvester.core.refusal import Task
-
-SHARE = 15  # takes of which each lower rank that waits gets one
+TAKES_PER_TURN = 15  # takes of which each lower priority that waits gets one
 
 
 @dataclass(slots=True)
 class Entry:
-    """A task and how often it was tried."""
+    """A task and its attempts."""
 
     task: Task
     attempts: int = 0
-    only_500: bool = True  # every try so far was answered 500
-    sent: float = 0.0  # when it was taken last
+    only_500: bool = True  # every attempt so far was answered 500
+    sent: float = 0.0  # when it was taken last, monotonic seconds
 
     @property
     def phone(self) -> str:
-        """The phone that is asked for."""
+        """The phone to ask for."""
         return self.task.slice.series.phone
 
 
 class WorkQueue:
-    """The tasks of one account that are not in flight. `now` is in monotonic seconds.
+    """Queue of one account's tasks. `now` is in monotonic seconds.
 
     Args:
-        tasks: to begin with.
-        rank: of a slice; without it all are equal.
+        tasks: initial tasks.
+        priority_of: ranks slices; without it all are equal.
     """
 
-    def __init__(self, tasks: Iterable[Task] = (), priority: Callable[[Slice], Priority] | None = None) -> None:
-        self._priority = priority or (lambda _: Priority.PAST)
+    def __init__(self, tasks: Iterable[Task] = (), priority_of: Callable[[Slice], Priority] | None = None) -> None:
+        self._priority_of = priority_of or (lambda _: Priority.PAST)
         self._arrivals = count()
         self._ready: dict[Priority, list[tuple[bool, int, int, Entry]]] = {each: [] for each in Priority}
-        self._passed_over = dict.fromkeys(Priority, 0)  # takes since a waiting rank had its turn
-        self._later: list[tuple[float, int, Entry]] = []
+        self._passed_over = dict.fromkeys(Priority, 0)  # takes since a waiting priority had its turn
+        self._delayed: list[tuple[float, int, Entry]] = []
         for task in tasks:
             self.add(Entry(task))
 
     def __len__(self) -> int:
-        return sum(map(len, self._ready.values())) + len(self._later)
+        return sum(map(len, self._ready.values())) + len(self._delayed)
 
     def add(self, entry: Entry) -> None:
-        """Ready to be asked for."""
+        """Add an entry that may be taken at once."""
         piece = entry.task.slice
-        begun = entry.task.older is not None  # a search goes on at once: others can use what it finds out
-        heapq.heappush(
-            self._ready[self._priority(piece)], (not begun, -piece.last.toordinal(), next(self._arrivals), entry)
-        )
+        searching = entry.task.older is not None  # goes on at once: other tasks profit from what it finds
+        rank = (not searching, -piece.last.toordinal(), next(self._arrivals), entry)
+        heapq.heappush(self._ready[self._priority_of(piece)], rank)
 
     def add_later(self, entry: Entry, moment: float) -> None:
-        """To be asked for again, not before a moment."""
-        heapq.heappush(self._later, (moment, next(self._arrivals), entry))
+        """Add an entry that may not be taken before `moment`."""
+        heapq.heappush(self._delayed, (moment, next(self._arrivals), entry))
 
     def take(self, now: float, *, avoid: frozenset[str] = frozenset()) -> Entry | None:
-        """The first entry that is ready, of another phone than those in `avoid`; None if there is none."""
-        self._ripen(now)
+        """Remove and return the first ready entry of a phone that is not in `avoid`; None if there is none."""
+        self._move_due(now)
         for priority in self._turns():
             entry = self._pop(self._ready[priority], avoid)
             if entry is not None:
@@ -84,49 +80,49 @@ class WorkQueue:
         return None
 
     def has_ready(self, now: float, *, avoid: frozenset[str] = frozenset(), already_claimed: int = 0) -> bool:
-        """Whether `take` would find an entry after it was called `already_claimed` times."""
-        self._ripen(now)
+        """Return True if more than `already_claimed` entries of phones not in `avoid` are ready."""
+        self._move_due(now)
         found = (entry for ready in self._ready.values() for *_, entry in ready if entry.phone not in avoid)
         return next(islice(found, already_claimed, None), None) is not None
 
     def next_due(self) -> float | None:
-        """When the next waiting entry is due; None if none waits."""
-        return self._later[0][0] if self._later else None
+        """Return the moment of the next delayed entry; None if none is delayed."""
+        return self._delayed[0][0] if self._delayed else None
 
     def phones(self) -> frozenset[str]:
-        """The phones that are still to be asked for."""
-        waiting = [entry for ready in self._ready.values() for *_, entry in ready]
-        return frozenset(entry.phone for entry in (*waiting, *(entry for *_, entry in self._later)))
+        """Return the phones that are still to be asked for."""
+        ready = [entry for entries in self._ready.values() for *_, entry in entries]
+        return frozenset(entry.phone for entry in (*ready, *(entry for *_, entry in self._delayed)))
 
     def wake(self) -> None:
-        """The API answers again: none has to wait for its moment.
+        """Make all delayed entries ready, because the API answers again.
 
-        Tries that were charged stay charged. Were they forgiven, a server that fails on wide ranges and answers the
-        narrow probe would be asked the same ranges for ever, twenty failures a probe.
+        Their attempts still count. Otherwise a server that fails on wide ranges and answers the narrow probe would be
+        asked for the same ranges for ever, twenty failures a probe.
         """
-        for _, _, entry in self._later:
+        for _, _, entry in self._delayed:
             self.add(entry)
-        self._later.clear()
+        self._delayed.clear()
 
     def _turns(self) -> list[Priority]:
-        """The ranks of which something is ready, in the order in which they may be served now."""
+        """Return the priorities that have ready entries, in the order in which they may be served now."""
         ready = [priority for priority, entries in self._ready.items() if entries]
-        return sorted(ready, key=lambda priority: (self._passed_over[priority] < SHARE - 1, priority))
+        return sorted(ready, key=lambda priority: (self._passed_over[priority] < TAKES_PER_TURN - 1, priority))
 
     @staticmethod
     def _pop(ready: list[tuple[bool, int, int, Entry]], avoid: frozenset[str]) -> Entry | None:
-        passed_over = []
+        avoided = []
         found = None
         while ready and found is None:
             item = heapq.heappop(ready)
             if item[3].phone in avoid:
-                passed_over.append(item)
+                avoided.append(item)
             else:
                 found = item[3]
-        for item in passed_over:
+        for item in avoided:
             heapq.heappush(ready, item)
         return found
 
-    def _ripen(self, now: float) -> None:
-        while self._later and self._later[0][0] <= now:
-            self.add(heapq.heappop(self._later)[2])
+    def _move_due(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            self.add(heapq.heappop(self._delayed)[2])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.breaker import GIVE_UP_AFTER, SILENCE, STALE, Breaker
+from harvester.core.breaker import FAILURE_EXPIRES, GIVE_UP_AFTER, OPENING_SILENCE, Breaker
 
 
 def test_twenty_failures_over_four_slices_open_it() -> None:
@@ -63,15 +63,15 @@ def test_after_days_of_probing_it_still_pauses() -> None:
     breaker = Breaker()
     breaker.failed("a", 0, sent=0, now=0)
     breaker.trip()
-    assert {breaker.next_probe(now, patience=float("inf")) for now in range(3000)} >= {1, 2, 4, 8, 16, 32, 60}
-    assert breaker.next_probe(3000, patience=float("inf")) == 60
+    assert {breaker.next_probe(now, give_up_after=float("inf")) for now in range(3000)} >= {1, 2, 4, 8, 16, 32, 60}
+    assert breaker.next_probe(3000, give_up_after=float("inf")) == 60
 
 
 def test_a_failure_before_a_long_wait_counts_no_more() -> None:
     # The last request of a window fails, and so does the first one of the next: two failures, not a silence of minutes.
     breaker = Breaker()
     breaker.failed("a", 100, sent=0, now=1)
-    breaker.failed("b", 100, sent=1 + STALE, now=2 + max(STALE, SILENCE))
+    breaker.failed("b", 100, sent=1 + FAILURE_EXPIRES, now=2 + max(FAILURE_EXPIRES, OPENING_SILENCE))
     assert not breaker.is_open
     for number in range(19):
         breaker.failed(number, 100, sent=62, now=70)

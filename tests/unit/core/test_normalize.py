@@ -156,7 +156,7 @@ def test_junk_by_the_thousand_is_told_in_sum_and_spoils_nothing() -> None:
     batch = judged({"js_errors": FULL, "calls": [*FULL, *junk], "extra": [("x", 1), ("y", 2)]})
     assert [len(values) for values in batch.values.values()] == [5, 5, 0]
     assert len(batch.rejects) == MAX_REJECTS + 1
-    assert batch.rejects[-1] == ("extra", "", "2 entries", "too many to be told one by one")
+    assert batch.rejects[-1] == ("extra", "", "2 entries", "too many to list one by one")
 
 
 def test_a_key_that_comes_twice_yields_no_value() -> None:

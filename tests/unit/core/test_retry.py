@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.retry import FIRST_PAUSE, LONGEST_PAUSE, MAX_TRIES, GiveUp, Retry, decide, pause
+from harvester.core.retry import FIRST_PAUSE, LONGEST_PAUSE, MAX_ATTEMPTS, GiveUp, Retry, decide, pause
 from harvester.errors import (
     CalendarMismatch,
     CredentialsRefused,
@@ -27,14 +27,14 @@ JITTER = st.floats(0, 1, exclude_max=True)
 
 @pytest.mark.parametrize("error", [DOWN, PayloadError("x")])
 def test_five_tries_are_the_most(error: HarvesterError) -> None:
-    decisions = [decide(error, attempt, 0.0) for attempt in range(1, MAX_TRIES + 1)]
+    decisions = [decide(error, attempt, 0.0) for attempt in range(1, MAX_ATTEMPTS + 1)]
     assert [type(decision) for decision in decisions] == [Retry] * 4 + [GiveUp]
 
 
 @pytest.mark.parametrize("error", [DOWN, PayloadError("x")])
 def test_a_pause_doubles_from_half_a_second(error: HarvesterError) -> None:
     almost_one = 1 - 1e-12
-    longest = [decide(error, attempt, almost_one) for attempt in range(1, MAX_TRIES)]
+    longest = [decide(error, attempt, almost_one) for attempt in range(1, MAX_ATTEMPTS)]
     assert [round(retry.after, 6) for retry in longest if isinstance(retry, Retry)] == [0.5, 1.0, 2.0, 4.0]
 
 

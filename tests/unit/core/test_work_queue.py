@@ -9,7 +9,7 @@ from harvester.core.model import Series, Slice
 from harvester.core.period import Period
 from harvester.core.priority import Priority
 from harvester.core.refusal import Task
-from harvester.core.work_queue import SHARE, Entry, WorkQueue
+from harvester.core.work_queue import TAKES_PER_TURN, Entry, WorkQueue
 
 
 def task(day: int, phone: str = "1") -> Task:
@@ -85,7 +85,7 @@ def test_a_lower_rank_that_waits_gets_its_share_and_no_more(days: list[int]) -> 
     for priority in Priority:
         places = [place for place, found in enumerate(taken) if found is priority]
         waits = [after - before for before, after in zip([-1, *places], places, strict=False)]
-        assert all(wait <= SHARE + len(Priority) for wait in waits)
+        assert all(wait <= TAKES_PER_TURN + len(Priority) for wait in waits)
     last_fresh = max((place for place, priority in enumerate(taken) if priority is Priority.FRESH), default=-1)
     others = sum(priority is not Priority.FRESH for priority in taken[: last_fresh + 1])
-    assert others <= 2 * (last_fresh + 1) // SHARE + 1
+    assert others <= 2 * (last_fresh + 1) // TAKES_PER_TURN + 1

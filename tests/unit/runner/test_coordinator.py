@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from harvester.core.breaker import FAILURES
+from harvester.core.breaker import OPENING_FAILURES
 from harvester.core.model import RangeLimits, RunReport, Series, Slice
 from harvester.core.period import Calendar, Period
 from harvester.core.planning import Plan
-from harvester.core.refusal import BROKEN, RangeLimitTracker
+from harvester.core.refusal import ERRORS_BEFORE_TEST, RangeLimitTracker
 from harvester.errors import (
     CalendarMismatch,
     HarvesterError,
@@ -169,15 +169,15 @@ def test_twenty_failures_open_the_breaker_and_then_no_slice_is_charged_a_try() -
     entries = [scenario.take() for _ in range(30)]
     for number, taken in enumerate(entries):
         scenario.fail(CLOSED, taken)
-        assert scenario.coordinator.breaker.is_open == (number >= FAILURES - 1)
-    assert scenario.coordinator.report.retries == FAILURES - 1
-    assert {taken[0].attempts for taken in entries[FAILURES:]} == {0}
+        assert scenario.coordinator.breaker.is_open == (number >= OPENING_FAILURES - 1)
+    assert scenario.coordinator.report.retries == OPENING_FAILURES - 1
+    assert {taken[0].attempts for taken in entries[OPENING_FAILURES:]} == {0}
     assert scenario.coordinator.last_outage == CLOSED.detail
 
 
 def test_with_the_breaker_open_one_narrow_probe_is_sent() -> None:
     scenario = Scenario(phones=[str(number) for number in range(40)])
-    for taken in [scenario.take() for _ in range(FAILURES)]:
+    for taken in [scenario.take() for _ in range(OPENING_FAILURES)]:
         scenario.fail(CLOSED, taken)
     scenario.now += 1
     probe = scenario.take()
@@ -203,7 +203,7 @@ def test_without_any_answer_few_slices_open_the_breaker_instead_of_failing() -> 
 
 def test_five_server_errors_for_wide_ranges_are_tested_by_one_period() -> None:
     scenario = Scenario(accepted=None)
-    for taken in [scenario.take() for _ in range(BROKEN)]:
+    for taken in [scenario.take() for _ in range(ERRORS_BEFORE_TEST)]:
         scenario.fail(SERVER_ERROR, taken)
     test, _ = taken = scenario.take()
     assert test.task.is_test
@@ -216,7 +216,7 @@ def test_five_server_errors_for_wide_ranges_are_tested_by_one_period() -> None:
 
 def test_a_failed_test_changes_nothing_but_the_tries() -> None:
     scenario = Scenario(accepted=None)
-    for taken in [scenario.take() for _ in range(BROKEN)]:
+    for taken in [scenario.take() for _ in range(ERRORS_BEFORE_TEST)]:
         scenario.fail(SERVER_ERROR, taken)
     test, _ = taken = scenario.take()
     before = scenario.coordinator.report.slices.planned
