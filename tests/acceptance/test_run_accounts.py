@@ -1,4 +1,4 @@
-"""What an account's trouble is to the daemon: a name and a reason, a pause, and nothing to the other accounts."""
+"""An error of one account pauses it with a reason and does not affect the other accounts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harvester.core.period import Calendar, Period
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
-from tests.support.daemon import account_of, assert_kept, calendar_at_noon, daemon, past_of, prepared
+from tests.support.daemon import account_of, assert_complete, calendar_at_noon, daemon, past_of, prepared
 from tests.support.truth import Wanted
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def wanted(account: str) -> Wanted:
     return Wanted(*past_of(CALENDAR, DAYS), (Period.DAY,), PHONES, account=account, world=WORLD)
 
 
-def test_refused_credentials_pause_one_account_until_they_are_mended(
+def test_refused_credentials_pause_one_account_until_they_are_corrected(
     postgres_url: str, tmp_path: Path, install: Install
 ) -> None:
     api = served()
@@ -82,21 +82,21 @@ def test_refused_credentials_pause_one_account_until_they_are_mended(
         assert run.metric("harvester_account_up", account="main") == 0
         assert run.metric("harvester_account_up", account="other") == 1
         assert run.manager.last("STATUS")
-        told = harvester.run("status", "--json", "--exit-code")
-        assert told.code == 3
-        (main,) = [account for account in told.result["accounts"] if account["name"] == "main"]
+        reported = harvester.run("status", "--json", "--exit-code")
+        assert reported.code == 3
+        (main,) = [account for account in reported.result["accounts"] if account["name"] == "main"]
         assert main["state"] == "paused"
         assert "/auth refuses main@example.com" in main["reason"]
         assert auths(api, "main@example.com") == 1
 
         (tmp_path / "main.password").write_text(GOOD)
         run.running.signal(signal.SIGHUP)
-        mended = time.monotonic()
+        corrected = time.monotonic()
         run.until_idle()
-        assert time.monotonic() - mended < 10.0
+        assert time.monotonic() - corrected < 10.0
         assert run.readiness()[1]["paused"] == {}
         assert auths(api, "main@example.com") == 2
-        assert_kept(postgres_url, wanted("main"), wanted("other"))
+        assert_complete(postgres_url, wanted("main"), wanted("other"))
         shown = run.running.err + run.ask("/metrics")[1] + run.ask("/readyz")[1]
         assert not any(secret in shown for secret in (GOOD, WRONG))
 
@@ -109,14 +109,14 @@ def test_refused_credentials_are_tried_once_a_window(sqlite_url: str, tmp_path: 
         run.until(lambda: auths(api, "main@example.com") >= 3)
         tries = [visit.at for visit in api.journal if visit.path == "/auth" and visit.account == "main"]
         assert all(later - earlier >= 1.9 for earlier, later in pairwise(tries))
-        assert len(run.events("paused")) == 1  # the same trouble, told of once a minute
-        (tmp_path / "main.password").write_text(GOOD)  # read at each try, so nobody has to say so
+        assert len(run.events("paused")) == 1  # the same problem is logged once a minute
+        (tmp_path / "main.password").write_text(GOOD)  # read at each try, so no reload is needed
         run.until_idle()
-    assert_kept(sqlite_url, wanted("main"), wanted("other"))
+    assert_complete(sqlite_url, wanted("main"), wanted("other"))
 
 
-def test_an_account_that_is_refused_everything_is_alone_in_that(sqlite_url: str, install: Install) -> None:
-    """Alone, it makes the daemon unready; a password command that fails is no less a trouble of one account."""
+def test_a_failing_password_command_pauses_one_account(sqlite_url: str, install: Install) -> None:
+    """The daemon is not ready, since this is its only account."""
     api = served()
     settings = account_of(CALENDAR, DAYS, login="main@example.com", password=None, password_command=["false"])
     harvester = prepared(install(api, sqlite_url, **settings))
@@ -154,11 +154,11 @@ def test_a_wrong_zone_pauses_one_account(sqlite_url: str, install: Install) -> N
         ]
         assert main["state"] == "paused"
         assert "timezone" in main["reason"]
-    assert_kept(sqlite_url, wanted("other"))
+    assert_complete(sqlite_url, wanted("other"))
 
 
-def test_no_secret_is_told_however_much_is_logged(sqlite_url: str, tmp_path: Path, install: Install) -> None:
-    """With credentials that die, a reload, and a password that is replaced meanwhile."""
+def test_no_secret_is_logged_at_debug_level(sqlite_url: str, tmp_path: Path, install: Install) -> None:
+    """Neither when credentials expire, nor at a reload, nor when the password changes meanwhile."""
     api = served(window=2)
     harvester = two_accounts(api, sqlite_url, install, tmp_path)
     harvester.configure("log", level="debug")
@@ -172,7 +172,7 @@ def test_no_secret_is_told_however_much_is_logged(sqlite_url: str, tmp_path: Pat
         run.running.signal(signal.SIGTERM)
         ended = run.running.ended(within=10.0)
     assert ended.code == 0
-    assert auths(api, "main@example.com") == 2  # the second pair was asked for, too
+    assert auths(api, "main@example.com") == 2  # for both pairs of credentials
     database = b"".join(path.read_bytes() for path in tmp_path.glob("store.db*"))
     assert database
     for secret in (GOOD, WRONG, TEMPORARY):

@@ -1,4 +1,4 @@
-"""A configuration is all that the daemon needs to be told: what is missing comes, and stays fresh."""
+"""The daemon fetches whatever is missing of the configured series, and keeps it fresh."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.daemon import (
     EVERY_MINUTE,
     SETTLE_DAYS,
     account_of,
-    assert_kept,
+    assert_complete,
     calendar_at_noon,
     daemon,
     past_of,
@@ -44,7 +44,7 @@ def sent(api: SimulatedApi, account: str = "main") -> int:
 
 
 def asked(api: SimulatedApi) -> list[tuple[str, str, str]]:
-    """First day, last day and phone of every data request, in the order in which they came."""
+    """First day, last day and phone of every data request, in order."""
     pieces = [visit.path.split("/")[2:] for visit in api.journal if visit.path.startswith("/performance/")]
     return [(first, last, phone) for first, last, _, phone in pieces]
 
@@ -55,17 +55,17 @@ def todays_calls(url: str) -> dict[str, float]:
     return dict(tuple(row) for row in found)
 
 
-def test_what_is_missing_comes_and_nothing_is_asked_for_after_that(postgres_url: str, install: Install) -> None:
+def test_what_is_missing_is_fetched_and_nothing_more(postgres_url: str, install: Install) -> None:
     api = SimulatedApi([Account(world=WORLD)])
     harvester = prepared(install(api, postgres_url, **account_of(WORLD.calendar, DAYS, phones=list(PHONES))))
     with daemon(harvester) as run:
         run.until_idle()
-        assert_kept(postgres_url, Wanted(*past_of(WORLD.calendar, DAYS), (Period.DAY,), PHONES, world=WORLD))
+        assert_complete(postgres_url, Wanted(*past_of(WORLD.calendar, DAYS), (Period.DAY,), PHONES, world=WORLD))
         time.sleep(0.5)
         assert sent(api) == len(PHONES)
 
 
-def test_a_tick_asks_for_the_tail_of_each_series_once(sqlite_url: str, install: Install) -> None:
+def test_a_tick_requests_the_provisional_days_of_each_series_once(sqlite_url: str, install: Install) -> None:
     morning = Options(clock_offset=-6 * HOUR)
     api = SimulatedApi([Account(world=WORLD)], morning)
     harvester = prepared(
@@ -73,7 +73,7 @@ def test_a_tick_asks_for_the_tail_of_each_series_once(sqlite_url: str, install: 
     )
     with daemon(harvester) as run:
         run.until_idle()
-        if time.time() % 60 > 50:  # the next tick must not come between the looks below
+        if time.time() % 60 > 50:  # the next tick must not come between the checks below
             run.until(lambda: len(run.events("round")) >= 2, A_TICK)
         before = len(asked(api))
         early = todays_calls(sqlite_url)
@@ -83,16 +83,16 @@ def test_a_tick_asks_for_the_tail_of_each_series_once(sqlite_url: str, install: 
         run.until(lambda: len(run.events("round")) >= 1 + before // len(PHONES))
         run.until_idle()
         time.sleep(1.0)
-        tail = asked(api)[before:]
-        assert sorted(phone for *_, phone in tail) == sorted(PHONES)
-        # Nothing final is asked for again, and the rest all at once.
-        settled = past_of(WORLD.calendar, SETTLE_DAYS)[0].strftime("%Y%m%d")
-        assert {(first, last) for first, last, _ in tail} == {(settled, today(WORLD.calendar).strftime("%Y%m%d"))}
+        provisional = asked(api)[before:]
+        assert sorted(phone for *_, phone in provisional) == sorted(PHONES)
+        # Nothing final is requested again, and the provisional days in one request.
+        first = past_of(WORLD.calendar, SETTLE_DAYS)[0].strftime("%Y%m%d")
+        assert {(begin, end) for begin, end, _ in provisional} == {(first, today(WORLD.calendar).strftime("%Y%m%d"))}
         late = todays_calls(sqlite_url)
         grown = [phone for phone in PHONES if late[phone] > early[phone]]
-        assert len(grown) >= 4  # not every phone rings before noon
+        assert len(grown) >= 4  # not every phone has calls before noon
         assert all(late[phone] >= early[phone] for phone in PHONES)
-        assert_kept(sqlite_url, Wanted(*past_of(WORLD.calendar, DAYS), (Period.DAY,), PHONES, world=WORLD))
+        assert_complete(sqlite_url, Wanted(*past_of(WORLD.calendar, DAYS), (Period.DAY,), PHONES, world=WORLD))
         assert query(sqlite_url, "SELECT count(*) FROM revisions") == [(0,)]  # today was never complete
         assert not any(api.refused_per_window().values())
 
@@ -107,7 +107,7 @@ def test_a_good_refresh_is_pinged(sqlite_url: str, install: Install) -> None:
             run.until_idle()
             run.running.signal(signal.SIGHUP)
             run.until(lambda: len(pings) == 2)
-            # A refresh that failed is no good one, and silence is what raises the alarm.
+            # After a failed refresh there is no ping, and its absence raises the alarm.
             harvester.configure("accounts.main", password="old")
             run.running.signal(signal.SIGHUP)
             run.until_state("paused")
@@ -117,7 +117,7 @@ def test_a_good_refresh_is_pinged(sqlite_url: str, install: Install) -> None:
 
 @contextmanager
 def pinged() -> Iterator[tuple[str, list[str]]]:
-    """A dead-man's switch: its URL, and the paths that were asked for."""
+    """A dead-man's switch: its URL, and the requested paths."""
     paths: list[str] = []
 
     class Switch(BaseHTTPRequestHandler):
@@ -157,6 +157,6 @@ def test_yesterday_of_all_phones_is_there_within_two_windows(sqlite_url: str, in
     present = today(WORLD.calendar).strftime("%Y%m%d")
     order = [last == present for _, last, _ in asked(api)]
     assert sum(order[: 2 * limit]) == len(phones)
-    assert order[:limit].count(False) >= 10  # the past is not starved meanwhile
+    assert order[:limit].count(False) >= 10  # the past gets some requests, too
     assert max(api.requests_per_window().values()) <= limit
     assert not any(api.refused_per_window().values())

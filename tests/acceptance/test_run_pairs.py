@@ -1,4 +1,4 @@
-"""Two daemons on one database: one works, the other stands by and takes over; and what else runs beside a daemon."""
+"""Two daemons on one database, of which one stands by and takes over; other commands beside a daemon; `run --once`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harvester.core.period import Period
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
-from tests.support.daemon import Daemon, account_of, assert_kept, calendar_at_noon, daemon, past_of, prepared
+from tests.support.daemon import Daemon, account_of, assert_complete, calendar_at_noon, daemon, past_of, prepared
 from tests.support.truth import Wanted
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def test_the_second_takes_over_when_the_first_is_killed(store_url: str, install:
             second.until(lambda: second.metric("harvester_account_active", account="main") == 1)
             assert time.monotonic() - killed < 5.0
             second.until_idle()
-    assert_kept(store_url, WANTED)
+    assert_complete(store_url, WANTED)
     assert max(api.requests_per_window().values()) <= 10
     assert not any(api.refused_per_window().values())
 
@@ -88,11 +88,11 @@ def test_status_and_check_work_beside_the_daemon(sqlite_url: str, install: Insta
         run.until_idle()
         before = api.total
 
-        told = harvester.run("status", "--json", "--exit-code")
-        assert told.code == 0, told.err
-        (main,) = told.result["accounts"]
+        reported = harvester.run("status", "--json", "--exit-code")
+        assert reported.code == 0, reported.err
+        (main,) = reported.result["accounts"]
         assert (main["state"], main["quota"]["limit"]) == ("ok", 150)
-        unspent = 10  # allowance is written down before it is spent, in blocks
+        unspent = 10  # quota is recorded before it is spent, in blocks
         assert 0 <= 150 - len(PHONES) - main["quota"]["remaining"] <= unspent
         yesterday = WANTED.last.isoformat()
         for series in main["series"]:
@@ -109,11 +109,11 @@ def test_status_and_check_work_beside_the_daemon(sqlite_url: str, install: Insta
         assert abs(main["answered_at"] - time.time()) < 60
 
         assert harvester.run("plan", "--start", WANTED.first.isoformat(), "--json").code == 0
-        assert api.total == before  # nobody asked anything
+        assert api.total == before  # none of these commands sent a request
         assert run.states() == {"main": "idle"}
 
 
-def test_check_beside_the_daemon_tells_its_trouble(sqlite_url: str, install: Install) -> None:
+def test_check_beside_the_daemon_reports_its_error(sqlite_url: str, install: Install) -> None:
     api = served()
     harvester = prepared(install(api, sqlite_url, **account(password="wrong")))
     with daemon(harvester) as run:
@@ -125,7 +125,7 @@ def test_check_beside_the_daemon_tells_its_trouble(sqlite_url: str, install: Ins
         assert api.total - attempts <= 1
 
 
-# One round alone
+# run --once
 
 
 def test_one_round_is_a_backfill_from_each_accounts_start(sqlite_url: str, install: Install) -> None:
@@ -138,7 +138,7 @@ def test_one_round_is_a_backfill_from_each_accounts_start(sqlite_url: str, insta
     assert result["rows"]["new"] == len(PHONES) * (DAYS + 1) * 6
     assert (result["rate_limited"], result["failed"], result["error"]) == (0, [], None)
     assert [(each["name"], each["exit"]) for each in result["accounts"]] == [("main", 0)]
-    assert_kept(sqlite_url, WANTED)
+    assert_complete(sqlite_url, WANTED)
 
     second = harvester.run("run", "--once", "--json", "--phone", PHONES[3], "--phone", PHONES[4])
     assert second.code == 0
@@ -147,7 +147,7 @@ def test_one_round_is_a_backfill_from_each_accounts_start(sqlite_url: str, insta
     assert {path[-1] for path in tails} == {PHONES[3], PHONES[4]}
     assert {path[2] for path in tails} == {past_of(CALENDAR, 3)[0].strftime("%Y%m%d")}
     assert second.result["rows"]["new"] == 0
-    assert_kept(sqlite_url, WANTED)
+    assert_complete(sqlite_url, WANTED)
 
 
 def test_one_round_leaves_with_a_backfills_codes(sqlite_url: str, install: Install) -> None:
@@ -158,7 +158,7 @@ def test_one_round_leaves_with_a_backfills_codes(sqlite_url: str, install: Insta
     assert harvester.run("run", "--once", "--phone", "8005559999").code == 2
 
 
-def test_one_round_beside_a_daemon_is_worked_off_by_it(sqlite_url: str, install: Install) -> None:
+def test_one_round_beside_a_daemon_is_handed_over_to_it(sqlite_url: str, install: Install) -> None:
     api = served()
     harvester = prepared(install(api, sqlite_url, **account()))
     with daemon(harvester) as run:
@@ -168,4 +168,4 @@ def test_one_round_beside_a_daemon_is_worked_off_by_it(sqlite_url: str, install:
         assert ended.code == 0, ended.err
         assert ended.result["requests"] == sent(api) - before == len(PHONES)
         run.until_idle()
-    assert_kept(sqlite_url, WANTED)
+    assert_complete(sqlite_url, WANTED)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT drain, a second one does not wait, SIGHUP reads everything anew or nothing."""
+"""SIGTERM and SIGINT finish requests in flight, a second one does not wait, SIGHUP reloads all or nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harvester.simulator.world import World
 from tests.support.daemon import (
     Daemon,
     account_of,
-    assert_kept,
+    assert_complete,
     calendar_at_noon,
     daemon,
     past_of,
@@ -56,18 +56,18 @@ def wanted(phones: tuple[str, ...] = PHONES, name: str = "main") -> Wanted:
 
 
 def slices(url: str) -> int:
-    """Series of which anything is stored."""
+    """The number of series with stored values."""
     return int(query(url, "SELECT count(DISTINCT phone) FROM metric_values")[0][0])
 
 
-# The end
+# Stopping
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_what_is_in_flight_is_waited_for_and_stored(number: signal.Signals, sqlite_url: str, install: Install) -> None:
+def test_requests_in_flight_are_finished_and_stored(number: signal.Signals, sqlite_url: str, install: Install) -> None:
     api = served(latency=0.8)
     with daemon(prepared(install(api, sqlite_url, **account()))) as run:
-        run.until(lambda: api.visits.total() > CONCURRENCY)  # and one was /auth
+        run.until(lambda: api.visits.total() > CONCURRENCY)  # one was /auth
         began = time.monotonic()
         run.running.signal(number)
         ended = run.running.ended(within=10.0)
@@ -78,7 +78,7 @@ def test_what_is_in_flight_is_waited_for_and_stored(number: signal.Signals, sqli
     assert "Traceback" not in ended.err
 
 
-def test_what_does_not_come_within_ten_seconds_is_let_go_of(sqlite_url: str, install: Install) -> None:
+def test_requests_in_flight_are_abandoned_after_ten_seconds(sqlite_url: str, install: Install) -> None:
     api = served(faults=Faults(slow=1.0, slow_seconds=30.0))
     harvester = prepared(install(api, sqlite_url, **account()))
     with daemon(harvester) as run:
@@ -86,9 +86,9 @@ def test_what_does_not_come_within_ten_seconds_is_let_go_of(sqlite_url: str, ins
         began = time.monotonic()
         run.running.signal(signal.SIGTERM)
         run.until(lambda: bool(run.manager.moments("STOPPING=1")))
-        assert run.ask("/healthz")[0] == 200  # it still works
+        assert run.ask("/healthz")[0] == 200  # the endpoints still answer
         assert run.running.ended(within=13.0).code == 0
-    assert time.monotonic() - began > 9.0  # an answer might have come
+    assert time.monotonic() - began > 9.0  # it waited for an answer
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -106,7 +106,7 @@ def test_a_second_signal_is_obeyed_at_once(number: signal.Signals, sqlite_url: s
     api.options = Options()
     with daemon(harvester) as run:
         run.until_idle()
-    assert_kept(sqlite_url, wanted())
+    assert_complete(sqlite_url, wanted())
 
 
 def test_a_daemon_that_waits_for_the_quota_ends_at_once(sqlite_url: str, install: Install) -> None:
@@ -126,7 +126,7 @@ def test_a_daemon_that_waits_for_the_api_ends_at_once(sqlite_url: str, install: 
         assert run.running.ended(within=3.0).code == 0
 
 
-# Reading the configuration anew
+# Reloading
 
 
 def reload(run: Daemon) -> None:
@@ -136,7 +136,7 @@ def reload(run: Daemon) -> None:
 
 
 def several(harvester: Installation, **accounts: dict[str, Any]) -> None:
-    """Write accounts into files of their own."""
+    """Write each account into its own file."""
     directory = harvester.home / "accounts.d"
     directory.mkdir(exist_ok=True)
     for path in directory.iterdir():
@@ -158,7 +158,7 @@ BROKEN = {
 }
 
 
-def test_a_configuration_that_is_wrong_leaves_the_old_one_at_work(sqlite_url: str, install: Install) -> None:
+def test_an_invalid_configuration_leaves_the_old_one_in_use(sqlite_url: str, install: Install) -> None:
     api = served(limit=15, window=2)
     harvester = prepared(install(api, sqlite_url, **account()))
     config = harvester.home / "config.toml"
@@ -170,13 +170,13 @@ def test_a_configuration_that_is_wrong_leaves_the_old_one_at_work(sqlite_url: st
             reload(run)
             assert run.metric("harvester_config_last_reload_successful") == 0
             assert run.states().keys() == {"main"}
-            told = run.events("reload_failed")[-1]
-            assert told["level"] == "error"
-            assert what in told["error"]
+            logged = run.events("reload_failed")[-1]
+            assert logged["level"] == "error"
+            assert what in logged["error"]
         assert len(run.events("reload_failed")) == len(BROKEN)
         run.until_idle()
-        assert sent(api) == len(PHONES)  # nobody began anew
-        assert_kept(sqlite_url, wanted())
+        assert sent(api) == len(PHONES)  # no account was restarted
+        assert_complete(sqlite_url, wanted())
 
         config.write_text(good)
         reload(run)
@@ -185,7 +185,7 @@ def test_a_configuration_that_is_wrong_leaves_the_old_one_at_work(sqlite_url: st
         run.until_idle()
 
 
-def test_a_reload_says_what_it_cannot_change(sqlite_url: str, install: Install) -> None:
+def test_a_reload_logs_which_keys_need_a_restart(sqlite_url: str, install: Install) -> None:
     harvester = prepared(install(served(), sqlite_url, **account(FEW)))
     with daemon(harvester) as run:
         address = run.address
@@ -193,7 +193,7 @@ def test_a_reload_says_what_it_cannot_change(sqlite_url: str, install: Install) 
         harvester.configure("daemon", listen="127.0.0.1:1", allowed_hosts=["proxy.example.com"])
         harvester.configure("log", level="error")
         keys = "database.url, daemon.listen, daemon.allowed_hosts, log.level"
-        for times in (1, 2):  # until the restart, each reload says so
+        for times in (1, 2):  # each reload until the restart logs them
             reload(run)
             assert [event["keys"] for event in run.events("restart_needed")] == [keys] * times
         harvester.configure("daemon", allowed_hosts=[])
@@ -202,7 +202,7 @@ def test_a_reload_says_what_it_cannot_change(sqlite_url: str, install: Install) 
         assert run.address == address
         run.until_idle()
         assert len(run.events("reloaded")) == 3
-    assert_kept(sqlite_url, wanted(FEW))
+    assert_complete(sqlite_url, wanted(FEW))
     assert not (harvester.home / "store.db.other").exists()
 
 
@@ -219,8 +219,8 @@ def test_a_reload_adds_changes_and_removes_accounts(postgres_url: str, install: 
         reload(run)
         run.until_idle()
         assert run.states().keys() == {"main", "second", "third"}
-        assert_kept(postgres_url, wanted(FEW[:2]), wanted(FEW, "second"), wanted(FEW[:1], "third"))
-        # One request for each series that is new, one for each tail.
+        assert_complete(postgres_url, wanted(FEW[:2]), wanted(FEW, "second"), wanted(FEW[:1], "third"))
+        # One request for each new series, and one for the provisional days of each old one.
         assert sent(api, "main") - main == 2
         assert sent(api, "second") - other == 3
         assert sent(api, "third") == 1
@@ -232,8 +232,8 @@ def test_a_reload_adds_changes_and_removes_accounts(postgres_url: str, install: 
         assert run.states().keys() == {"main"}
         assert run.metric("harvester_account_up", account="second") is None
         assert sent(api, "third") == 1
-        # What was stored stays, and somebody else may take the account now.
-        assert_kept(postgres_url, wanted(FEW[:2]), wanted(FEW, "second"), wanted(FEW[:1], "third"))
+        # Stored values stay, and another process may claim the account.
+        assert_complete(postgres_url, wanted(FEW[:2]), wanted(FEW, "second"), wanted(FEW[:1], "third"))
         assert not run.events("bug")
 
 
@@ -246,14 +246,14 @@ def test_a_reload_in_the_middle_loses_nothing(sqlite_url: str, install: Install)
             reload(run)
         run.until_idle()
         assert len(run.events("reloaded")) == 3
-    assert_kept(sqlite_url, wanted())
+    assert_complete(sqlite_url, wanted())
     assert max(api.requests_per_window().values()) <= 25
     assert not any(api.refused_per_window().values())
-    # What was in flight was waited for; only what is not settled is asked for once more.
+    # Requests in flight were finished; only provisional days are requested once more.
     assert max(api.visits[path] for path in api.visits if path.startswith("/performance")) <= 4
 
 
-def test_a_reload_after_the_end_began_changes_nothing(sqlite_url: str, install: Install) -> None:
+def test_a_reload_while_stopping_changes_nothing(sqlite_url: str, install: Install) -> None:
     api = served(latency=1.0)
     with daemon(prepared(install(api, sqlite_url, **account()))) as run:
         run.until(lambda: api.visits.total() > CONCURRENCY)

@@ -1,4 +1,4 @@
-"""From the command to READY=1, with and without a database; what systemd hears, and what the endpoints tell."""
+"""Start of the daemon with and without a database, messages to systemd, exit codes and endpoints."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.support.process import Ended, Installation
 
 WORLD = World(calendar=calendar_at_noon())
-PASSWORD = "c4n4ry-not-to-be-told"
+PASSWORD = "c4n4ry-not-to-be-printed"
 METRICS = {
     "harvester_requests_total": {"account", "resource", "status"},
     "harvester_quota_limit": {"account"},
@@ -55,11 +55,11 @@ def installed(install: Install, api: SimulatedApi, url: str, **settings: Any) ->
     return prepared(install(api, url, **account_of(WORLD.calendar, 30, **settings)))
 
 
-# What systemd hears
+# Messages to systemd
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_systemd_hears_of_the_start_the_work_a_reload_and_the_end(
+def test_systemd_is_notified_of_start_work_reload_and_end(
     kind: str, sqlite_url: str, tmp_path: Path, install: Install
 ) -> None:
     manager = Manager(str(tmp_path / "notify") if kind == "path" else None)
@@ -73,7 +73,7 @@ def test_systemd_hears_of_the_start_the_work_a_reload_and_the_end(
         run.until(lambda: len(manager.moments("WATCHDOG=1")) >= 4)
         fed = manager.moments("WATCHDOG=1")
         assert max(later - earlier for earlier, later in pairwise(fed)) < 1.0
-        assert fed[3] - fed[0] > 1.0  # every half of it, no more often
+        assert fed[3] - fed[0] > 1.0  # every half of the interval, no more often
 
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         run.running.signal(signal.SIGHUP)
@@ -89,14 +89,14 @@ def test_systemd_hears_of_the_start_the_work_a_reload_and_the_end(
     assert manager.messages[-1][1].keys() >= {"STOPPING"}
 
 
-def test_a_watchdog_of_another_process_is_not_fed(sqlite_url: str, install: Install) -> None:
+def test_the_watchdog_of_another_process_gets_no_message(sqlite_url: str, install: Install) -> None:
     with daemon(installed(install, served(), sqlite_url), WATCHDOG_USEC="200000", WATCHDOG_PID="1") as run:
         run.until_idle()
         time.sleep(0.3)
         assert not run.manager.moments("WATCHDOG=1")
 
 
-# Where there is no database
+# Without a database
 
 
 def test_a_database_that_is_down_delays_work_and_not_the_start(install: Install) -> None:
@@ -133,15 +133,15 @@ def test_a_database_not_migrated_is_waited_for(postgres_url: str, install: Insta
         assert run.readiness()[0] == 200
 
 
-# What it leaves for
+# Exit codes
 
 
 def assert_left(ended: Ended, code: int, *words: str) -> None:
     assert ended.code == code, ended.err
-    said = [line for line in ended.err.splitlines() if line.startswith("harvester: ")]
-    assert 1 <= len(said) <= 2, ended.err
+    errors = [line for line in ended.err.splitlines() if line.startswith("harvester: ")]
+    assert 1 <= len(errors) <= 2, ended.err
     for word in words:
-        assert word in said[0]
+        assert word in errors[0]
     assert "Traceback" not in ended.err
 
 
@@ -168,7 +168,7 @@ def test_a_port_in_use_leaves_78(sqlite_url: str, install: Install) -> None:
         assert_left(harvester.run("run", within=10.0), 78, "daemon.listen", str(port))
 
 
-def test_without_endpoints_it_is_ready_all_the_same(sqlite_url: str, install: Install) -> None:
+def test_without_endpoints_it_works_and_ends(sqlite_url: str, install: Install) -> None:
     api = served()
     harvester = installed(install, api, sqlite_url)
     harvester.configure("daemon", listen="")
@@ -178,10 +178,10 @@ def test_without_endpoints_it_is_ready_all_the_same(sqlite_url: str, install: In
         assert run.running.ended(within=10.0).code == 0
 
 
-# What the endpoints tell
+# Endpoints
 
 
-def test_the_endpoints_tell_everything_but_secrets(sqlite_url: str, install: Install) -> None:
+def test_the_endpoints_return_everything_but_secrets(sqlite_url: str, install: Install) -> None:
     harvester = installed(install, served(), sqlite_url)
     with daemon(harvester) as run:
         run.until_idle()

@@ -1,4 +1,4 @@
-"""What the daemon lives through: nobody answers, the database goes away, the disk is full, it is killed."""
+"""The daemon survives an unreachable API, a lost database, a full disk and a kill."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harvester.simulator.world import World
 from tests.support.daemon import (
     Daemon,
     account_of,
-    assert_kept,
+    assert_complete,
     calendar_at_noon,
     daemon,
     past_of,
@@ -61,12 +61,12 @@ def assert_within_quota(api: SimulatedApi) -> None:
 
 
 def assert_quiet(run: Daemon) -> None:
-    """No trouble is told of more than once a minute, and nothing fills the log."""
-    troubles = Counter(
+    """No problem is logged more than once a minute, and nothing fills the log."""
+    problems = Counter(
         (event["event"], event.get("account")) for event in run.events() if event["level"] in ("warning", "error")
     )
-    assert troubles
-    assert max(troubles.values()) == 1, troubles
+    assert problems
+    assert max(problems.values()) == 1, problems
     assert not run.events("bug")
     lines = Counter(event["event"] for event in run.events())
     assert lines["claimed"] == 1, lines
@@ -76,7 +76,7 @@ def assert_quiet(run: Daemon) -> None:
 # The API
 
 
-def test_an_api_that_goes_away_is_waited_for(sqlite_url: str, tmp_path: Path) -> None:
+def test_an_api_that_becomes_unreachable_is_waited_for(sqlite_url: str, tmp_path: Path) -> None:
     api = served(limit=6, window=2)
     with serving_in_thread(api) as url:
         harvester = prepared(Installation(tmp_path, configuration(url, sqlite_url, limit=6, window=2, **account())))
@@ -86,10 +86,10 @@ def test_an_api_that_goes_away_is_waited_for(sqlite_url: str, tmp_path: Path) ->
     with stack:
         run.until(lambda: run.metric("harvester_account_up", account="main") == 0)
         assert "cannot be reached" in run.reason()
-        assert run.readiness()[0] == 200  # nothing that a restart or an administrator could mend
-        # It is left in the database, for whoever asks there.
-        run.until(lambda: "cannot be reached" in (told(harvester)["reason"] or ""), within=30.0)
-        assert told(harvester)["state"] == "waiting"
+        assert run.readiness()[0] == 200  # neither a restart nor an administrator could help
+        # The reason is recorded in the database, for `status`.
+        run.until(lambda: "cannot be reached" in (account_status(harvester)["reason"] or ""), within=30.0)
+        assert account_status(harvester)["state"] == "waiting"
         assert "unreachable" in run.manager.last("STATUS")
         before = sent(api)
         with serving_in_thread(api, urlsplit(url).port or 0):
@@ -97,19 +97,19 @@ def test_an_api_that_goes_away_is_waited_for(sqlite_url: str, tmp_path: Path) ->
         assert sent(api) > before
         assert query(sqlite_url, "SELECT count(*) FROM failed_slice") == [(0,)]
         assert run.metric("harvester_account_up", account="main") == 1
-        run.until(lambda: told(harvester)["state"] == "ok")  # once the window is over, too
+        run.until(lambda: account_status(harvester)["state"] == "ok")  # when the window has ended
         assert_quiet(run)
-        assert_kept(sqlite_url, WANTED)
+        assert_complete(sqlite_url, WANTED)
         assert_within_quota(api)
 
 
-def told(harvester: Installation) -> dict[str, Any]:
+def account_status(harvester: Installation) -> dict[str, Any]:
     (found,) = harvester.run("status", "--json").result["accounts"]
     assert isinstance(found, dict)
     return found
 
 
-def test_an_api_that_is_not_there_at_the_start_is_waited_for(sqlite_url: str, tmp_path: Path) -> None:
+def test_an_api_that_is_unreachable_at_the_start_is_waited_for(sqlite_url: str, tmp_path: Path) -> None:
     api = served()
     with serving_in_thread(api) as url:
         pass
@@ -122,13 +122,13 @@ def test_an_api_that_is_not_there_at_the_start_is_waited_for(sqlite_url: str, tm
         with serving_in_thread(api, urlsplit(url).port or 0):
             run.until_idle()
         assert_quiet(run)
-        assert_kept(sqlite_url, WANTED)
+        assert_complete(sqlite_url, WANTED)
 
 
 # The database
 
 
-def test_a_database_that_goes_away_is_noticed_and_gone_on_with(install: Install) -> None:
+def test_a_lost_database_is_waited_for(install: Install) -> None:
     api = served(limit=6, window=2)
     with running_cluster() as cluster, cluster.database() as url:
         harvester = prepared(install(api, url, **account()))
@@ -142,12 +142,12 @@ def test_a_database_that_goes_away_is_noticed_and_gone_on_with(install: Install)
             assert sent(api) == before  # nothing is fetched that could not be stored
             cluster.start()
             run.until_idle()
-            # What was fetched and could not be stored is asked for again.
+            # Answers that could not be stored are requested again.
             assert sent(api) <= len(PHONES) + 2 * CONCURRENCY
             assert_within_quota(api)
-            assert_kept(url, WANTED)
+            assert_complete(url, WANTED)
 
-            cluster.stop()  # while there is nothing to do
+            cluster.stop()  # while the daemon is idle
             run.until(lambda: run.readiness()[0] == 503, within=15.0)
             cluster.start()
             run.until_idle()
@@ -156,7 +156,7 @@ def test_a_database_that_goes_away_is_noticed_and_gone_on_with(install: Install)
             assert_quiet(run)
 
 
-def test_a_full_disk_is_told_of_and_waited_for(tmp_path: Path, install: Install) -> None:
+def test_a_full_disk_is_reported_and_waited_for(tmp_path: Path, install: Install) -> None:
     api = served(limit=40, window=2)
     with small_disk(tmp_path / "disk", "1200k") as disk:
         url = f"sqlite:///{disk}/store.db"
@@ -175,13 +175,13 @@ def test_a_full_disk_is_told_of_and_waited_for(tmp_path: Path, install: Install)
             assert "full" in run.reason()
             before = sent(api)
             time.sleep(4.0)
-            assert sent(api) - before <= CONCURRENCY  # not a window after the other for nothing
+            assert sent(api) - before <= CONCURRENCY  # it does not spend one window after another for nothing
             assert_quiet(run)
             ballast.unlink()
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
             run.until_idle()
             assert run.readiness()[0] == 200
-            assert_kept(url, WANTED)
+            assert_complete(url, WANTED)
             assert_within_quota(api)
             run.running.signal(signal.SIGTERM)
             assert run.running.ended(within=10.0).code == 0
@@ -199,8 +199,8 @@ def test_a_kill_in_the_middle_costs_little_and_loses_nothing(store_url: str, ins
             run.running.kill()
     with daemon(harvester) as run:
         run.until_idle()
-    assert_kept(store_url, WANTED)
+    assert_complete(store_url, WANTED)
     # The server counts for all processes together.
     assert_within_quota(api)
     again = [count - 1 for path, count in api.visits.items() if path.startswith("/performance")]
-    assert sum(again) <= 2 * 2 * CONCURRENCY + len(PHONES)  # each start asks for what is not settled once more
+    assert sum(again) <= 2 * 2 * CONCURRENCY + len(PHONES)  # each start requests provisional days once more

@@ -1,4 +1,4 @@
-"""The unit as printed, judged by systemd's own tools."""
+"""The printed unit, checked with systemd's own tools."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from harvester.cli.systemd_unit import systemd_unit
 from harvester.daemon.systemd_unit import installed_command, unit
 from harvester.errors import UsageError
 
-SAFE_ENOUGH = 15  # tenths of systemd's exposure level
+MAX_EXPOSURE = 15  # tenths of systemd's exposure level
 
 MISSING = shutil.which("systemd-analyze") is None
 
 
 @pytest.fixture
 def analyze() -> str:
-    """systemd's tool; without it there is nothing to judge by."""
+    """systemd's checker; the test is skipped where it is missing."""
     if MISSING and os.environ.get("CI") == "true":
         pytest.fail("systemd-analyze is missing")
     if MISSING:
-        pytest.skip("SYSTEMD-ANALYZE IS MISSING: the unit is not judged")
+        pytest.skip("SYSTEMD-ANALYZE IS MISSING: the unit is not checked")
     return "systemd-analyze"
 
 
@@ -55,22 +55,22 @@ def saved(text: str, folder: Path) -> Path:
     return path
 
 
-def test_systemd_finds_nothing_to_say_about_it(analyze: str, tmp_path: Path) -> None:
+def test_systemd_accepts_it(analyze: str, tmp_path: Path) -> None:
     path = saved(printed("--quiet"), tmp_path)
     result = run(analyze, "verify", path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_systemd_would_say_something_about_a_worse_one(analyze: str, tmp_path: Path) -> None:
-    # The test above would be worth nothing where the tool cannot judge at all.
+def test_systemd_would_report_an_error(analyze: str, tmp_path: Path) -> None:
+    # Without this the test above could pass because the tool checks nothing.
     path = saved(printed("--quiet").replace("Type=notify", "Type=telegraph"), tmp_path)
     result = run(analyze, "verify", path)
     assert "telegraph" in result.stdout + result.stderr
 
 
-def test_it_is_shut_off_well_enough(analyze: str, tmp_path: Path) -> None:
+def test_its_exposure_is_low(analyze: str, tmp_path: Path) -> None:
     path = saved(printed("--quiet"), tmp_path)
-    result = run(analyze, "security", "--no-pager", "--offline=true", f"--threshold={SAFE_ENOUGH}", path)
+    result = run(analyze, "security", "--no-pager", "--offline=true", f"--threshold={MAX_EXPOSURE}", path)
     assert result.returncode == 0, result.stdout
     assert "Overall exposure level" in result.stdout
 
@@ -85,7 +85,7 @@ def test_it_starts_this_installation_by_its_absolute_path() -> None:
     assert os.access(service["ExecReload"].split()[0], os.X_OK)
 
 
-def test_it_says_what_a_supervisor_needs_to_know() -> None:
+def test_it_has_the_settings_that_the_daemon_relies_on() -> None:
     service = parsed(printed())["Service"]
     assert service["Type"] == "notify"
     assert service["Restart"] == "on-failure"
@@ -94,7 +94,7 @@ def test_it_says_what_a_supervisor_needs_to_know() -> None:
     assert service["StateDirectory"] == "harvester"
     assert service["WorkingDirectory"] == "%S/harvester"
     assert int(service["WatchdogSec"]) > 0
-    assert int(service["TimeoutStopSec"]) > 10  # what the drain may take
+    assert int(service["TimeoutStopSec"]) > 10  # seconds that finishing requests may take
     assert service["User"] == "harvester"
 
 
@@ -107,20 +107,20 @@ def test_user_and_configuration_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize("user", ["", "Plum", "a b", "1st", "x\nExecStartPre=/bin/false", "%n", "a" * 40])
-def test_what_is_no_user_is_refused(user: str) -> None:
+def test_an_invalid_user_is_refused(user: str) -> None:
     result = CliRunner().invoke(systemd_unit, ["--user", user])
     assert isinstance(result.exception, UsageError)
     assert result.stdout == ""
 
 
-def test_a_path_that_the_unit_hides_is_told(tmp_path: Path) -> None:
+def test_a_path_that_the_unit_hides_is_warned_about(tmp_path: Path) -> None:
     path = f"/home/somebody{tmp_path}/config.toml"
     result = CliRunner().invoke(systemd_unit, ["--config", path])
     assert f"hides {path}" in result.stderr
     assert "warning" not in result.stdout
 
 
-def test_odd_paths_survive_systemds_own_reading(analyze: str, tmp_path: Path) -> None:
+def test_unusual_paths_are_parsed_correctly_by_systemd(analyze: str, tmp_path: Path) -> None:
     odd = tmp_path / "a b%h*~"
     odd.mkdir()
     program = odd / "harvester"
@@ -133,11 +133,11 @@ def test_odd_paths_survive_systemds_own_reading(analyze: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("character", ["'", '"', "\\", "$"])
 def test_a_program_that_systemd_would_not_start_is_refused(character: str) -> None:
-    with pytest.raises(UsageError, match="plainer"):
+    with pytest.raises(UsageError, match="systemd cannot start"):
         unit(user="harvester", program=(f"/opt/a{character}b/harvester",), config=Path("/etc/harvester/config.toml"))
 
 
-def test_words_reach_the_program_as_they_are() -> None:
+def test_arguments_are_quoted_for_systemd() -> None:
     text = unit(user="harvester", program=("/opt/harvester",), config=Path('/etc/50% "$x" \\y.toml'))
     assert r'--config "/etc/50%% \"$$x\" \\y.toml" run' in text
 
@@ -147,6 +147,6 @@ def test_a_path_with_a_line_break_is_refused() -> None:
         unit(user="harvester", program=("/opt/harvester",), config=Path("/etc/x\nUser=root"))
 
 
-def test_run_as_a_module_it_still_names_a_command_that_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_as_a_module_it_names_a_command_that_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [str(Path("harvester/__main__.py").absolute())])
     assert run(*installed_command(), "--version").stdout.startswith("harvester")

@@ -13,7 +13,7 @@ from harvester.failpoints import PLACES
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
-from tests.support.daemon import account_of, assert_kept, calendar_at_noon, daemon, past_of, prepared
+from tests.support.daemon import account_of, assert_complete, calendar_at_noon, daemon, past_of, prepared
 from tests.support.deaths import AT_THE_END, KINDS, Deaths, at_all_places, failpoint
 from tests.support.process import PATIENCE, Installation, configuration
 from tests.support.simulation import serving_in_thread
@@ -56,7 +56,7 @@ def killed_at(place: str, home: Path, database: str) -> None:
         with daemon(harvester) as run:
             run.until_idle()
             assert not run.events("bug")
-        assert_kept(database, WANTED)
+        assert_complete(database, WANTED)
         assert max(api.requests_per_window().values()) <= LIMIT
         assert not any(api.refused_per_window().values())
         # Each start asks for what is not settled once more.

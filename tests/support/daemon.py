@@ -1,4 +1,4 @@
-"""The daemon as systemd, Prometheus and an administrator meet it: datagrams, endpoints, signals, log lines."""
+"""The daemon as a process: its datagrams to systemd, endpoints, signals and log lines."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from tests.support.process import Installation, Running
 
 SETTLE_DAYS = 3  # the default
-NEVER = "0 0 29 2 *"  # a refresh that no test lives to see, but for one night in four years
+NEVER = "0 0 29 2 *"  # a refresh that happens during no test, except in one night of four years
 EVERY_MINUTE = "* * * * *"
-PATIENCE = 60.0  # seconds that a test waits for anything before it fails
-A_TICK = 75.0  # seconds within which every minute's tick has come and been worked off
-_LOOK_EVERY = 0.02
-_SOON = 5.0  # seconds within which an endpoint answers
+TIMEOUT_SECONDS = 60.0  # for any condition that a test waits for
+A_TICK = 75.0  # seconds within which a tick of EVERY_MINUTE has come and its round has ended
+_POLL_SECONDS = 0.02
+_ENDPOINT_SECONDS = 5.0  # within which an endpoint answers
 _LABELS = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _HALF_A_DAY = 12
 
 
 def calendar_at_noon() -> Calendar:
-    """A zone without daylight saving in which it is about noon: no test of today's figures meets a midnight."""
-    hours = datetime.now(UTC).hour - _HALF_A_DAY  # POSIX's sign: what is to be added to get UTC
+    """A zone without daylight saving in which it is about noon, so that no midnight falls into a test."""
+    hours = datetime.now(UTC).hour - _HALF_A_DAY  # with POSIX's sign: the hours to add for UTC
     return Calendar(ZoneInfo(f"Etc/GMT{hours:+d}" if hours else "Etc/GMT"))
 
 
 def today(calendar: Calendar) -> date:
-    """The present local day."""
+    """The current local day."""
     return calendar.local_date(time.time())
 
 
 class Manager:
-    """The service manager's end of NOTIFY_SOCKET: hears every message, and when it came.
+    """The service manager's end of NOTIFY_SOCKET: records every message and its time.
 
     Args:
         name: a path, or @name for an abstract socket; by default a fresh abstract one.
@@ -62,7 +62,7 @@ class Manager:
         self._thread.start()
 
     def moments(self, field: str) -> list[float]:
-        """When messages came that hold this line, for instance "READY=1", or this name."""
+        """Times of the messages with this line, for example "READY=1", or with this field."""
         name, _, value = field.partition("=")
         return [at for at, fields in self.messages if name in fields and (not value or fields[name] == value)]
 
@@ -72,7 +72,7 @@ class Manager:
 
     def close(self) -> None:
         self._closing.set()
-        self._thread.join(_SOON)
+        self._thread.join(_ENDPOINT_SECONDS)
         self._socket.close()
 
     def _listen(self) -> None:
@@ -84,7 +84,7 @@ class Manager:
 
 
 class Daemon:
-    """A `harvester run` under way."""
+    """A running `harvester run`."""
 
     def __init__(self, running: Running, manager: Manager) -> None:
         self.running = running
@@ -95,9 +95,9 @@ class Daemon:
         return self.running.pid
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
-        """Its log's lines, all or those of one event."""
+        """The lines of its log, all or those of one event."""
         lines = self.running.err.splitlines(keepends=True)
-        # The last line may still be under way; a warning about the configuration is no JSON.
+        # The last line may be incomplete; a warning about the configuration is not JSON.
         found = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
         return [event for event in found if name is None or event["event"] == name]
 
@@ -110,7 +110,7 @@ class Daemon:
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
         """Status and body of an endpoint's answer."""
-        connection = http.client.HTTPConnection(*self.address, timeout=_SOON)
+        connection = http.client.HTTPConnection(*self.address, timeout=_ENDPOINT_SECONDS)
         with contextlib.closing(connection):
             connection.request(method, path, headers=headers)
             answer = connection.getresponse()
@@ -122,11 +122,11 @@ class Daemon:
         return status, json.loads(body)
 
     def states(self) -> dict[str, str]:
-        """State by account, as /readyz has them."""
+        """The states in /readyz by account."""
         return {account["name"]: account["state"] for account in self.readiness()[1]["accounts"]}
 
     def reason(self, account: str = "main") -> str:
-        """Why an account is in its state, as /readyz has it."""
+        """The reason for an account's state in /readyz."""
         found = {each["name"]: each["reason"] for each in self.readiness()[1]["accounts"]}
         return found[account] or ""
 
@@ -139,13 +139,13 @@ class Daemon:
                 return float(value)
         return None
 
-    def until(self, condition: Callable[[], bool], within: float = PATIENCE) -> None:
-        """Wait for something that the daemon brings about; it must not end before."""
+    def until(self, condition: Callable[[], bool], within: float = TIMEOUT_SECONDS) -> None:
+        """Wait for a condition; the daemon must not end before it holds."""
         deadline = time.monotonic() + within
         while not condition():
             assert not self.running.has_ended, self.running.err
-            assert time.monotonic() < deadline, f"waited in vain: {self.running.err}"
-            time.sleep(_LOOK_EVERY)
+            assert time.monotonic() < deadline, f"timed out: {self.running.err}"
+            time.sleep(_POLL_SECONDS)
 
     def until_idle(self) -> None:
         """Wait until every account is complete and fresh."""
@@ -159,12 +159,12 @@ class Daemon:
 def daemon(
     harvester: Installation, *arguments: str, manager: Manager | None = None, wait: bool = True, **environ: str
 ) -> Iterator[Daemon]:
-    """Start `harvester run`; by default it is ready on return. Whatever is left of it at the end is killed.
+    """Start `harvester run` and wait until it is ready; kill it at the end if it still runs.
 
     Args:
         harvester: where its configuration is.
         arguments: more of them.
-        manager: whom it notifies.
+        manager: receives its notifications.
         wait: until it says READY=1.
         environ: more of it.
     """
@@ -180,25 +180,25 @@ def daemon(
 
 
 def prepared(harvester: Installation, **settings: Any) -> Installation:
-    """The installation with a daemon's settings: any free port, and no tick unless asked for."""
+    """The installation with settings for the daemon: any free port, and no ticks by default."""
     harvester.configure("daemon", **{"listen": "127.0.0.1:0", "refresh": NEVER, **settings})
     return harvester
 
 
 def account_of(calendar: Calendar, days: int, **settings: Any) -> dict[str, Any]:
-    """An account's table: its days begin as the calendar says, and it starts so many days before today."""
+    """The table of an account in the zone of `calendar` that starts `days` days before today."""
     start = today(calendar) - timedelta(days=days)
     return {"timezone": calendar.zone.key, "start": start.isoformat(), **settings}
 
 
 def past_of(calendar: Calendar, days: int) -> tuple[date, date]:
-    """The range from so many days ago to yesterday."""
+    """The range from `days` days ago to yesterday."""
     now = today(calendar)
     return now - timedelta(days=days), now - timedelta(days=1)
 
 
-def assert_kept(url: str, *wanted: Wanted) -> None:
-    """Every past day equals the truth and is complete, final once it is settled; today is there and is not complete.
+def assert_complete(url: str, *wanted: Wanted) -> None:
+    """Assert that every past day is correct, complete and, after `settle_days`, final; and that today is not complete.
 
     Args:
         url: of the database.
@@ -208,8 +208,8 @@ def assert_kept(url: str, *wanted: Wanted) -> None:
     for one in wanted:
         assert one.periods == (Period.DAY,), "weeks and months have other ends"
         calendar = one.world.calendar
-        settled = (today(calendar) - timedelta(days=SETTLE_DAYS)).isoformat()
-        expected = {(*row[:-1], row[6] < settled) for row in one.rows()}
+        final_before = (today(calendar) - timedelta(days=SETTLE_DAYS)).isoformat()
+        expected = {(*row[:-1], row[6] < final_before) for row in one.rows()}
         ours = {row for row in stored if row[0] == one.account}
         present = today(calendar).isoformat()
         past = {row for row in ours if row[6] != present}
