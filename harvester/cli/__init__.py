@@ -1,4 +1,4 @@
-"""The command line: commands -> app -> exit code.
+"""Command line: arguments in, exit code out.
 
 Only click is imported here, so that `--help` is instant; every command imports what it needs when it runs.
 """
@@ -16,7 +16,7 @@ from harvester.cli.backfill import backfill
 from harvester.cli.check import check
 from harvester.cli.demo import demo
 from harvester.cli.export import export
-from harvester.cli.frame import Invocation, common, leave
+from harvester.cli.frame import Invocation, common, exit_with
 from harvester.cli.init import init
 from harvester.cli.migrate import migrate
 from harvester.cli.plan import plan
@@ -28,11 +28,10 @@ from harvester.errors import ExitCode
 
 
 class InOrder(click.Group):
-    """Lists its commands as a new user meets them, not by the alphabet."""
+    """Group that lists its commands in the order in which a new user needs them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names in the order in which they were added."""
-        """The order of registration."""
+        """Return the names of the commands in the order of their registration."""
         del ctx
         return list(self.commands)
 
@@ -43,7 +42,7 @@ class InOrder(click.Group):
 def harvester(invocation: Invocation) -> None:
     """Harvest VoiceTrends figures into SQL, completely and within the API's quota.
 
-    Begin with `harvester demo`, which needs no configuration, or with `harvester init`.
+    Start with `harvester demo`, which needs no configuration, or with `harvester init`.
     """
 
 
@@ -52,8 +51,8 @@ for command in (demo, init, check, plan, backfill, run, status, export, migrate,
 
 
 def main() -> None:
-    """Run the command that the arguments name."""
-    atexit.register(gc.freeze)  # or Python spends 150 ms at its end looking for garbage in modules that end with it
+    """Run the command that the arguments name, and exit."""
+    atexit.register(gc.freeze)  # without it, Python's last garbage collection takes 150 ms
     try:
         harvester.main(standalone_mode=False, prog_name="harvester")
     except click.ClickException as error:
@@ -61,5 +60,5 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(ExitCode.INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 - the outermost border
-        leave(error)
+    except Exception as error:  # noqa: BLE001 - the outermost handler
+        exit_with(error)

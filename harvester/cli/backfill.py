@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harvester.cli.frame import Filters, Invocation, common, complain, emit_json, filtered, json_option, load_settings
+from harvester.cli.frame import (
+    Filters,
+    Invocation,
+    common,
+    emit_json,
+    filtered,
+    json_option,
+    load_settings,
+    print_error,
+)
 from harvester.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -19,16 +28,16 @@ if TYPE_CHECKING:
 @click.option("--start", required=True, metavar="DAY", help="First day: YYYY-MM-DD, today or yesterday.")
 @click.option("--end", default="today", show_default=True, metavar="DAY", help="Last day, inclusive.")
 @filtered
-@click.option("--refetch", is_flag=True, help="Ask again for what is final, too.")
-@click.option("--no-wait", is_flag=True, help="Leave with 75 if another process holds an account.")
+@click.option("--refetch", is_flag=True, help="Also request final periods again.")
+@click.option("--no-wait", is_flag=True, help="Exit with 75 instead of waiting if another process holds an account.")
 @json_option
 @common
 def backfill(
     invocation: Invocation, *, start: str, end: str, filters: Filters, refetch: bool, no_wait: bool, as_json: bool
 ) -> None:
-    """Harvest a past range and end.
+    """Harvest a past range, then end.
 
-    Asks for what is missing, not final or failed. The same command again goes on where this one stopped.
+    Requests what is missing, not final or failed. After an interruption, the same command continues.
     """
     from harvester.cli import harvesting
     from harvester.cli.dates import parse_days
@@ -38,13 +47,13 @@ def backfill(
     settings = load_settings(invocation, filters)
     sys.exit(
         harvesting.backfill(
-            settings, request, verbose=invocation.verbose, quiet=invocation.quiet, show=shower(as_json=as_json)
+            settings, request, verbose=invocation.verbose, quiet=invocation.quiet, show=result_printer(as_json=as_json)
         )
     )
 
 
-def shower(*, as_json: bool) -> Callable[[BackfillResult, Exception | None], None]:
-    """How a backfill's end is shown: the result on stdout, what went wrong on stderr."""
+def result_printer(*, as_json: bool) -> Callable[[BackfillResult, Exception | None], None]:
+    """Return a function that prints the result of a backfill on stdout and its errors on stderr."""
 
     def show(result: BackfillResult, error: Exception | None) -> None:
         from harvester.backfill.outcome import as_json as json_of
@@ -58,10 +67,10 @@ def shower(*, as_json: bool) -> Callable[[BackfillResult, Exception | None], Non
         several = len(result.outcomes) > 1
         for outcome in result.outcomes:
             if isinstance(outcome.error, Interrupted) and not as_json:
-                continue  # the summary says so, once for all
+                continue  # the summary says so once, for all accounts
             if outcome.error is not None and (error is None or several or outcome.error is error):
-                complain(outcome.error, about=outcome.report.account if several else None)
+                print_error(outcome.error, about=outcome.report.account if several else None)
         if error is not None and not any(outcome.error is error for outcome in result.outcomes):
-            complain(error)
+            print_error(error)
 
     return show

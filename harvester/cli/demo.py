@@ -8,12 +8,12 @@ from harvester.cli.frame import Invocation, common
 
 
 @click.command()
-@click.option("--db", default="demo.db", show_default=True, metavar="FILE", help="Where to keep the harvest.")
+@click.option("--db", default="demo.db", show_default=True, metavar="FILE", help="SQLite file to write.")
 @common
 def demo(invocation: Invocation, *, db: str) -> None:
-    """Harvest a simulated year of many phones, and show it. Needs no configuration.
+    """Harvest a simulated year of many phones and print it. Needs no configuration.
 
-    Takes about half a minute. The same command again goes on where this one stopped.
+    Takes about half a minute. After an interruption, the same command continues.
     """
     import os
     import sys

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from harvester.reports.export import ExportRequest, Range
 
 
-@click.command(short_help="Print the figures of a resource for a spreadsheet.")
+@click.command(short_help="Write the stored figures of a resource for a spreadsheet.")
 @click.argument("resource")
 @click.option("--start", metavar="DAY", help="First day: YYYY-MM-DD, today or yesterday.")
 @click.option("--end", metavar="DAY", help="Last day, inclusive.")
 @filtered
-@click.option("--incomplete", is_flag=True, help="Export periods too that had not ended when they were asked for.")
-@click.option("--format", "kind", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option("--incomplete", is_flag=True, help="Also export periods that had not ended when they were fetched.")
+@click.option("--format", "kind", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True, help="Format.")
 @click.option("-o", "--output", default="-", metavar="FILE", help="Write this file, whole or not at all; - is stdout.")
-@click.option("--db", metavar="URL", help="Read this database (a URL or an SQLite file); no configuration is read.")
+@click.option("--db", metavar="URL", help="Read this database (URL or SQLite file) and no configuration.")
 @common
 def export(
     invocation: Invocation,
@@ -40,13 +40,11 @@ def export(
     output: str,
     db: str | None,
 ) -> None:
-    """Print the figures of RESOURCE for a spreadsheet: a row per account, phone and period.
+    """Write the stored figures of RESOURCE for a spreadsheet: one row per account, phone and period.
 
-    RESOURCE is performance, volume, events or profile. By default days, single numbers without ALL, and complete
-    periods only; --phone ALL gives the merged series.
+    RESOURCE is performance, volume, events or profile. By default: days, single numbers without ALL, complete periods
+    only. --phone ALL selects the sum over all phones.
     """
-    from harvester.console.text import counted
-
     request = parse_request(
         resource,
         start=start,
@@ -57,68 +55,12 @@ def export(
         periods=filters.periods,
         incomplete=incomplete,
     )
-    location, settings = _location(invocation, db)
+    location, settings = _find_database(invocation, db)
     count = _export(location, settings, request, kind, output)
     if not invocation.quiet and (output != "-" or not count):
+        from harvester.console.text import counted
+
         click.echo(f"{'' if output == '-' else f'{output}: '}{counted(count, 'row')}", err=True)
-
-
-def _location(invocation: Invocation, db: str | None) -> tuple[DatabaseLocation, Settings | None]:
-    import os
-    from pathlib import Path
-
-    from harvester.reports.database import configured_location, named_location
-
-    if db is not None:
-        return named_location(db, os.environ, cwd=Path.cwd(), home=Path.home()), None
-    settings = load_settings(invocation)
-    return configured_location(settings, os.environ), settings
-
-
-def _export(
-    location: DatabaseLocation, settings: Settings | None, request: ExportRequest, kind: str, output: str
-) -> int:
-    """Returns the number of rows."""
-    import time
-    from contextlib import closing
-
-    from harvester.reports.export import render, select
-
-    configured = list(settings.accounts.values()) if settings else []
-    with location.open() as reader:
-        columns, rows = select(
-            reader,
-            request,
-            time.time(),
-            known_accounts=[account.name for account in configured],
-            known_phones={phone.number for account in configured for phone in account.phones},
-        )
-        with closing(rows), closing(render(kind, columns, rows)) as lines:
-            written = _write(lines, output, location)
-    return written - (kind == "csv")
-
-
-def _write(lines: Iterable[str], output: str, location: DatabaseLocation) -> int:
-    """Returns the number of lines."""
-    import sys
-    from pathlib import Path
-
-    from harvester.errors import UsageError
-    from harvester.reports.export import replacing, write
-
-    try:
-        if output == "-":
-            return write(lines, sys.stdout.buffer)
-        file = Path(output)
-        if location.is_at(file):
-            raise UsageError(f"{output} is the database itself; give the export another name")
-        with replacing(file) as out:
-            return write(lines, out)
-    except BrokenPipeError:
-        raise  # no trouble with the file: nobody reads on
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no file can have this name"
-        raise UsageError(f"{'stdout' if output == '-' else output} cannot be written: {reason}") from None
 
 
 def parse_request(
@@ -132,10 +74,10 @@ def parse_request(
     periods: Sequence[str] = (),
     incomplete: bool = False,
 ) -> ExportRequest:
-    """Check what needs no database.
+    """Return the request that the command line describes; no database is needed to check it.
 
     Raises:
-        UsageError: a value is unknown.
+        UsageError: a value is unknown or invalid, or two contradict each other.
     """
     from harvester.config.wording import none_of
     from harvester.core.model import RESOURCES
@@ -158,6 +100,7 @@ def parse_request(
 
 
 def _parse_range(start: str | None, end: str | None) -> Callable[[date], Range]:
+    """Return a function from an account's today to the first and the last day, each None where it is open."""
     from harvester.cli.dates import parse_day, parse_days
 
     if start is not None and end is not None:
@@ -165,3 +108,61 @@ def _parse_range(start: str | None, end: str | None) -> Callable[[date], Range]:
     first = parse_day(start, "--start") if start is not None else None
     last = parse_day(end, "--end") if end is not None else None
     return lambda today: (first and first(today), last and last(today))
+
+
+def _find_database(invocation: Invocation, db: str | None) -> tuple[DatabaseLocation, Settings | None]:
+    """Return the database to read, and the settings unless --db was given."""
+    import os
+    from pathlib import Path
+
+    from harvester.reports.database import configured_location, named_location
+
+    if db is not None:
+        return named_location(db, os.environ, cwd=Path.cwd(), home=Path.home()), None
+    settings = load_settings(invocation)
+    return configured_location(settings, os.environ), settings
+
+
+def _export(
+    location: DatabaseLocation, settings: Settings | None, request: ExportRequest, kind: str, output: str
+) -> int:
+    """Write the rows and return their number."""
+    import time
+    from contextlib import closing
+
+    from harvester.reports.export import render, select
+
+    configured = list(settings.accounts.values()) if settings else []
+    with location.open() as reader:
+        columns, rows = select(
+            reader,
+            request,
+            time.time(),
+            known_accounts=[account.name for account in configured],
+            known_phones={phone.number for account in configured for phone in account.phones},
+        )
+        with closing(rows), closing(render(kind, columns, rows)) as lines:
+            line_count = _write(lines, output, location)
+    return line_count - (kind == "csv")  # its first line has the names of the columns
+
+
+def _write(lines: Iterable[str], output: str, location: DatabaseLocation) -> int:
+    """Write the lines to a file or to stdout and return their number."""
+    import sys
+    from pathlib import Path
+
+    from harvester.reports.export import replacing, write
+
+    try:
+        if output == "-":
+            return write(lines, sys.stdout.buffer)
+        file = Path(output)
+        if location.is_at(file):
+            raise UsageError(f"{output} is the database itself: give the export another name")
+        with replacing(file) as out:
+            return write(lines, out)
+    except BrokenPipeError:
+        raise  # the reader of stdout has gone, which is no error of the file
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "invalid file name"
+        raise UsageError(f"{'stdout' if output == '-' else output} cannot be written: {reason}") from None

@@ -1,4 +1,4 @@
-"""What all commands have in common: their shared options, their way from a configuration to an exit code."""
+"""Parts shared by all commands: options, loading of the configuration, printing of warnings, errors and JSON."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 Command = Callable[..., None]
 
-NOBODY_READS = 141  # as a shell tells of SIGPIPE
+BROKEN_PIPE_CODE = 141  # the exit code that a shell reports for SIGPIPE
 
 
 @dataclass(slots=True)
 class Invocation:
-    """The options that may stand before or after the command."""
+    """Options that may stand before or after the command."""
 
     config: Path | None = None
     verbose: int = 0
@@ -34,7 +34,7 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What of the configuration a command shall look at; empty: all."""
+    """Parts of the configuration that a command works on; empty means all."""
 
     accounts: tuple[str, ...] = ()
     phones: tuple[str, ...] = ()
@@ -46,11 +46,11 @@ class Filters:
 
 
 def common(command: Command) -> Command:
-    """Give a command --config, -v and -q, and as its first argument the Invocation."""
+    """Return the command with the options --config, -v and -q; its first argument is then the Invocation."""
 
-    @click.option("--config", type=click.Path(), help="The configuration file.")
-    @click.option("-v", "--verbose", count=True, help="Say more.")
-    @click.option("-q", "--quiet", count=True, help="Say less.")
+    @click.option("--config", type=click.Path(), metavar="FILE", help="Configuration file.")
+    @click.option("-v", "--verbose", count=True, help="Print and log more; repeatable.")
+    @click.option("-q", "--quiet", count=True, help="Print and log less: no progress, no warnings; repeatable.")
     @click.pass_context
     @functools.wraps(command)
     def wrapped(
@@ -71,20 +71,20 @@ def common(command: Command) -> Command:
         try:
             command(invocation, *args, **options)
             sys.stdout.flush()
-        except BrokenPipeError:  # click would leave 1 for it
-            leave_unread()
+        except BrokenPipeError:  # click would exit with 1
+            exit_after_broken_pipe()
 
     return wrapped
 
 
-def leave_unread() -> NoReturn:
-    """End quietly: whoever read our output has gone. What is still buffered must not raise again at exit."""
+def exit_after_broken_pipe() -> NoReturn:
+    """Exit without a message after the reader of stdout has gone; buffered output must not raise again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(NOBODY_READS)
+    sys.exit(BROKEN_PIPE_CODE)
 
 
 def filtered(command: Command) -> Command:
-    """Give a command the filters; it gets them as the argument `filters`."""
+    """Return the command with the filter options; it receives them as the argument `filters`."""
 
     @click.option("--account", "accounts", multiple=True, metavar="NAME", help="Only this account; repeatable.")
     @click.option("--phone", "phones", multiple=True, metavar="NUMBER", help="Only this number, or ALL; repeatable.")
@@ -108,11 +108,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def load_settings(invocation: Invocation, filters: Filters | None = None) -> Settings:
-    """The configuration, narrowed by the filters; its warnings go to stderr.
+    """Return the configuration, narrowed by the filters; its warnings go to stderr.
 
     Raises:
-        ConfigError: it cannot be used.
-        UsageError: a filter names what is not configured.
+        ConfigError: the configuration is missing or invalid.
+        UsageError: a filter names something that is not configured.
     """
     from pathlib import Path
 
@@ -132,21 +132,21 @@ def load_settings(invocation: Invocation, filters: Filters | None = None) -> Set
 
 
 def warn(lines: list[str], invocation: Invocation) -> None:
-    """Tell what is not an error."""
+    """Print warnings on stderr, unless -q was given."""
     if not invocation.quiet:
         for line in lines:
             click.echo(f"warning: {line}", err=True)
 
 
 def emit_json(result: Mapping[str, Any]) -> None:
-    """Print the one object."""
+    """Print the result of `--json`."""
     import json
 
     click.echo(json.dumps(result, ensure_ascii=False))
 
 
-def complain(error: Exception, about: str | None = None) -> None:
-    """Say plainly on stderr what went wrong, and with which account; a bug with its traceback."""
+def print_error(error: Exception, about: str | None = None) -> None:
+    """Print an error on stderr, and the account that it is about; a bug with its traceback."""
     if isinstance(error, HarvesterError):
         for line in str(error).splitlines() or [type(error).__name__]:
             click.echo(f"harvester: {about}: {line}" if about else f"harvester: {line}", err=True)
@@ -157,7 +157,7 @@ def complain(error: Exception, about: str | None = None) -> None:
     click.echo("harvester: this is a bug; please report it with the lines above.", err=True)
 
 
-def leave(error: Exception) -> NoReturn:
-    """End the process as the error says."""
-    complain(error)
+def exit_with(error: Exception) -> NoReturn:
+    """Print the error and exit with its code."""
+    print_error(error)
     sys.exit(error.exit_code if isinstance(error, HarvesterError) else ExitCode.BUG)

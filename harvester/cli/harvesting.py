@@ -1,4 +1,4 @@
-"""Runs the harvesting commands from valid settings to an exit code: logs, progress, signals, result."""
+"""Execution of `backfill` and `run`, from valid settings to an exit code: logs, progress, signals, result."""
 
 from __future__ import annotations
 
@@ -29,14 +29,17 @@ def backfill(
     quiet: int,
     show: Callable[[BackfillResult, Exception | None], None],
 ) -> int:
-    """Harvest, and return the exit code.
+    """Run a backfill and return its exit code.
 
     Args:
-        settings: narrowed to what shall be harvested.
-        request: which days.
-        verbose: how often -v was given.
-        quiet: how often -q was given.
-        show: prints the result; `error` is what ended all of it.
+        settings: narrowed to the series to harvest.
+        request: the days to harvest.
+        verbose: number of -v options.
+        quiet: number of -q options.
+        show: prints the result, and the error that ended the whole run, if any.
+
+    Raises:
+        ConfigError: no account is configured.
     """
     config.require_accounts(settings)
     return _harvest(settings, lambda _: request, verbose=verbose, quiet=quiet, show=show)
@@ -45,7 +48,13 @@ def backfill(
 def once(
     settings: Settings, *, verbose: int, quiet: int, show: Callable[[BackfillResult, Exception | None], None]
 ) -> int:
-    """One round of the daemon's, as a backfill from each account's start; parameters as there."""
+    """Run one round of the daemon as a backfill from each account's start, and return its exit code.
+
+    The arguments are those of `backfill`.
+
+    Raises:
+        ConfigError: no account is configured, or one has no `start`.
+    """
     from harvester.daemon.service import require_starts
 
     config.require_accounts(settings)
@@ -58,31 +67,31 @@ def once(
 
 
 def serve(settings: Settings, load: Callable[[], Settings], *, verbose: int, quiet: int) -> int:
-    """Run the daemon until it is told to end; returns the exit code.
+    """Run the daemon until a signal ends it, and return the exit code.
 
     Args:
-        settings: narrowed to what shall be kept.
-        load: reads the same anew.
-        verbose: how often -v was given.
-        quiet: how often -q was given.
+        settings: narrowed to the series to keep complete.
+        load: reads the configuration again, for SIGHUP.
+        verbose: number of -v options.
+        quiet: number of -q options.
 
     Raises:
-        HarvesterError: it could not begin, or the database is none of ours.
+        HarvesterError: the daemon cannot start, or the database belongs to another program.
     """
     from harvester.daemon.service import Service, require_starts
 
-    def load_whole() -> Settings:
-        found = load()
-        config.require_accounts(found)
-        require_starts(found)
-        for name in found.accounts:
-            config.password(name, found, os.environ)
-        return found
+    def load_complete() -> Settings:
+        loaded = load()
+        config.require_accounts(loaded)
+        require_starts(loaded)
+        for name in loaded.accounts:
+            config.password(name, loaded, os.environ)  # raises if it is missing
+        return loaded
 
     config.require_accounts(settings)
     require_starts(settings)
     logs.set_up(settings.log, verbose=verbose, quiet=quiet)
-    service = Service(settings, environ=os.environ, load=load_whole, emit=logs.RateLimitedLogger(logs.observer()))
+    service = Service(settings, environ=os.environ, load=load_complete, emit=logs.RateLimitedLogger(logs.observer()))
     return asyncio.run(service.run())
 
 
@@ -98,15 +107,15 @@ def _harvest(
     display = display_for(sys.stderr, quiet=bool(quiet), environ=os.environ, clock=SystemClock())
     work = Backfill(settings, request_of, environ=os.environ, emit=logs.observer(), display=display)
 
-    def leave_at_once() -> NoReturn:
-        # What is in flight is let go of: a transaction that is not committed is rolled back by the database.
+    def exit_at_once() -> NoReturn:
+        # Requests in flight are abandoned; the database rolls back a transaction that is not committed.
         error = Interrupted()
         show(work.result_so_far(error), error)
         sys.stdout.flush()
         os._exit(ExitCode.INTERRUPTED)
 
     try:
-        result = asyncio.run(work.run(leave_at_once))
+        result = asyncio.run(work.run(exit_at_once))
     except HarvesterError as error:
         show(work.result_so_far(error), error)
         return error.exit_code

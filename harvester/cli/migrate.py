@@ -11,16 +11,16 @@ from harvester.errors import UsageError
 
 
 @click.command()
-@click.option("--sql", is_flag=True, help="Print the statements instead, for psql or sqlite3; touches no database.")
-@click.option("--since", metavar="VERSION", help="With --sql: from this version on, as `status` tells it.")
+@click.option("--sql", is_flag=True, help="Print the statements for psql or sqlite3; no database is opened.")
+@click.option("--since", metavar="VERSION", help="With --sql: the version to start from, as `status` prints it.")
 @common
 def migrate(invocation: Invocation, *, sql: bool, since: str | None) -> None:
-    """Bring the database to the newest schema."""
+    """Migrate the database to the newest schema."""
     from harvester import config
     from harvester.store import migrate as migrations
 
     if since and not sql:
-        raise UsageError("--since goes with --sql: otherwise the database itself tells its version")
+        raise UsageError("--since needs --sql: otherwise the version is read from the database")
     settings = load_settings(invocation)
     database = settings.database
     if sql:
@@ -29,6 +29,6 @@ def migrate(invocation: Invocation, *, sql: bool, since: str | None) -> None:
     password = config.database_password(settings, os.environ)
     found, reached = migrations.migrate(database.url, database.schema, password)
     if found == reached:
-        click.echo(f"{database.safe_url}: at {reached} already")
+        click.echo(f"{database.safe_url}: already at {reached}")
     else:
         click.echo(f"{database.safe_url}: migrated from {found or 'nothing'} to {reached}")

@@ -14,7 +14,7 @@ from harvester.cli.frame import Filters, Invocation, common, emit_json, filtered
 @json_option
 @common
 def plan(invocation: Invocation, *, start: str, end: str, filters: Filters, as_json: bool) -> None:
-    """Show what a backfill would cost. Fetches nothing, creates nothing."""
+    """Estimate a backfill: slices, requests, quota windows and time. Fetches nothing, creates nothing."""
     import os
 
     from harvester.check.advice import advise

@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from harvester.config import Settings
 
 
-@click.command(short_help="Keep everything complete and fresh: the daemon.")
-@click.option("--once", is_flag=True, help="One round, then end: for cron, timers and jobs.")
+@click.command(short_help="Run the daemon: keep every series complete and fresh.")
+@click.option("--once", is_flag=True, help="Make one round, then end: for cron, timers and jobs.")
 @filtered
 @json_option
 @common
 def run(invocation: Invocation, *, once: bool, filters: Filters, as_json: bool) -> None:
-    """Keep every configured series complete and fresh, until SIGTERM.
+    """Run the daemon: keep every configured series complete and fresh, until SIGTERM.
 
-    With --once: what is missing from each account's start, what is not final, what failed; output and exit codes as
-    of `backfill`.
+    With --once, request what is missing since each account's start, not final or failed, then end. Output and exit
+    codes are those of `backfill`.
     """
     from harvester.cli import harvesting
-    from harvester.cli.backfill import shower
+    from harvester.cli.backfill import result_printer
     from harvester.cli.frame import load_settings
     from harvester.errors import UsageError
 
@@ -34,8 +34,8 @@ def run(invocation: Invocation, *, once: bool, filters: Filters, as_json: bool) 
 
     settings = load()
     if once:
-        show = shower(as_json=as_json)
+        show = result_printer(as_json=as_json)
         sys.exit(harvesting.once(settings, verbose=invocation.verbose, quiet=invocation.quiet, show=show))
     if as_json:
-        raise UsageError("--json goes with --once: the daemon has no result")
+        raise UsageError("--json needs --once: the daemon has no result")
     sys.exit(harvesting.serve(settings, load, verbose=invocation.verbose, quiet=invocation.quiet))

@@ -1,4 +1,4 @@
-"""`harvester simulate`: the VoiceTrends simulator in the foreground."""
+"""`harvester simulate`: run the VoiceTrends simulator in the foreground."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     Observer = Callable[[Exchange, Reply], None]
 
-_DEFAULT_PASSWORD = "demo"  # noqa: S105 - it opens a simulation
-_JOURNAL = 10_000  # visits kept: the command may run for weeks
+_DEFAULT_PASSWORD = "demo"  # noqa: S105 - only for the simulator
+_JOURNAL_SIZE = 10_000  # latest visits; limited because the command may run for weeks
 
 _SNIPPET = """\
-# To point a configuration at it:
+# A configuration that uses it:
 [api]
 base_url = "{url}"
 
@@ -41,24 +41,74 @@ start = 2024-01-01
 """
 
 
-@click.command(short_help="Play the VoiceTrends API on a loopback port.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8151, show_default=True, help="0: a free one.")
-@click.option("--limit", type=click.IntRange(1), default=150, show_default=True, help="Requests per window.")
-@click.option("--window", type=click.IntRange(1), default=900, show_default=True, help="Its length in seconds.")
-@click.option("--neighbour", type=click.IntRange(0), default=0, help="Requests per window that somebody else spends.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed is another world.")
-@click.option("--phones", multiple=True, metavar="NUMBER[,NUMBER...]", help="Serve only these, and ALL; repeatable.")
-@click.option("--timezone", default="America/New_York", show_default=True, help="Where days begin.")
-@click.option("--week-start", type=click.Choice(["sunday", "monday"]), default="sunday", show_default=True)
-@click.option("--late-days", type=click.IntRange(0), default=0, help="Days after its end until a day is settled.")
-@click.option("--max-days", type=click.IntRange(1), help="Refuse wider ranges.")
-@click.option("--clock-offset", type=float, default=0.0, help="Seconds by which the server's clock is ahead.")
-@click.option("--latency", type=click.FloatRange(0), default=0.0, help="Seconds that an exchange takes.")
-@click.option("--fault", "faults", multiple=True, metavar="KIND=PROBABILITY", help="For example cut=0.05; repeatable.")
-@click.option("--tool", type=click.Choice(["dev", "insight", "fuseplus"]), default="fuseplus", show_default=True)
-@click.option("--login", default="demo@example.com", show_default=True)
-@click.option("--password", default=_DEFAULT_PASSWORD, envvar="HARVESTER_SIMULATE_PASSWORD", show_envvar=True)
-@click.option("-v", "--verbose", is_flag=True, help="A line for every request.")
+@click.command(short_help="Run the VoiceTrends simulator on a loopback port.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8151,
+    show_default=True,
+    metavar="N",
+    help="Port; 0 picks a free one.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), default=150, show_default=True, metavar="N", help="Requests per window."
+)
+@click.option(
+    "--window", type=click.IntRange(1), default=900, show_default=True, metavar="SECONDS", help="Length of a window."
+)
+@click.option(
+    "--neighbour",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Requests per window that another client spends.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the simulated figures.")
+@click.option(
+    "--phones", multiple=True, metavar="NUMBER[,NUMBER...]", help="Serve only these numbers and ALL; repeatable."
+)
+@click.option(
+    "--timezone", default="America/New_York", show_default=True, metavar="ZONE", help="Zone in which days begin."
+)
+@click.option(
+    "--week-start", type=click.Choice(["sunday", "monday"]), default="sunday", show_default=True, help="First weekday."
+)
+@click.option(
+    "--late-days",
+    type=click.IntRange(0),
+    default=0,
+    metavar="DAYS",
+    help="Time after its end in which a day still changes.",
+)
+@click.option("--max-days", type=click.IntRange(1), metavar="DAYS", help="Refuse wider ranges.")
+@click.option(
+    "--clock-offset", type=float, default=0.0, metavar="SECONDS", help="Time by which the server's clock is ahead."
+)
+@click.option("--latency", type=click.FloatRange(0), default=0.0, metavar="SECONDS", help="Duration of a request.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="KIND=PROBABILITY",
+    help="Fault to inject, such as cut=0.05; repeatable.",
+)
+@click.option(
+    "--tool",
+    type=click.Choice(["dev", "insight", "fuseplus"]),
+    default="fuseplus",
+    show_default=True,
+    help="Tool of the account.",
+)
+@click.option("--login", default="demo@example.com", show_default=True, help="Login of the account.")
+@click.option(
+    "--password",
+    default=_DEFAULT_PASSWORD,
+    show_default=True,
+    envvar="HARVESTER_SIMULATE_PASSWORD",
+    show_envvar=True,
+    help="Password of the account.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Print a line per request.")
 def simulate(
     *,
     port: int,
@@ -79,9 +129,9 @@ def simulate(
     password: str,
     verbose: bool,
 ) -> None:
-    """Play the VoiceTrends API on a loopback port, until Ctrl-C or SIGTERM.
+    """Run the VoiceTrends simulator on a loopback port, until Ctrl-C or SIGTERM.
 
-    Prints the base URL. What it tells is a function of seed, number and day, so every run tells the same.
+    Prints its base URL on stdout and a matching configuration on stderr. Each run with the same seed has the same data.
     """
     import asyncio
 
@@ -102,11 +152,11 @@ def simulate(
         max_days=max_days,
         faults=_parse_faults(faults),
         methods=frozenset({"GET", "POST"}),
-        journal_size=_JOURNAL,
+        journal_size=_JOURNAL_SIZE,
     )
     api = SimulatedApi([Account(tool=tool, login=login, password=password, world=world)], options)
     try:
-        asyncio.run(_serve(api, port, _show if verbose else None))
+        asyncio.run(_serve(api, port, _print if verbose else None))
     except OSError as error:
         raise click.UsageError(f"Cannot listen on port {port}: {error.strerror or error}") from error
 
@@ -122,7 +172,7 @@ async def _serve(api: SimulatedApi, port: int, observer: Observer | None) -> Non
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with SimulatorServer(api, port=port, observer=observer) as server:
         click.echo(_snippet(api, server.url), err=True)
-        click.echo(server.url)  # last: whoever waits for this line may signal at once
+        click.echo(server.url)  # last, for a script may send a signal as soon as it has read this line
         await stop.wait()
     click.echo(f"{api.total} requests answered.", err=True)
 
@@ -140,13 +190,13 @@ def _snippet(api: SimulatedApi, url: str) -> str:
         week_start=calendar.week_start.value,
         tool=account.tool,
         login=json.dumps(account.login),  # a TOML string is quoted alike
-        # One that was chosen may be used elsewhere, too: it is not shown.
+        # Any other password may be in use elsewhere: do not print it.
         password=_DEFAULT_PASSWORD if account.password == _DEFAULT_PASSWORD else "...",
         phones=", ".join(f'"{phone}"' for phone in ("ALL", *(account.world.phones or ("8005551234",)))),
     )
 
 
-def _show(exchange: Exchange, reply: Reply) -> None:
+def _print(exchange: Exchange, reply: Reply) -> None:
     fault = f" ({exchange.fault.value})" if exchange.fault else ""
     click.echo(f"{exchange.request.method} {exchange.request.path} {reply.status or 'closed'}{fault}", err=True)
 
@@ -157,14 +207,14 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise click.BadParameter(f"there is no zone {name!r}", param_hint="--timezone") from error
+        raise click.BadParameter(f"{name!r} is not a time zone", param_hint="--timezone") from error
 
 
 def _parse_phones(texts: tuple[str, ...]) -> tuple[str, ...] | None:
     phones = tuple(dict.fromkeys(phone.strip() for text in texts for phone in text.split(",")))
     for phone in phones:
         if not (phone.isascii() and phone.isdigit()):
-            raise click.BadParameter(f"{phone!r} is not a number of digits alone", param_hint="--phones")
+            raise click.BadParameter(f"{phone!r} is not a number: write digits only", param_hint="--phones")
     return phones or None
 
 
@@ -176,7 +226,7 @@ def _parse_faults(texts: tuple[str, ...]) -> Faults:
         name, _, share = text.partition("=")
         kind = name.replace("-", "_")
         if kind not in KINDS:
-            raise click.BadParameter(f"unknown kind {name!r}; there are {', '.join(KINDS)}", param_hint="--fault")
+            raise click.BadParameter(f"unknown kind {name!r}; known: {', '.join(KINDS)}", param_hint="--fault")
         try:
             odds[kind] = float(share)
         except ValueError as error:

@@ -13,40 +13,37 @@ if TYPE_CHECKING:
     from harvester.reports.status import Report
     from harvester.reports.status_text import Line
 
-ATTENTION = 3
 
-
-@click.command(short_help="Show what is stored and what is missing.")
+@click.command(short_help="Report what is stored and what is missing.")
 @filtered
-@click.option("--db", metavar="URL", help="Read this database (a URL or an SQLite file); no configuration is read.")
-@click.option("--exit-code", is_flag=True, help="Leave with 3 if anything failed, is paused, or lacks yesterday.")
+@click.option("--db", metavar="URL", help="Read this database (URL or SQLite file) and no configuration.")
+@click.option(
+    "--exit-code", is_flag=True, help="Exit with 3 if a slice failed, an account is paused, or yesterday is missing."
+)
 @json_option
 @common
 def status(invocation: Invocation, *, filters: Filters, db: str | None, exit_code: bool, as_json: bool) -> None:
-    """Show what is stored, what is missing and how the accounts fare, from the database alone."""
+    """Report what is stored, what is missing and the state of each account, from the database alone."""
     import time
 
-    from harvester.errors import (
-        StoreError,
-        describe_error,
-    )
-    from harvester.reports import status as app
+    from harvester.errors import ExitCode, StoreError, describe_error
+    from harvester.reports import status as reporting
 
     now = time.time()
     try:
         report = _report(invocation, filters, db, now)
     except StoreError as error:
         if as_json:
-            emit_json(app.as_json(app.Report(now, None), describe_error(error)))
+            emit_json(reporting.as_json(reporting.Report(now, None), describe_error(error)))
         raise
     if as_json:
-        emit_json(app.as_json(report))
+        emit_json(reporting.as_json(report))
     else:
         from harvester.reports.status_text import lines
 
-        _show(lines(report, every_series=bool(filters)))
+        _print(lines(report, every_series=bool(filters)))
     if exit_code and report.needs_attention:
-        raise SystemExit(ATTENTION)
+        raise SystemExit(ExitCode.FAILED_SLICES)
 
 
 def _report(invocation: Invocation, filters: Filters, db: str | None, now: float) -> Report:
@@ -55,7 +52,7 @@ def _report(invocation: Invocation, filters: Filters, db: str | None, now: float
 
     from harvester import config
     from harvester.reports import database
-    from harvester.reports import status as app
+    from harvester.reports import status as reporting
     from harvester.reports.filters import narrow
 
     choices = (filters.accounts, filters.phones, filters.resources, filters.periods)
@@ -66,15 +63,15 @@ def _report(invocation: Invocation, filters: Filters, db: str | None, now: float
         settings = load_settings(invocation)
         location = database.configured_location(settings, os.environ)
         if settings.accounts:
-            configured = app.configured_accounts(config.narrow(settings, *choices))
+            configured = reporting.configured_accounts(config.narrow(settings, *choices))
     with location.open() as reader:
         accounts, schema_version = reader.accounts(), reader.schema_version
     if configured is None:
         accounts = narrow(accounts, *choices)
-    return app.build(accounts, configured, now, schema_version)
+    return reporting.build(accounts, configured, now, schema_version)
 
 
-def _show(lines: Sequence[Line]) -> None:
+def _print(lines: Sequence[Line]) -> None:
     import os
     import sys
 

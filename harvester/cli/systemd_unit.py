@@ -1,4 +1,4 @@
-"""`harvester systemd-unit`: the service file, filled in for this installation."""
+"""`harvester systemd-unit`: print the service unit, filled in for this installation."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _CONFIG = "/etc/harvester/config.toml"
 
 
 @click.command("systemd-unit", short_help="Print the systemd unit.")
-@click.option("--user", default="harvester", metavar="NAME", show_default=True, help="Whom the service runs as.")
+@click.option("--user", default="harvester", metavar="NAME", show_default=True, help="User that the service runs as.")
 @common
 def systemd_unit(invocation: Invocation, *, user: str) -> None:
-    """Print a systemd unit for `harvester run`, to be saved as /etc/systemd/system/harvester.service.
+    """Print a systemd unit for `harvester run`; save it as /etc/systemd/system/harvester.service.
 
-    The unit names the configuration given with --config, else /etc/harvester/config.toml.
+    The unit uses the configuration given with --config, else /etc/harvester/config.toml.
     """
     from pathlib import Path
 

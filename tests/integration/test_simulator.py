@@ -161,8 +161,8 @@ def test_the_command_serves_until_it_is_told_to_stop(number: signal.Signals) -> 
         (["--fault", "cutt=0.1"], "unknown kind 'cutt'"),
         (["--fault", "cut=lots"], "KIND=PROBABILITY"),
         (["--fault", "cut=0.7", "--fault", "junk=0.7"], "between 0 and 1"),
-        (["--phones", "8005551234,(800) 555"], "digits alone"),
-        (["--timezone", "Mars/Base"], "no zone 'Mars/Base'"),
+        (["--phones", "8005551234,(800) 555"], "write digits only"),
+        (["--timezone", "Mars/Base"], "'Mars/Base' is not a time zone"),
     ],
 )
 def test_the_command_refuses_nonsense(arguments: list[str], said: str) -> None:

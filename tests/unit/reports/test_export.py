@@ -146,9 +146,9 @@ def test_days_and_filters() -> None:
         ("volume", {"resources": ["volume", "events"]}, "--resource events contradicts volume"),
         ("volume", {"periods": ["dya"]}, "did you mean day?"),
         ("volume", {"phones": ["12"]}, "--phone: "),
-        ("volume", {"start": "soon"}, "--start: 'soon' is no date"),
+        ("volume", {"start": "soon"}, "--start: 'soon' is not a date"),
         ("volume", {"end": "2024-02-30"}, "--end: "),
-        ("volume", {"start": "2024-02-02", "end": "2024-02-01"}, "comes before"),
+        ("volume", {"start": "2024-02-02", "end": "2024-02-01"}, "is before"),
     ],
 )
 def test_an_invalid_request_is_refused(resource: str, options: dict[str, object], words: str) -> None:
