@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 NEEDED := import sys; v = sys.version_info; v < (3, 11) and sys.exit( \
   "Python 3.11 or newer is needed; $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v[:2])
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format bench prove slow fuzz simulation requirements clean
+.PHONY: help demo test unit check format reference bench prove slow fuzz simulation requirements clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ check: .venv/dev ## run formatter, linter, type checker and import contracts; si
 format: .venv/dev ## format the code and apply safe fixes
 	@$(BIN)/ruff check --fix --exit-zero --quiet .
 	@$(BIN)/ruff format .
+
+reference: .venv/dev ## write docs/reference.md and the comments of config.example.toml from the program
+	@$(BIN)/python -m docs.reference
 
 bench: .venv/dev ## measure speed as ratios; prints a table, no pass or fail
 	@$(BIN)/python -m bench

@@ -35,22 +35,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum, StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the process: those of sysexits.h where one fits, and 130 as a shell reports SIGINT."""
+    """Exit codes of the process: those of sysexits.h where one fits, and 130 as a shell reports SIGINT.
 
-    OK = 0
-    BUG = 1
-    USAGE = 2
-    FAILED_SLICES = 3
-    UNREACHABLE = 69  # EX_UNAVAILABLE
-    DATABASE = 74  # EX_IOERR
-    BUSY = 75  # EX_TEMPFAIL
-    CREDENTIALS = 77  # EX_NOPERM
-    CONFIG = 78  # EX_CONFIG
-    INTERRUPTED = 130
+    `meaning` is what docs/reference.md says.
+    """
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Create a member whose value is its code alone."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    OK = 0, "All done; rejected and absent values are counted in the summary."
+    BUG = 1, "A bug; report the lines that were printed."
+    USAGE = 2, "The command cannot be carried out as given."
+    FAILED_SLICES = 3, "Ended with failed slices; `status` lists them."
+    UNREACHABLE = 69, "The API is unreachable."  # EX_UNAVAILABLE
+    DATABASE = 74, "The database is unusable: down, full, locked, read-only or not migrated."  # EX_IOERR
+    BUSY = 75, "Another process holds the account (only with `--no-wait`)."  # EX_TEMPFAIL
+    CREDENTIALS = 77, "The API refuses the credentials."  # EX_NOPERM
+    CONFIG = 78, "The configuration is invalid, or the server's days or weeks are not the configured ones."  # EX_CONFIG
+    INTERRUPTED = 130, "Interrupted; what was fetched is stored, and the same command continues."
 
 
 PRECEDENCE = (

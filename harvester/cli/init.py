@@ -1,4 +1,4 @@
-"""`harvester init`: a commented configuration to begin with."""
+"""`harvester init`: write a commented configuration."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harvester.cli.frame import Invocation, common
 from harvester.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,38 +15,39 @@ if TYPE_CHECKING:
 
 _TEMPLATE = "config.example.toml"
 _DEFAULT = "config.toml"
-_OWNER_ONLY = 0o600  # it is going to name a command to run, or hold a password
+_OWNER_ONLY = 0o600  # it will contain a password or name a command to run
 
 
 @click.command()
-@click.argument("name", metavar="[FILE]", type=click.Path(), default=_DEFAULT)
-def init(name: str) -> None:
-    """Write a commented configuration, never over an existing one.
+@click.argument("name", metavar="[FILE]", type=click.Path(), required=False)
+@common
+def init(invocation: Invocation, *, name: str | None) -> None:
+    """Write a commented configuration. An existing file is never overwritten.
 
-    FILE is ./config.toml unless given.
+    Writes FILE, else the file given with --config, else ./config.toml.
     """
     from pathlib import Path
 
-    file = Path(name)
+    file = Path(name) if name else invocation.config or Path(_DEFAULT)
     content = template()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
     except FileExistsError:
-        raise UsageError(f"{file} is there already, and is left as it is: give another name") from None
+        raise UsageError(f"{file} exists and was not changed: give another name") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be written: {_reason(error)}") from None
     try:
         with os.fdopen(descriptor, "wb") as out:
             out.write(content)
     except OSError as error:
-        file.unlink(missing_ok=True)  # half a file would be in the way of the next try
+        file.unlink(missing_ok=True)  # an incomplete file would make the next attempt fail
         raise UsageError(f"{file} cannot be written: {_reason(error)}") from None
     click.echo(f"Wrote {file}. Fill in [accounts.main], then: harvester{_option(file)} check --online")
 
 
 def template() -> bytes:
-    """The example configuration: inside an installed package, beside the package in a checkout."""
+    """Return the example configuration: inside an installed package, beside the package in a checkout."""
     from importlib.resources import files
     from pathlib import Path
 
@@ -61,4 +63,4 @@ def _option(file: Path) -> str:
 
 
 def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or "no file can have this name"
+    return (error.strerror if isinstance(error, OSError) else None) or "invalid file name"

@@ -21,7 +21,7 @@ from harvester.core.model import ALL
 
 T = TypeVar("T")
 
-_DEFAULT_DATABASE: Final = "sqlite:///voicetrends.db"
+DEFAULT_DATABASE: Final = "sqlite:///voicetrends.db"
 _NOWHERE: Final = "sqlite:////dev/null"  # stands in where the URL is wrong
 _ELSEWHERE: Final = frozenset({"phones", "phones_file", *SECRETS})  # an account's keys that are read in their own way
 _ANY: Final = (Phone(ALL),)  # stands in where the phones are wrong
@@ -74,7 +74,7 @@ class Builder:
 
     def _database(self) -> Database:
         table = self._table(("database",))
-        url = table.get("url", Entry(_DEFAULT_DATABASE, "database.url", self._base))
+        url = table.get("url", Entry(DEFAULT_DATABASE, "database.url", self._base))
         placed = _NOWHERE
         try:
             written = url.value if isinstance(url.value, str) else ""

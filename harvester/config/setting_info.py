@@ -84,11 +84,8 @@ def _choices(hint: object) -> list[str]:
 def _bounds(extras: tuple[object, ...], unit: str) -> str:
     """Return the sentence that gives unit and bounds of a number."""
     bounds = [bound for extra in extras if isinstance(extra, FieldInfo) for bound in extra.metadata]
-    words = [
-        f"{words} {getattr(bound, name):,}"
-        for bound in bounds
-        for name, words in _BOUNDS.items()
-        if hasattr(bound, name)
+    limits = [
+        f"{words} {getattr(bound, name)}" for bound in bounds for name, words in _BOUNDS.items() if hasattr(bound, name)
     ]
-    sentence = ", ".join(filter(None, (unit, " and ".join(words))))
+    sentence = ", ".join(filter(None, (unit, " and ".join(limits))))
     return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""

@@ -38,6 +38,12 @@ RESTART: Final = Reload.RESTART
 
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
+_GIVE_ONE = "The password itself. Give one of password, password_file and password_command."
+_PASSWORD_KEYS = {
+    "password_file": "File that contains the password and nothing else.",
+    "password_command": "Command that prints the password in its first line; it runs without a shell.",
+}
+
 Whole = Annotated[int, BeforeValidator(checks.no_boolean)]
 Number = Annotated[float, BeforeValidator(checks.no_boolean)]
 Url = Annotated[str, AfterValidator(checks.http_url)]
@@ -53,8 +59,8 @@ class Database:
         str,
         AfterValidator(database_url.absolute),
         SettingInfo(
-            "An SQLite file, or a PostgreSQL server in libpq's notation: \"postgresql://user@host/dbname?sslmode="
-            'verify-full". PGPASSFILE, PGSERVICE and the like work.',
+            "SQLite file or PostgreSQL server, the latter as a libpq URL: "
+            '"postgresql://user@host/dbname?sslmode=verify-full". PGPASSFILE, PGSERVICE and the like work.',
             PROCESS,
             RESTART,
         ),
@@ -80,14 +86,10 @@ class Database:
     password: Annotated[
         PasswordSources,
         SettingInfo(
-            "The password itself. It takes precedence over one in `url`. Give only one of the three password keys, and "
-            "none if PGPASSFILE has the password.",
+            f"{_GIVE_ONE} It takes precedence over a password in `url` or PGPASSFILE.",
             PROCESS,
             RESTART,
-            more={
-                "password_file": "A file that contains only the password.",
-                "password_command": "A command that prints the password in its first line. It runs without a shell.",
-            },
+            more=_PASSWORD_KEYS,
         ),
     ] = PasswordSources()
 
@@ -113,10 +115,9 @@ class ProcessApi:
         Whole,
         Field(ge=1, le=256),
         SettingInfo(
-            "Requests in flight at the same time, over all accounts. [api] only: accounts cannot override it.",
+            "Requests in flight at the same time, over all accounts. Accounts cannot override it.",
             PROCESS,
             LIVE,
-            "requests",
         ),
     ] = 8
 
@@ -239,7 +240,7 @@ class Daemon:
     allowed_hosts: Annotated[
         tuple[Annotated[str, AfterValidator(checks.host_name)], ...],
         SettingInfo(
-            "Names, besides localhost, under which clients may ask: the Host header without the port.",
+            "Host names that clients may use besides localhost: the Host header without the port.",
             PROCESS,
             RESTART,
         ),
@@ -256,7 +257,7 @@ class Log:
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        SettingInfo("Least severity that is logged.", PROCESS, RESTART),
+        SettingInfo("Lowest severity that is logged.", PROCESS, RESTART),
     ] = "info"
     format: Annotated[
         Literal["auto", "console", "json"],
@@ -276,7 +277,7 @@ class Account:
     login: Annotated[
         str,
         AfterValidator(checks.login),
-        SettingInfo("Login of the tool, or temporary login if there is no `tool`.", ACCOUNT, LIVE),
+        SettingInfo("Login of the tool. Without `tool`, the temporary login.", ACCOUNT, LIVE),
     ]
     tool: Annotated[
         Literal["dev", "insight", "fuseplus"] | None,
@@ -297,7 +298,7 @@ class Account:
             ACCOUNT,
             LIVE,
             more={
-                "phones_file": "A file with further phones, one a line: the number, then optionally a name. Lines that "
+                "phones_file": "File with further phones, one per line: the number, then optionally a name. Lines that "
                 "begin with # are comments."
             },
         ),
@@ -315,7 +316,9 @@ class Account:
     start: Annotated[
         date | None,
         BeforeValidator(checks.day),
-        SettingInfo("First day that the daemon harvests. `harvester backfill` has --start instead.", ACCOUNT, LIVE),
+        SettingInfo(
+            "First day that `harvester run` keeps complete. `harvester backfill` has --start instead.", ACCOUNT, LIVE
+        ),
     ] = None
     timezone: Annotated[
         str,
@@ -330,14 +333,10 @@ class Account:
     password: Annotated[
         PasswordSources,
         SettingInfo(
-            "The password itself. Give only one of the three password keys. A credential of systemd "
-            "(NAME.password) takes precedence over them.",
+            f"{_GIVE_ONE} The systemd credential NAME.password takes precedence over it.",
             ACCOUNT,
             LIVE,
-            more={
-                "password_file": "A file that contains only the password.",
-                "password_command": "A command that prints the password in its first line. It runs without a shell.",
-            },
+            more=_PASSWORD_KEYS,
         ),
     ] = PasswordSources()
 

@@ -81,10 +81,21 @@ def test_init_writes_it_for_the_owner_alone(tmp_path: Path) -> None:
     assert f"--config {path} check" in result.output
 
 
-def test_init_writes_config_toml_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ([], "config.toml"),
+        (["--config", "a.toml"], "a.toml"),
+        (["--config", "a.toml", "b.toml"], "b.toml"),
+    ],
+)
+def test_init_writes_the_file_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: str
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert CliRunner().invoke(init).exit_code == 0
-    assert (tmp_path / "config.toml").read_text(encoding="utf-8") == EXAMPLE
+    assert CliRunner().invoke(init, arguments).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text(encoding="utf-8") == EXAMPLE
 
 
 @pytest.mark.parametrize("kind", ["file", "broken link", "directory", "no directory"])
