@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from harvester.engine.account_plan import BackfillRequest, configured_series
 from harvester.errors import StoreError
-from harvester.store.order_report import decode, raised
+from harvester.store.order_report import decode_report, order_error
 from harvester.store.types import OrderState
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ class Handover:
             self._number = None
             return False
         self.taken_up = progress.state is not OrderState.PLACED
-        decode(progress.report, self._report)
+        decode_report(progress.report, self._report)
         if progress.state is not OrderState.DONE:
             return False
         if progress.error is not None:
-            raise raised(*progress.error)
+            raise order_error(*progress.error)
         return True
 
     async def withdraw(self) -> None:

@@ -26,7 +26,7 @@ from harvester.engine.account_plan import identity_of, series_count
 from harvester.engine.wiring import build_database, build_transport
 from harvester.errors import ConfigError, HarvesterError, StoreError
 from harvester.store.dsn import SqliteTarget, Target, parse
-from harvester.store.migrate import look, refuse_unknown, refuse_unready
+from harvester.store.migrate import refuse_unknown, refuse_unready, schema_state_of
 from harvester.store.reader import Reader
 from harvester.store.types import AccountStatus, RecordedState, SchemaFit, SchemaState, other_days
 
@@ -76,7 +76,7 @@ class Check:
         database, findings = self.settings.database, self.findings
         try:
             target = parse(database.url, database.schema, config.database_password(self.settings, self.environ))
-            state = look(target)
+            state = schema_state_of(target)
             described = _describe(target, state, auto_migrate=database.auto_migrate)
             if state.fit is SchemaFit.HEAD:
                 self._read_accounts()

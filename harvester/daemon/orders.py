@@ -14,7 +14,7 @@ from harvester.errors import (
     StoreError,
     Superseded,
 )
-from harvester.store.order_report import decode, encode
+from harvester.store.order_report import decode_report, encode_report
 
 if TYPE_CHECKING:
     from harvester.runner.worker_pool import WorkerPool
@@ -104,12 +104,12 @@ class OrderWorker:
 
     async def _run(self, order: BackfillOrder) -> None:
         report = RunReport(self._store.identity.name)
-        decode(order.report, report)
+        decode_report(order.report, report)
         try:
             ended = await self._run_pool(order, report)
             if ended is not _UNFINISHED:
                 error = None if ended is None else (ended.code, ended.detail)
-                await self._store.finish_order(order.id, encode(report), error)
+                await self._store.finish_order(order.id, encode_report(report), error)
         finally:
             self._orders.pop(order.id, None)
             self._changed()
@@ -144,7 +144,7 @@ class OrderWorker:
         while wanted:
             await self._pause(REPORT_SECONDS)
             try:
-                wanted = await self._store.report_order(number, encode(report))
+                wanted = await self._store.report_order(number, encode_report(report))
             except StoreError:
                 pool.recall()  # further progress could not be reported, nor a withdrawal be noticed
                 raise

@@ -1,1 +1,1 @@
-"""The database: tables, views, the spender's lock."""
+"""The database: tables, views, migrations, and the lock that gives each account one holder."""

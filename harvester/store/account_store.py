@@ -1,4 +1,4 @@
-"""One account's store, in the hands of its only spender."""
+"""The stored data of one claimed account, for the process that holds it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harvester.store import orders, queries, schema
 from harvester.store.ids import IdCache
 from harvester.store.ledger import Ledgers
 from harvester.store.sql import upsert
-from harvester.store.values import plain, store_answers
+from harvester.store.values import as_stored_text, store_answers
 
 if TYPE_CHECKING:
     from harvester.core.model import Batch, FailedSlice, QuotaRecord, RangeLimits, RowCounts, Series, Stretch
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_AUTH_KEPT = 86400.0  # seconds for which authentication attempts are remembered
+_AUTH_ATTEMPT_AGE = 86400.0  # seconds after which an authentication attempt is deleted
 
 
 class AccountStore:
-    """Everything that is stored of one claimed account: runner.ports.Store, and the throttle's ledger.
+    """Everything that is stored of one claimed account: implements runner.ports.Store and the throttle's QuotaLedger.
 
-    Every method raises StoreLost once the connection is gone, and from then on: claim the account again.
+    Once the connection is lost, every call of a method raises StoreLost; claim the account again.
     """
 
     def __init__(
         self,
         identity: AccountIdentity,
         account_id: int,
-        session: StoreConnection,
-        writer: DatabaseThread,
+        store_connection: StoreConnection,
+        thread: DatabaseThread,
         unlock: Callable[[], None],
         now: Callable[[], float] = time.time,
     ) -> None:
         self.identity = identity
         self._id = account_id
         self._calendar = Calendar(ZoneInfo(identity.timezone), identity.week_start)
-        self._names = IdCache(identity.name, account_id)
+        self._ids = IdCache(identity.name, account_id)
         self._ledgers = Ledgers(self._calendar, identity.settle_days)
-        self._session = session
-        self._writer = writer
+        self._store_connection = store_connection
+        self._thread = thread
         self._unlock = unlock
         self._now = now
         self._released = False
@@ -60,18 +60,20 @@ class AccountStore:
         """Store answers and the state of their slices in one transaction; all or nothing, and safe to repeat.
 
         Raises:
-            StoreError: nothing of it was stored; with StoreLost that is not known.
+            StoreLost: the connection was lost; unknown if the transaction was stored.
+            StoreError: nothing was stored.
         """
-        at = int(self._now())
+        failed_at = int(self._now())
 
         def work(connection: Connection) -> RowCounts:
-            noted = [(failure, at) for failure in failures]
-            return store_answers(connection, self._names, self._ledgers, self._calendar, batches, noted)
+            return store_answers(
+                connection, self._ids, self._ledgers, self._calendar, batches, failures, failed_at=failed_at
+            )
 
         return await self._run(work)
 
     async def coverage(self, series: Sequence[Series]) -> dict[Series, list[Stretch]]:
-        """What is stored of each of these series, in order; an empty list where nothing is."""
+        """Return the coverage of each of these series, in order; an empty list for a series without any."""
 
         def work(connection: Connection) -> dict[Series, list[Stretch]]:
             self._ledgers.forget()
@@ -81,17 +83,17 @@ class AccountStore:
         return {one: found.get(one, []) for one in series}
 
     async def failed(self, series: Sequence[Series]) -> list[FailedRange]:
-        """The failed slices of these series, in order."""
+        """Return the failed slices of these series, by series and day."""
         wanted = set(series)
         found = await self._read(lambda connection: queries.failed(connection, self.identity.name))
         return [one for one in found if one.series in wanted]
 
     async def range_limits(self) -> dict[str, RangeLimits]:
-        """How wide a range the server takes, by resource, as far as known."""
+        """Return how wide a range the server accepts, by resource, as far as known."""
         return await self._read(lambda connection: queries.range_limits(connection, self._id))
 
     async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
-        """Remember how wide a range the server takes."""
+        """Store how wide a range the server accepts for this resource."""
         row = {
             "account_id": self._id,
             "resource": resource,
@@ -102,84 +104,84 @@ class AccountStore:
         await self._run(lambda connection: upsert(connection, schema.range_limits, row))
 
     async def load(self) -> QuotaRecord | None:
-        """What was last written down of the quota, by whatever process."""
+        """Return the quota record that was saved last, by any process; None if there is none."""
         return await self._read(lambda connection: queries.quota(connection, self._id))
 
     async def save(self, record: QuotaRecord) -> None:
-        """Write the quota down; on return it holds against a crash."""
+        """Replace the quota record; it is durable on return."""
         row = {"account_id": self._id, **{name: getattr(record, name) for name in queries.QUOTA_FIELDS}}
         await self._run(lambda connection: upsert(connection, schema.quota, row))
 
     async def auth_attempts(self) -> list[float]:
-        """When authentication was tried, in host's epoch seconds, oldest first; a day back."""
+        """Return the authentication attempts of the last day, in epoch seconds of the host, oldest first."""
         table = schema.auth_attempt
         statement = select(table.c.at).where(table.c.account_id == self._id).order_by(table.c.at)
         return await self._read(lambda connection: list(connection.scalars(statement)))
 
     async def record_auth_attempt(self, at: float) -> None:
-        """Remember an attempt, before it is made; forget those older than a day."""
+        """Store an attempt, before it is made, and delete those older than a day."""
         table = schema.auth_attempt
 
         def work(connection: Connection) -> None:
-            connection.execute(delete(table).where(table.c.account_id == self._id, table.c.at < at - _AUTH_KEPT))
+            connection.execute(delete(table).where(table.c.account_id == self._id, table.c.at < at - _AUTH_ATTEMPT_AGE))
             connection.execute(insert(table).values(account_id=self._id, at=at))
 
         await self._run(work)
 
     async def orders(self) -> list[BackfillOrder]:
-        """What backfills beside this process want of it and is not done, oldest first. Deletes what dead ones left.
+        """Return the unfinished orders of live backfills, oldest first; delete those that dead backfills left.
 
-        Cheap enough to be asked every second: it writes only where there is something to delete.
+        Writes only if there is something to delete, so it may be called every second.
         """
         name = self.identity.name
-        wanted, some_are_stale = await self._read(lambda connection: orders.find(connection, self._id, name))
+        unfinished, some_are_stale = await self._read(lambda connection: orders.find(connection, self._id, name))
         if not some_are_stale:
-            return wanted
+            return unfinished
 
         def work(connection: Connection) -> list[BackfillOrder]:
             orders.drop_stale(connection, self._id)
-            return orders.find(connection, self._id, name)[0]  # what was found before may have ended meanwhile
+            return orders.find(connection, self._id, name)[0]  # an order found before may have ended since
 
         return await self._run(work)
 
-    async def report_order(self, number: int, report: str) -> bool:
-        """Tell an order's owner how far it is, as JSON.
+    async def report_order(self, order_id: int, report: str) -> bool:
+        """Store the progress of an order, as JSON, for its owner.
 
         Returns:
-            False: the order was withdrawn, or its owner is dead; leave it.
+            False if the order was withdrawn or dropped with its dead owner: stop working on it.
         """
-        if await self._read(lambda connection: orders.is_reported(connection, self._id, number, report)):
-            return True  # nothing new, perhaps for a quota window: nothing is written
-        return await self._run(lambda connection: orders.report(connection, self._id, number, report))
+        if await self._read(lambda connection: orders.is_reported(connection, self._id, order_id, report)):
+            return True  # a report may stay the same for a whole quota window: do not write it again
+        return await self._run(lambda connection: orders.report(connection, self._id, order_id, report))
 
-    async def finish_order(self, number: int, report: str, error: tuple[str, str] | None = None) -> None:
-        """Tell an order's owner how it ended: `error` is the code and the message of what stopped it.
+    async def finish_order(self, order_id: int, report: str, error: tuple[str, str] | None = None) -> None:
+        """Store the end of an order for its owner; `error` is the code and the message of what ended it early.
 
-        Does nothing where the order is gone.
+        Does nothing if the order is gone.
         """
-        await self._run(lambda connection: orders.finish(connection, self._id, number, report, error))
+        await self._run(lambda connection: orders.finish(connection, self._id, order_id, report, error))
 
     async def set_state(self, state: RecordedState, reason: str = "") -> None:
-        """Say how the account fares, for `status`."""
-        await self._update({"state": state.value, "reason": plain(reason)})
+        """Store the state of the account, for `status`."""
+        await self._update({"state": state.value, "reason": as_stored_text(reason)})
 
     async def set_answer(self, text: str, at: float) -> None:
-        """Say what the newest contact with the API showed, in one line (`at`: epoch seconds)."""
-        await self._update({"answer": plain(text), "answered_at": int(at)})
+        """Store the result of the newest contact with the API, in one line, for `check` (`at`: epoch seconds)."""
+        await self._update({"answer": as_stored_text(text), "answered_at": int(at)})
 
     async def release(self) -> None:
-        """Give the account back. Does nothing the second time, nor where the connection is gone with the lock."""
-        await self._writer.run(self.release_now)
+        """Release the account. Does nothing if it was released before, or if the connection was lost with its lock."""
+        await self._thread.run(self.release_now)
 
     @step(Step.RELEASE)
     def release_now(self) -> None:
-        """As `release`, in the writer's thread."""
+        """Release the account; for callers in the database thread."""
         if self._released:
             return
         self._released = True
         account = schema.account
         try:
-            with suppress(StoreLost), self._session.transaction() as connection:
+            with suppress(StoreLost), self._store_connection.transaction() as connection:
                 connection.execute(update(account).where(account.c.id == self._id).values(holder=""))
         finally:
             with suppress(StoreLost):
@@ -187,11 +189,11 @@ class AccountStore:
 
     @property
     def released(self) -> bool:
-        """Whether the account was given back."""
+        """True once the account was released."""
         return self._released
 
     def abandon(self) -> None:
-        """The session is gone; where the lock does not go with it, give that back. In the writer's thread."""
+        """Release the lock after the connection was lost, if it outlives the connection. For the database thread."""
         if not self._released:
             self._released = True
             with suppress(StoreLost):
@@ -212,13 +214,13 @@ class AccountStore:
     async def _run(self, work: Callable[[Connection], _T], *, reading: bool = False) -> _T:
         def job() -> _T:
             if self._released:
-                raise StoreLost(f"the account {self.identity.name} was given back")
+                raise StoreLost(f"the account {self.identity.name} was released")
             try:
-                with self._session.transaction(reading=reading) as connection:
+                with self._store_connection.transaction(reading=reading) as connection:
                     return work(connection)
             except BaseException:
-                self._names.forget()
+                self._ids.forget()
                 self._ledgers.forget()
                 raise
 
-        return await self._writer.run(job)
+        return await self._thread.run(job)

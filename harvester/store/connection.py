@@ -1,7 +1,7 @@
-"""One connection to the database, in transactions that are all or nothing.
+"""One connection to the database, used in transactions that are all or nothing.
 
-There is no pool, no ping and no second try. An advisory lock dies with its connection, so a connection that were
-replaced silently would write on without it; a session that lost its connection is lost for good.
+There is no pool, no ping and no reconnect. An advisory lock ends with its connection, so a connection that was
+replaced silently would write without the lock; a StoreConnection that is lost stays lost.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from harvester.store.errors import translated
 
 
 class StoreConnection:
-    """A connection, held open. Used by one thread at a time.
+    """An open connection. Use it from one thread at a time.
 
     Args:
-        target: where the database is.
-        read_only: open it without the means to write; a transaction is one unchanging view of the data.
+        target: the database.
+        read_only: open it without the ability to write; each transaction then reads one snapshot of the data.
     """
 
     def __init__(self, target: Target, *, read_only: bool = False) -> None:
@@ -39,30 +39,30 @@ class StoreConnection:
             except BaseException:
                 self._engine.dispose()
                 raise
-        self._file = _identity(target)
+        self._file = _file_id(target)
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether this is a file of SQLite's."""
+        """True for SQLite, False for PostgreSQL."""
         return isinstance(self.target, SqliteTarget)
 
     @contextmanager
     def transaction(self, *, reading: bool = False) -> Iterator[Connection]:
-        """Commit at the end of the block; roll back, all of it, when the block raises.
+        """Commit at the end of the block; roll all of it back if the block raises.
 
         Args:
-            reading: the block only reads, so that it need not wait for another writer of the same SQLite file.
+            reading: the block only reads, so it does not wait for another writer of the same SQLite file.
 
         Raises:
-            StoreLost: the connection is gone, now or since an earlier call.
-            StoreError: the database refuses.
+            StoreLost: the connection was lost, now or in an earlier call.
+            StoreError: the database reports an error.
         """
         if self.lost:
-            raise StoreLost(f"{self.target}: the connection was lost before")
+            raise StoreLost(f"{self.target}, in an earlier call")
         try:
             self._connection.execution_options(reading=reading)
             with translated(self.target):
-                transaction = _begun(self._connection)
+                transaction = _begin(self._connection)
                 try:
                     yield self._connection
                     _commit(transaction)
@@ -78,20 +78,26 @@ class StoreConnection:
                 self.lost = True
 
     def _roll_back(self, transaction: RootTransaction) -> None:
-        """Also what could not be committed, or nothing would ever begin again. The first error tells more."""
+        """Roll back, also after a failed COMMIT, or no transaction could begin again.
+
+        Errors are ignored: the one that led here says more.
+        """
         with suppress(SQLAlchemyError, sqlite3.Error):
             transaction.rollback()
             if self.is_sqlite and driver_of(self._connection).in_transaction:
-                driver_of(self._connection).rollback()  # for SQLAlchemy it ended with COMMIT, whatever became of that
+                driver_of(self._connection).rollback()  # to SQLAlchemy a failed COMMIT has ended the transaction
 
     def _refuse_another_file(self) -> None:
-        """SQLite writes on into a file that was removed, as if all were well."""
-        if _identity(self.target) != self._file:
+        """Raise if the file was removed or replaced: SQLite would write into the removed file without an error."""
+        if _file_id(self.target) != self._file:
             self.lost = True
-            raise StoreError(f"{self.target} was removed or replaced while it was in use; nothing in it is safe")
+            raise StoreError(
+                f"{self.target} was removed or replaced while it was in use, so what this process stored may be lost;"
+                " rerun the same command to fetch what is missing"
+            )
 
     def close(self) -> None:
-        """End the connection, and with it the locks that it holds."""
+        """Close the connection, and with it release its advisory locks."""
         self.lost = True
         try:
             with translated(self.target):
@@ -101,7 +107,7 @@ class StoreConnection:
 
 
 @step(Step.BEGIN)
-def _begun(connection: Connection) -> RootTransaction:
+def _begin(connection: Connection) -> RootTransaction:
     return connection.begin()
 
 
@@ -110,8 +116,8 @@ def _commit(transaction: RootTransaction) -> None:
     transaction.commit()
 
 
-def _identity(target: Target) -> tuple[int, int] | None:
-    """Which file SQLite's path names at this moment."""
+def _file_id(target: Target) -> tuple[int, int] | None:
+    """Return device and inode of the file at the path of SQLite; None for PostgreSQL, or if there is no file."""
     if not isinstance(target, SqliteTarget):
         return None
     try:
@@ -129,9 +135,9 @@ def _engine(target: Target, *, read_only: bool) -> Engine:
     if isinstance(target, SqliteTarget):
 
         @event.listens_for(engine, "begin")
-        def _begin(connection: Connection) -> None:
+        def _emit_begin(connection: Connection) -> None:
             reading = read_only or connection.get_execution_options().get("reading", False)
-            # By the driver itself: SQLAlchemy takes 0.1 ms for what is asked before every transaction.
+            # By the driver itself: through SQLAlchemy this would take 0.1 ms before every transaction.
             driver_of(connection).execute("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine

@@ -1,7 +1,7 @@
-"""The writing side of the database: claim an account, and be its only spender until it is released.
+"""The writing side of the database: claim an account, hold it as its only writer, release it.
 
-All accounts of a process share one connection in one thread, and so do their locks in PostgreSQL. When the
-connection is lost, all that was claimed over it is lost with it; the next claim opens another one.
+All accounts of a process share one connection in one thread, and in PostgreSQL their locks share it, too. When the
+connection is lost, every account claimed over it is lost; the next claim opens another connection.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harvester.store.connection import StoreConnection
 from harvester.store.db_thread import DatabaseThread
 from harvester.store.dsn import SqliteTarget, parse
 from harvester.store.lock import holder_name, try_lock
-from harvester.store.migrate import look, refuse_unready, upgrade
+from harvester.store.migrate import migrate_target, refuse_unready, schema_state_of
 from harvester.store.sql import insert_new
 from harvester.store.types import AccountHeld, AccountIdentity, OrderProgress, SchemaFit, other_days
 
@@ -35,15 +35,15 @@ _T = TypeVar("_T")
 
 
 class Database:
-    """A database to harvest into. Opened with the first claim.
+    """A database to store values in. It is opened by the first call that needs it.
 
     Args:
-        url: `sqlite:///FILE`, or what libpq takes.
-        schema: PostgreSQL's.
-        password: PostgreSQL's, if it is not in the URL or where libpq looks for it.
-        auto_migrate: bring PostgreSQL to the newest schema too, as is always done with SQLite.
+        url: `sqlite:///FILE` or a libpq URL.
+        schema: of PostgreSQL.
+        password: of PostgreSQL, if it is neither in the URL nor where libpq looks for it.
+        auto_migrate: migrate PostgreSQL to the newest schema, too; SQLite always is.
         executor: runs all SQL, one call at a time; by default a thread.
-        now: the host's epoch seconds.
+        now: epoch seconds of the host.
     """
 
     def __init__(
@@ -58,37 +58,40 @@ class Database:
     ) -> None:
         self._target = parse(url, schema, password)
         self._auto_migrate = auto_migrate or isinstance(self._target, SqliteTarget)
-        self._writer = DatabaseThread(executor)
+        self._thread = DatabaseThread(executor)
         self._now = now
         self._connection: StoreConnection | None = None
         self._claimed: dict[str, AccountStore] = {}
 
     async def claim(self, identity: AccountIdentity) -> AccountStore | AccountHeld:
-        """Become the account's only spender, or learn who is.
+        """Claim the account for this process, and store it as configured.
+
+        Returns:
+            The account's store, or AccountHeld if it is claimed already.
 
         Raises:
-            ConfigError: the account's days or weeks are not those of the stored rows.
-            StoreLost: the connection was lost since the last claim; claim once more.
+            ConfigError: the stored rows belong to other days or weeks than the configured ones.
+            StoreLost: the connection was lost since the last claim; claim again.
             StoreError: the database cannot be used.
         """
-        return await self._writer.run(lambda: self._claim(identity), undo=_give_back)
+        return await self._thread.run(lambda: self._claim(identity), undo=_release_claimed)
 
     async def place_order(
         self, account: str, *, first: date, last: date, refetch: bool, series: Sequence[Series]
     ) -> int | None:
-        """Ask whoever holds the account to backfill it; needs no claim.
+        """Place an order: ask the process that holds the account to backfill it. Needs no claim.
 
-        Its owner has to look at it by `beat_order` every few seconds, and to withdraw it in the end.
+        The owner must call `beat_order` every few seconds, and `withdraw_order` in the end.
 
         Args:
             account: the account's name.
             first: the first day wanted.
             last: the last day wanted, inclusive.
-            refetch: fetch what is final too.
-            series: what is wanted, all of this account.
+            refetch: fetch final periods, too.
+            series: the series wanted, all of this account.
 
         Returns:
-            The order's number; None if the account was never claimed yet: try again a moment later.
+            The order's id; None if the account was never claimed yet: try again a moment later.
 
         Raises:
             StoreLost: the connection was lost since the last call; the next one opens another.
@@ -100,85 +103,86 @@ class Database:
                 connection, account, holder_name(), first=first, last=last, refetch=refetch, series=series
             )
 
-        return await self._writer.run(lambda: self._transact(work), undo=self._withdraw)
+        return await self._thread.run(lambda: self._transact(work), undo=self._withdraw)
 
-    async def beat_order(self, number: int) -> OrderProgress | None:
-        """Show that the order's owner lives, and learn what has become of the order.
+    async def beat_order(self, order_id: int) -> OrderProgress | None:
+        """Renew the heartbeat of the order if it is due, and return the order's progress.
 
         Returns:
-            None: it is gone. If nobody withdrew it, the host slept or a clock was stepped; place it again.
+            None if the order is gone. Unless it was withdrawn, the host slept or a clock was stepped: place it again.
 
         Raises:
             StoreLost: the connection was lost since the last call; the next one opens another.
             StoreError: the database cannot be used.
         """
-        return await self._writer.run(lambda: self._beat(number))
+        return await self._thread.run(lambda: self._beat(order_id))
 
-    async def withdraw_order(self, number: int) -> None:
-        """Delete the order, whatever has become of it; harmless where it is gone.
+    async def withdraw_order(self, order_id: int) -> None:
+        """Delete the order in whatever state it is; does nothing if it is gone.
 
         Raises:
             StoreLost: the connection was lost since the last call; the next one opens another.
-            StoreError: the database cannot be used. The order goes stale.
+            StoreError: the database cannot be used; the order becomes stale.
         """
-        await self._writer.run(lambda: self._withdraw(number))
+        await self._thread.run(lambda: self._withdraw(order_id))
 
     async def close(self) -> None:
-        """Release all accounts, end the connection and the thread."""
+        """Release all accounts, close the connection and end the thread."""
         try:
-            await self._writer.run(self._close)
+            await self._thread.run(self._close)
         finally:
-            self._writer.close()
+            self._thread.close()
 
-    def _opened(self) -> StoreConnection:
+    def _open_connection(self) -> StoreConnection:
         if self._connection is not None and not self._connection.lost:
             return self._connection
         self._drop()
-        state = look(self._target)  # reads only: a file that is not ours stays as it is, and Alembic unloaded
+        state = schema_state_of(
+            self._target
+        )  # reads only: a file of another program stays as it is, and Alembic is not imported
         if self._auto_migrate and state.fit is not SchemaFit.HEAD:
-            upgrade(self._target)
+            migrate_target(self._target)
         else:
             refuse_unready(self._target, state)
         self._connection = StoreConnection(self._target)
         return self._connection
 
     def _claim(self, identity: AccountIdentity) -> AccountStore | AccountHeld:
-        session = self._opened()
-        mine = self._claimed.get(identity.name)
-        if mine is not None and not mine.released:
+        store_connection = self._open_connection()
+        claimed = self._claimed.get(identity.name)
+        if claimed is not None and not claimed.released:
             return AccountHeld("this process")
-        unlock = try_lock(session, identity.name)
+        unlock = try_lock(store_connection, identity.name)
         if unlock is None:
-            return AccountHeld(
-                _holder(session, identity.name)
-            )  # this and all before wrote nothing: a standby asks often
+            # Nothing was written up to here: a standby comes this way every few seconds.
+            return AccountHeld(_holder(store_connection, identity.name))
         try:
-            with session.transaction() as connection:
-                number = _enter(connection, identity)
+            with store_connection.transaction() as connection:
+                account_id = _store_identity(connection, identity)
         except BaseException:
-            if not session.lost:
+            if not store_connection.lost:
                 unlock()
             raise
-        store = AccountStore(identity, number, session, self._writer, unlock, self._now)
+        store = AccountStore(identity, account_id, store_connection, self._thread, unlock, self._now)
         self._claimed[identity.name] = store
         return store
 
     def _transact(self, work: Callable[[Connection], _T], *, reading: bool = False) -> _T:
-        with self._opened().transaction(reading=reading) as connection:
+        with self._open_connection().transaction(reading=reading) as connection:
             return work(connection)
 
-    def _beat(self, number: int) -> OrderProgress | None:
-        found = self._transact(lambda connection: orders.look(connection, number), reading=True)
+    def _beat(self, order_id: int) -> OrderProgress | None:
+        found = self._transact(lambda connection: orders.read_progress(connection, order_id), reading=True)
         if found is None:
             return None
         progress, is_due = found
-        if is_due and not self._transact(lambda connection: orders.beat(connection, number)):
+        if is_due and not self._transact(lambda connection: orders.beat(connection, order_id)):
             return None
         return progress
 
-    def _withdraw(self, number: int | None) -> None:
-        if number is not None:
-            self._transact(lambda connection: orders.withdraw(connection, number))
+    def _withdraw(self, order_id: int | None) -> None:
+        if order_id is not None:
+            self._transact(lambda connection: orders.withdraw(connection, order_id))
 
     def _close(self) -> None:
         try:
@@ -188,29 +192,29 @@ class Database:
             self._drop()
 
     def _drop(self) -> None:
-        session, self._connection = self._connection, None
+        store_connection, self._connection = self._connection, None
         for store in self._claimed.values():
             store.abandon()
         self._claimed.clear()
-        if session is not None:
-            with suppress(StoreError):  # there is nothing left to lose
-                session.close()
+        if store_connection is not None:
+            with suppress(StoreError):  # it is not used again, and its transactions have ended
+                store_connection.close()
 
 
-def _give_back(claimed: AccountStore | AccountHeld) -> None:
+def _release_claimed(claimed: AccountStore | AccountHeld) -> None:
     if isinstance(claimed, AccountStore):
         claimed.release_now()
 
 
-def _holder(session: StoreConnection, account: str) -> str:
+def _holder(store_connection: StoreConnection, account: str) -> str:
     table = schema.account
-    with session.transaction(reading=True) as connection:
+    with store_connection.transaction(reading=True) as connection:
         name = connection.scalar(select(table.c.holder).where(table.c.name == account))
     return name or "another process"
 
 
-def _enter(connection: Connection, identity: AccountIdentity) -> int:
-    """Write the account down as configured; returns its number."""
+def _store_identity(connection: Connection, identity: AccountIdentity) -> int:
+    """Store the account as configured, with its holder; return its id."""
     table = schema.account
     values = {
         "base_url": identity.base_url,
@@ -220,28 +224,31 @@ def _enter(connection: Connection, identity: AccountIdentity) -> int:
         "start": identity.start,
         "holder": holder_name(),
     }
-    known = connection.execute(select(table).where(table.c.name == identity.name)).first()
-    if known is None:
+    row = connection.execute(select(table).where(table.c.name == identity.name)).first()
+    if row is None:
         insert_new(connection, table, [{"name": identity.name, **values}])
-        known = connection.execute(select(table).where(table.c.name == identity.name)).one()
+        row = connection.execute(select(table).where(table.c.name == identity.name)).one()
     else:
-        _refuse_other_days(connection, known.id, queries.identity(connection, known), identity)
-        connection.execute(update(table).where(table.c.id == known.id).values(**values))
-    number: int = known.id
-    wanted = dict(identity.phones)
-    if wanted != dict(queries.identity(connection, known).phones):
+        _refuse_other_days(connection, row.id, queries.identity(connection, row), identity)
+        connection.execute(update(table).where(table.c.id == row.id).values(**values))
+    account_id: int = row.id
+    configured = dict(identity.phones)
+    if configured != dict(queries.identity(connection, row).phones):
         phone = schema.phone
-        connection.execute(delete(phone).where(phone.c.account_id == number))
-        if wanted:
-            rows = [{"account_id": number, "phone": digits, "name": name} for digits, name in wanted.items()]
+        connection.execute(delete(phone).where(phone.c.account_id == account_id))
+        if configured:
+            rows = [{"account_id": account_id, "phone": digits, "name": name} for digits, name in configured.items()]
             connection.execute(insert(phone), rows)
-    return number
+    return account_id
 
 
-def _refuse_other_days(connection: Connection, number: int, stored: AccountIdentity, now: AccountIdentity) -> None:
-    if (stored.timezone, stored.week_start) == (now.timezone, now.week_start):
+def _refuse_other_days(
+    connection: Connection, account_id: int, stored: AccountIdentity, configured: AccountIdentity
+) -> None:
+    """Raise ConfigError if the stored days or weeks are not the configured ones."""
+    if (stored.timezone, stored.week_start) == (configured.timezone, configured.week_start):
         return
     series = schema.series
-    periods = select(series.c.period).join(schema.coverage).where(series.c.account_id == number).distinct()
-    if problems := other_days(stored, now, [Period(period) for period in connection.scalars(periods)]):
+    periods = select(series.c.period).join(schema.coverage).where(series.c.account_id == account_id).distinct()
+    if problems := other_days(stored, configured, [Period(period) for period in connection.scalars(periods)]):
         raise ConfigError(*problems.values())

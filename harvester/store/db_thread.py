@@ -1,7 +1,7 @@
-"""The one thread in which SQL runs, and its stand-in for simulated time.
+"""The one thread that runs SQL.
 
-Work that was begun is finished, whoever stops waiting for it: the awaiting task is cancelled, the transaction is
-not, so a connection is never left in the middle of one. Later work queues behind it.
+Work that has begun is always finished: cancelling the awaiting task does not cancel the transaction, so a connection is
+never left in the middle of one. Later work queues behind it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _T = TypeVar("_T")
 
 
 class DatabaseThread:
-    """Runs functions one after the other.
+    """Runs functions one after another, in their own thread.
 
     Args:
-        executor: must not run two at a time; by default a thread of its own.
+        executor: runs one call at a time; by default a thread.
     """
 
     def __init__(self, executor: Executor | None = None) -> None:
@@ -26,11 +26,11 @@ class DatabaseThread:
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="store")
 
     async def run(self, work: Callable[[], _T], *, undo: Callable[[_T], object] | None = None) -> _T:
-        """Await what `work` returns.
+        """Run `work` in the thread and return its result.
 
         Args:
-            work: what to do; not begun if the caller is cancelled before its turn comes.
-            undo: called with the result, in the writer's thread, if the caller was cancelled while it was made.
+            work: is not begun if the caller is cancelled before its turn.
+            undo: called with the result, in the thread, if the caller was cancelled after the work had begun.
         """
         future = self._executor.submit(work)
         try:
@@ -41,7 +41,7 @@ class DatabaseThread:
             raise
 
     def close(self) -> None:
-        """Take no more work, and let go of its own thread once what was begun is finished."""
+        """Accept no more work; the thread ends when the work that has begun is finished."""
         if self._owned:
             self._executor.shutdown(wait=False)
 

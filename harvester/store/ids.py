@@ -1,4 +1,4 @@
-"""The small numbers of an account's series and metrics, looked up once and given out on demand."""
+"""Cache of the database ids of an account's series and metrics; unknown ones are inserted on demand."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from harvester.store.sql import insert_new
 
 
 class Metric(NamedTuple):
-    """A metric by its names."""
+    """A metric, by its resource and its name."""
 
     resource: str
     name: str
 
 
 class IdCache:
-    """What one spender knows of its account's numbers. To be forgotten when a transaction fails: it may have made some.
+    """The ids of one account's series and metrics. Call `forget` after a failed transaction: it may have inserted some.
 
     Args:
         account: the account's name.
-        account_id: its number.
+        account_id: its id in the database.
     """
 
     def __init__(self, account: str, account_id: int) -> None:
@@ -35,11 +35,11 @@ class IdCache:
         self._metrics: dict[Metric, int] | None = None
 
     def forget(self) -> None:
-        """Look everything up again the next time."""
+        """Read the ids from the database again at the next call."""
         self._series = self._metrics = None
 
     def series(self, connection: Connection, wanted: Iterable[Series]) -> Mapping[Series, int]:
-        """The numbers of at least these series; those not met before get one."""
+        """Return the ids of at least these series; insert those that the database does not know yet."""
         if self._series is None:
             self._series = self._stored_series(connection)
         if missing := sorted({one for one in wanted if one not in self._series}):
@@ -57,9 +57,9 @@ class IdCache:
         return self._series
 
     def metrics(self, connection: Connection, wanted: Iterable[Metric]) -> Mapping[Metric, int]:
-        """The numbers of at least these metrics; one never heard of gets one, and is told of as it stands.
+        """Return the ids of at least these metrics; insert unknown ones, without unit and meaning.
 
-        Other processes may meet the same new ones at the same moment: in order, so that nobody waits in a ring.
+        Inserts are sorted: other processes may insert the same metrics at this moment, and must not deadlock.
         """
         if self._metrics is None:
             self._metrics = _stored_metrics(connection)

@@ -1,7 +1,7 @@
-"""A series' coverage and failed slices: read once, changed in memory, the difference written.
+"""Ledger of a series: its coverage and failed slices, read once, changed in memory; only differences are written.
 
-An account has one spender, so no other process of ours writes these rows and what was read may be kept. It is
-forgotten where it may be wrong: a transaction failed, or a new plan begins from what the tables hold.
+An account has one holder, so no other harvester writes these rows, and what was read stays valid. It is forgotten
+when it may be wrong: after a failed transaction, and when a new plan starts from the tables.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _READ_COVERAGE = "SELECT first_day, last_day, asked_on, lag FROM coverage WHERE 
 _READ_FAILED = (
     "SELECT first_day, last_day, error_code, error, failed_at, attempts FROM failed_slice WHERE series_id = ?"
 )
-_READ_HELD = (  # four looks into keys: one min() and max() together would read every row
+_READ_BOUNDS = (  # four look-ups by key: min() and max() in one SELECT would read every row
     "SELECT (SELECT min(day) FROM value WHERE series_id = ?), (SELECT max(day) FROM value WHERE series_id = ?),"
     " (SELECT min(day) FROM absence WHERE series_id = ?), (SELECT max(day) FROM absence WHERE series_id = ?)"
 )
@@ -35,106 +35,106 @@ _INSERT_FAILED = (
 )
 
 
-class Failed(NamedTuple):
-    """A failed slice of a series, as stored."""
+class FailedSpan(NamedTuple):
+    """The days of a failed slice, as stored of its series."""
 
     first: date
     last: date
-    code: str
-    error: str
-    failed_at: int
+    code: str  # HarvesterError.code
+    error: str  # the message
+    failed_at: int  # epoch second
     attempts: int
 
 
 def as_date(day: Day) -> date:
-    """A driver's DATE as Python's."""
+    """Return a DATE of either driver as a date."""
     return day if isinstance(day, date) else date.fromisoformat(day)
 
 
 class Ledgers:
-    """The ledgers of an account's series that were met since the last plan.
+    """The ledgers of an account's series, as far as they were used since the last plan.
 
     Args:
-        calendar: the account's.
-        settle_days: the account's.
+        calendar: of the account.
+        settle_days: of the account.
     """
 
     def __init__(self, calendar: Calendar, settle_days: int) -> None:
         self._calendar = calendar
         self._settle_days = settle_days
-        self._known: dict[Series, SeriesLedger] = {}
+        self._ledgers: dict[Series, SeriesLedger] = {}
 
     def forget(self) -> None:
-        """Read everything again the next time."""
-        self._known.clear()
+        """Read every ledger from the tables again at its next use."""
+        self._ledgers.clear()
 
     def of(self, connection: Connection, series: Mapping[Series, int]) -> dict[Series, SeriesLedger]:
-        """The ledgers of these series, each given with its number."""
-        missing = {one: number for one, number in series.items() if one not in self._known}
+        """Return the ledgers of these series, which are given with their ids."""
+        missing = {one: series_id for one, series_id in series.items() if one not in self._ledgers}
         if missing:
-            self._known |= self._read(connection, missing)
-        return {one: self._known[one] for one in series}
+            self._ledgers |= self._read(connection, missing)
+        return {one: self._ledgers[one] for one in series}
 
     def _read(self, connection: Connection, series: Mapping[Series, int]) -> dict[Series, SeriesLedger]:
-        numbers = [(number,) for number in series.values()]
-        coverage = read_each(connection, _READ_COVERAGE, numbers)
-        failed = read_each(connection, _READ_FAILED, numbers)
-        held = read_each(connection, _READ_HELD, [one * 4 for one in numbers])
+        keys = [(series_id,) for series_id in series.values()]
+        coverage = read_each(connection, _READ_COVERAGE, keys)
+        failed = read_each(connection, _READ_FAILED, keys)
+        bounds = read_each(connection, _READ_BOUNDS, [key * 4 for key in keys])
         return {
             one: SeriesLedger(
                 one,
-                number,
+                series_id,
                 self._calendar,
                 self._settle_days,
                 [Stretch(as_date(row[0]), as_date(row[1]), as_date(row[2]), row[3]) for row in stretches],
-                [Failed(as_date(row[0]), as_date(row[1]), *row[2:]) for row in given_up],
+                [FailedSpan(as_date(row[0]), as_date(row[1]), *row[2:]) for row in spans],
                 [as_date(day) for day in days if day is not None],
             )
-            for (one, number), stretches, given_up, (days,) in zip(series.items(), coverage, failed, held, strict=True)
+            for (one, series_id), stretches, spans, (days,) in zip(
+                series.items(), coverage, failed, bounds, strict=True
+            )
         }
 
 
 def write_ledgers(connection: Connection, ledgers: Iterable[SeriesLedger]) -> None:
-    """Bring the tables to what is known now; rows that stay are not touched."""
-    adapted = day_adapter(connection)
-    gone: list[Row] = []
+    """Write the ledgers to the tables; rows that did not change are not touched."""
+    adapt = day_adapter(connection)
+    removed: list[Row] = []
     new: list[Row] = []
-    gone_failed: list[Row] = []
+    removed_failed: list[Row] = []
     new_failed: list[Row] = []
-    for one in ledgers:
-        number = one.series_id
-        gone += [(number, adapted(stretch.first)) for stretch in one.dropped]
+    for ledger in ledgers:
+        key = ledger.series_id
+        removed += [(key, adapt(stretch.first)) for stretch in ledger.removed_stretches]
         new += [
-            (number, *(adapted(day) for day in (stretch.first, stretch.last, stretch.asked_on)), stretch.lag)
-            for stretch in one.added
+            (key, *(adapt(day) for day in (stretch.first, stretch.last, stretch.asked_on)), stretch.lag)
+            for stretch in ledger.new_stretches
         ]
-        gone_failed += [(number, adapted(slice_.first)) for slice_ in one.no_more_failed]
-        new_failed += [
-            (number, adapted(slice_.first), adapted(slice_.last), *slice_[2:]) for slice_ in one.newly_failed
-        ]
-        one.written()
+        removed_failed += [(key, adapt(span.first)) for span in ledger.removed_failures]
+        new_failed += [(key, adapt(span.first), adapt(span.last), *span[2:]) for span in ledger.new_failures]
+        ledger.mark_written()
     run_all(
         connection,
         [
-            (_DELETE_COVERAGE, gone),
+            (_DELETE_COVERAGE, removed),
             (_INSERT_COVERAGE, new),
-            (_DELETE_FAILED, gone_failed),
+            (_DELETE_FAILED, removed_failed),
             (_INSERT_FAILED, new_failed),
         ],
     )
 
 
 class SeriesLedger:
-    """What has become of one series' slices.
+    """The coverage and the failed slices of one series.
 
     Args:
-        series: whose ledger it is.
-        series_id: its number.
-        calendar: the account's.
-        settle_days: the account's.
+        series: the series.
+        series_id: its id in the database.
+        calendar: of the account.
+        settle_days: of the account.
         coverage: as stored, in order.
         failed: as stored.
-        held: the first and the last day of values and of absences, as stored; none where nothing is.
+        bounds: the first and the last day of the stored values and absences; empty if nothing is stored.
     """
 
     def __init__(
@@ -144,8 +144,8 @@ class SeriesLedger:
         calendar: Calendar,
         settle_days: int,
         coverage: list[Stretch],
-        failed: list[Failed],
-        held: list[date],
+        failed: list[FailedSpan],
+        bounds: list[date],
     ) -> None:
         self.series_id = series_id
         self._series = series
@@ -153,18 +153,18 @@ class SeriesLedger:
         self._settle_days = settle_days
         self._coverage = coverage
         self._failed = failed
-        self._held = held
+        self._bounds = bounds
         self._coverage_before: frozenset[Stretch] = frozenset()
-        self._failed_before: frozenset[Failed] = frozenset()
-        self.written()
+        self._failed_before: frozenset[FailedSpan] = frozenset()
+        self.mark_written()
 
-    def written(self) -> None:
-        """The tables hold what is known now."""
+    def mark_written(self) -> None:
+        """Take the present state as the one in the tables."""
         self._coverage_before = frozenset(self._coverage)
         self._failed_before = frozenset(self._failed)
 
     def asked_on(self, day: date) -> date | None:
-        """A local day on which the period that begins on `day` was asked for last, or an earlier one; None: never."""
+        """Return a lower bound of the local day of the last request for the period at `day`; None if there was none."""
         for stretch in self._coverage:
             if stretch.first <= day <= stretch.last:
                 period = self._series.period
@@ -172,12 +172,12 @@ class SeriesLedger:
                 return date.fromordinal(self._calendar.following(period, day).toordinal() + lag)
         return None
 
-    def may_hold(self, piece: Slice) -> bool:
-        """Whether a value or an absence may be stored of these days: not of those older or newer than all that are."""
-        return bool(self._held) and piece.last >= min(self._held) and piece.first <= max(self._held)
+    def may_overlap(self, piece: Slice) -> bool:
+        """Return False if all stored values and absences are older or newer than these days."""
+        return bool(self._bounds) and piece.last >= min(self._bounds) and piece.first <= max(self._bounds)
 
-    def answered(self, piece: Slice, asked_on: date) -> None:
-        """An answer to this slice, asked for on this local day, is stored: no part of it is failed any more."""
+    def add_answer(self, piece: Slice, asked_on: date) -> None:
+        """Cover this slice, requested on this local day; no part of it counts as failed any more."""
         self._coverage = overlay(
             self._coverage,
             stretch_of(piece, asked_on, self._calendar),
@@ -186,46 +186,46 @@ class SeriesLedger:
             settle_days=self._settle_days,
         )
         self._remove_failed(piece.first, piece.last)
-        self._held = [min([*self._held, piece.first]), max([*self._held, piece.last])]
+        self._bounds = [min([*self._bounds, piece.first]), max([*self._bounds, piece.last])]
 
-    def failed(self, failure: FailedSlice, error: str, at: int) -> None:
-        """This slice was given up at this epoch second."""
+    def add_failure(self, failure: FailedSlice, error: str, failed_at: int) -> None:
+        """Add a failed slice, with its message as stored and the epoch second of its end."""
         first, last = failure.slice.first, failure.slice.last
         attempts = self._remove_failed(first, last)
-        self._failed.append(Failed(first, last, failure.code, error, at, attempts + 1))
+        self._failed.append(FailedSpan(first, last, failure.code, error, failed_at, attempts + 1))
 
     @property
-    def dropped(self) -> frozenset[Stretch]:
-        """Stored stretches that are no more."""
+    def removed_stretches(self) -> frozenset[Stretch]:
+        """Stretches in the tables that the ledger no longer contains."""
         return self._coverage_before.difference(self._coverage)
 
     @property
-    def added(self) -> frozenset[Stretch]:
-        """Stretches that are not stored yet."""
+    def new_stretches(self) -> frozenset[Stretch]:
+        """Stretches that are not in the tables yet."""
         return frozenset(self._coverage) - self._coverage_before
 
     @property
-    def no_more_failed(self) -> frozenset[Failed]:
-        """Stored failed slices that are no more."""
+    def removed_failures(self) -> frozenset[FailedSpan]:
+        """Failed spans in the tables that the ledger no longer contains."""
         return self._failed_before.difference(self._failed)
 
     @property
-    def newly_failed(self) -> frozenset[Failed]:
-        """Failed slices that are not stored yet."""
+    def new_failures(self) -> frozenset[FailedSpan]:
+        """Failed spans that are not in the tables yet."""
         return frozenset(self._failed) - self._failed_before
 
     def _remove_failed(self, first: date, last: date) -> int:
-        """Cut these days out of the failed slices; returns the most attempts that any of those had."""
-        rest: list[Failed] = []
+        """Cut these days out of the failed spans; return the highest number of attempts among those touched."""
+        remaining: list[FailedSpan] = []
         attempts = 0
         for one in self._failed:
             if one.last < first or one.first > last:
-                rest.append(one)
+                remaining.append(one)
                 continue
             attempts = max(attempts, one.attempts)
             if one.first < first:
-                rest.append(one._replace(last=first - ONE_DAY))
+                remaining.append(one._replace(last=first - ONE_DAY))
             if one.last > last:
-                rest.append(one._replace(first=last + ONE_DAY))
-        self._failed = rest
+                remaining.append(one._replace(first=last + ONE_DAY))
+        self._failed = remaining
         return attempts

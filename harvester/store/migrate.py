@@ -1,7 +1,9 @@
-"""The schema, brought to what this program needs: by Alembic, in one transaction that nobody else enters.
+"""Migrations of the schema, run by Alembic in one exclusive transaction.
 
-In SQLite BEGIN IMMEDIATE comes before the version is read, in PostgreSQL an advisory lock does: of two programs that
-start together one migrates and the other finds nothing left to do, and a killed one leaves the old schema whole.
+The version is read after BEGIN IMMEDIATE in SQLite, and after taking an advisory lock in PostgreSQL. So of two programs
+that start together one migrates and the other finds the newest schema, and a killed one leaves the old schema intact.
+
+Migrations lead up only: no command needs the way down, and it would delete data.
 """
 
 from __future__ import annotations
@@ -26,27 +28,26 @@ if TYPE_CHECKING:
 
 
 def migrate(url: str, schema: str = "public", password: str | None = None) -> tuple[str | None, str]:
-    """Bring the database to the newest schema; an SQLite file is made where missing.
+    """Migrate the database to the newest schema; a missing SQLite file is created.
 
     Returns:
         The version found (None: an empty database) and the version reached.
 
     Raises:
-        SchemaError: a newer program's, or somebody else's database.
-        StoreError: it cannot be used.
+        SchemaError: the schema is a newer program's, or the database is another program's.
+        StoreError: the database cannot be used.
     """
-    return upgrade(parse(url, schema, password))
+    return migrate_target(parse(url, schema, password))
 
 
-def upgrade(target: Target) -> tuple[str | None, str]:
-    """As `migrate`."""
+def migrate_target(target: Target) -> tuple[str | None, str]:
+    """Migrate a target; see `migrate`."""
     from alembic import command
 
     if isinstance(target, SqliteTarget):
-        refuse_unknown(target, look(target))  # opening it for writing changes the file's mode already
-
+        refuse_unknown(target, schema_state_of(target))  # before it is opened for writing, which changes the file
     with exclusive_transaction(target) as connection:
-        state = read_state(connection)
+        state = read_schema_state(connection)
         refuse_unknown(target, state)
         if state.fit is not SchemaFit.HEAD:
             command.upgrade(alembic_config(connection), "head")
@@ -54,7 +55,7 @@ def upgrade(target: Target) -> tuple[str | None, str]:
 
 
 def migration_sql(url: str, schema: str = "public", *, since: str | None = None) -> str:
-    """The statements that lead from a version (None: an empty database) to the newest, for psql or sqlite3.
+    """Return the statements from a version (None: an empty database) to the newest, for psql or sqlite3.
 
     Reads no database.
     """
@@ -68,7 +69,7 @@ def migration_sql(url: str, schema: str = "public", *, since: str | None = None)
     statements = config.output_buffer.getvalue()
     if isinstance(target, PostgresTarget):
         name, literal = _quoted(target.schema), target.schema.replace("'", "''")
-        # Asked first, as in `_ensure_schema`.
+        # Looked up first, for the reason given in `_ensure_schema`.
         create = (
             f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{literal}') "
             f"THEN CREATE SCHEMA {name}; END IF; END $$;"
@@ -78,31 +79,31 @@ def migration_sql(url: str, schema: str = "public", *, since: str | None = None)
 
 
 def schema_state(url: str, schema: str = "public", password: str | None = None) -> SchemaState:
-    """How the database's schema stands to this program. A missing SQLite file is an empty database; none is made.
+    """Return the state of the database's schema. A missing SQLite file counts as an empty database; none is created.
 
     Raises:
         StoreError: the database cannot be used.
     """
-    return look(parse(url, schema, password))
+    return schema_state_of(parse(url, schema, password))
 
 
-def look(target: Target) -> SchemaState:
-    """As `schema_state`."""
+def schema_state_of(target: Target) -> SchemaState:
+    """Return the state of a target's schema; see `schema_state`."""
     if isinstance(target, SqliteTarget) and target.path.parent.is_dir() and not target.path.exists():
         return SchemaState(SchemaFit.EMPTY, None)
-    session = StoreConnection(target, read_only=True)
+    store_connection = StoreConnection(target, read_only=True)
     try:
-        with session.transaction() as connection:
-            return read_state(connection)
+        with store_connection.transaction() as connection:
+            return read_schema_state(connection)
     finally:
-        session.close()
+        store_connection.close()
 
 
-def read_state(connection: Connection) -> SchemaState:
-    """The same, over a connection."""
+def read_schema_state(connection: Connection) -> SchemaState:
+    """Return the state of the schema, read over a connection."""
     inspector = inspect(connection)
     if not inspector.has_table(VERSION_TABLE):
-        # A PostgreSQL schema may be shared; an SQLite file that holds other tables was named by mistake.
+        # A PostgreSQL schema may be shared; an SQLite file with other tables was named by mistake.
         foreign = connection.dialect.name == "sqlite" and inspector.get_table_names()
         return SchemaState(SchemaFit.FOREIGN if foreign else SchemaFit.EMPTY, None)
     revision = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608 - a constant
@@ -114,41 +115,45 @@ def read_state(connection: Connection) -> SchemaState:
 
 
 def refuse_unknown(target: Target, state: SchemaState) -> None:
-    """Raise SchemaUnknown where no migration of ours leads on from."""
+    """Raise SchemaUnknown if no migration starts from this state."""
     if state.fit is SchemaFit.NEWER:
-        raise SchemaUnknown(f"{target} has schema {state.revision}, made by a newer harvester; use that one")
+        raise SchemaUnknown(
+            f"{target} has schema {state.revision} of a newer harvester and was not changed; use that harvester"
+        )
     if state.fit is SchemaFit.FOREIGN:
-        raise SchemaUnknown(f"{target} holds another program's tables; give the harvester a file of its own")
+        raise SchemaUnknown(
+            f"{target} contains another program's tables and was not changed; give the harvester a file of its own"
+        )
 
 
 def refuse_unready(target: Target, state: SchemaState) -> None:
-    """Raise SchemaError unless the schema is what this program needs."""
+    """Raise SchemaError unless the schema is the one that this program needs."""
     refuse_unknown(target, state)
     if state.fit is SchemaFit.EMPTY:
-        raise SchemaError(f"{target} is empty; run `harvester migrate`")
+        raise SchemaError(f"{target} has no tables yet; run `harvester migrate` to create them")
     if state.fit is SchemaFit.BEHIND:
         raise SchemaError(f"{target} has the older schema {state.revision}; run `harvester migrate`")
 
 
 @contextmanager
 def exclusive_transaction(target: Target) -> Iterator[Connection]:
-    """Open a transaction that no other migration shares; a missing PostgreSQL schema is created in it."""
-    session = StoreConnection(target)
+    """Begin a transaction that excludes other migrations; create a missing PostgreSQL schema in it."""
+    store_connection = StoreConnection(target)
     try:
-        with session.transaction() as connection:
+        with store_connection.transaction() as connection:
             if isinstance(target, PostgresTarget):
                 key = advisory_key(target.schema, None)
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
                 _ensure_schema(connection, target.schema)
             yield connection
     finally:
-        session.close()
+        store_connection.close()
 
 
 def _ensure_schema(connection: Connection, schema: str) -> None:
-    # Asked first: CREATE SCHEMA IF NOT EXISTS wants the right to create even where nothing is to be done.
-    known = connection.scalar(text("SELECT 1 FROM pg_namespace WHERE nspname = :schema"), {"schema": schema})
-    if not known:
+    # Looked up first: CREATE SCHEMA IF NOT EXISTS needs the privilege to create even if the schema exists.
+    exists = connection.scalar(text("SELECT 1 FROM pg_namespace WHERE nspname = :schema"), {"schema": schema})
+    if not exists:
         connection.execute(text(f"CREATE SCHEMA {_quoted(schema)}".replace(":", r"\:")))
 
 
@@ -174,4 +179,4 @@ def _directory() -> Path:
     for place in (package / "migrations", package.parent / "migrations"):  # a wheel, a checkout
         if (place / "env.py").is_file():
             return place
-    raise StoreError(f"the migrations are not beside {package}; install the harvester anew")
+    raise StoreError(f"the migrations are missing beside {package}; install the harvester again")

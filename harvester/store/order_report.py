@@ -20,13 +20,13 @@ from harvester.errors import (
     Unreachable,
 )
 
-_KNOWN: Mapping[str, type[HarvesterError]] = {
+_ERRORS: Mapping[str, type[HarvesterError]] = {
     error.code: error for error in (Unreachable, CredentialsRefused, ConfigError, StoreError)
 }
 
 
-def encode(report: RunReport) -> str:
-    """A report as the database holds it."""
+def encode_report(report: RunReport) -> str:
+    """Return a report as the database stores it."""
     failed = [
         {
             "series": [failure.slice.series.resource, failure.slice.series.phone, failure.slice.series.period.value],
@@ -40,8 +40,8 @@ def encode(report: RunReport) -> str:
     return json.dumps({**counts, "slices": asdict(report.slices), "rows": asdict(report.rows), "failed": failed})
 
 
-def decode(text: str, report: RunReport) -> None:
-    """Fill a report with what `encode` made of another; nothing was reported yet where there is no text."""
+def decode_report(text: str, report: RunReport) -> None:
+    """Fill a report from the text that `encode_report` returned; an empty text is the one before the first report."""
     if not text:
         return
     found: dict[str, Any] = json.loads(text)
@@ -53,11 +53,11 @@ def decode(text: str, report: RunReport) -> None:
     report.failed = [_failure(report.account, each) for each in found["failed"]]
 
 
-def raised(code: str, detail: str) -> HarvesterError:
-    """The error that an order ended with, as far as its owner cares."""
+def order_error(code: str, detail: str) -> HarvesterError:
+    """Return the error that ended an order, of a class with the same exit code as the original."""
     if code == CalendarMismatch.code:
         return CalendarMismatch(detail, setting="", fits=None)
-    return _KNOWN.get(code, SourceError)(detail)
+    return _ERRORS.get(code, SourceError)(detail)
 
 
 def _failure(account: str, found: dict[str, Any]) -> FailedSlice:

@@ -1,4 +1,4 @@
-"""What both sides read: the spender of its account, `status` and `plan` of all."""
+"""Queries shared by AccountStore, which reads one account, and Reader, which reads all."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SERIES = (
 
 
 def series_of(row: Row[*tuple[Any, ...]]) -> Series:
-    """The series that a row with the columns of `SERIES` speaks of."""
+    """Return the series of a row with the columns of `SERIES`."""
     return Series(row.account, row.resource, row.phone, Period(row.period))
 
 
 def coverage(connection: Connection, account: str | None) -> dict[Series, list[Stretch]]:
-    """The coverage of an account's series (None: of all), each in order."""
+    """Return the coverage of an account's series (None: of all accounts), each in order."""
     table = schema.coverage
     statement = (
         select(*SERIES, table.c.first_day, table.c.last_day, table.c.asked_on, table.c.lag)
@@ -44,7 +44,7 @@ def coverage(connection: Connection, account: str | None) -> dict[Series, list[S
 
 
 def failed(connection: Connection, account: str | None) -> list[FailedRange]:
-    """The failed slices of an account (None: of all), by series and day."""
+    """Return the failed slices of an account (None: of all accounts), by series and day."""
     table = schema.failed_slice
     statement = (
         select(*SERIES, table)
@@ -60,14 +60,14 @@ def failed(connection: Connection, account: str | None) -> list[FailedRange]:
 
 
 def range_limits(connection: Connection, account_id: int) -> dict[str, RangeLimits]:
-    """Return how wide a range the server takes, by resource."""
+    """Return how wide a range the server accepts, by resource."""
     table = schema.range_limits
     rows = connection.execute(select(table).where(table.c.account_id == account_id))
     return {row.resource: RangeLimits(row.accepted, row.refused, row.refused_at) for row in rows}
 
 
 def quota(connection: Connection, account_id: int) -> QuotaRecord | None:
-    """What was written down of the account's window."""
+    """Return the account's quota record; None if there is none."""
     table = schema.quota
     columns = [table.c[name] for name in QUOTA_FIELDS]
     row = connection.execute(select(*columns).where(table.c.account_id == account_id)).first()
@@ -75,7 +75,7 @@ def quota(connection: Connection, account_id: int) -> QuotaRecord | None:
 
 
 def identity(connection: Connection, row: Row[*tuple[Any, ...]]) -> AccountIdentity:
-    """The account that a row of `account` speaks of, with its phones."""
+    """Return the account of a row of `account`, with its phones."""
     table = schema.phone
     phones = connection.execute(
         select(table.c.phone, table.c.name).where(table.c.account_id == row.id).order_by(table.c.phone)

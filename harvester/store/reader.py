@@ -1,7 +1,7 @@
-"""The reading side: what `status`, `plan` and `export` show, without a lock and without writing.
+"""The reading side of the database, for `status`, `plan` and `export`: takes no lock and writes nothing.
 
-A Reader is one unchanging view of the data, from opening to closing. An SQLite file is opened read-only; beside it
-SQLite may leave the two empty files of its WAL mode, as every reader of such a file does.
+A Reader reads one snapshot of the data, from opening to closing. An SQLite file is opened read-only; SQLite may leave
+the two empty files of its WAL mode beside it, as for every reader of such a file.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from harvester.store import queries, schema
 from harvester.store.connection import StoreConnection
 from harvester.store.dsn import parse
 from harvester.store.errors import translated
-from harvester.store.migrate import read_state, refuse_unready
+from harvester.store.migrate import read_schema_state, refuse_unready
 from harvester.store.types import AccountStatus, FailedRange, RecordedState, SeriesStatus
 
 if TYPE_CHECKING:
     from harvester.core.period import Period
 
 _TRUE = literal(True, Boolean())
-_AT_ONCE = 5_000  # rows fetched from PostgreSQL's cursor at a time
+_FETCH_ROWS = 5_000  # per round trip to PostgreSQL
 
 
 class Rows(NamedTuple):
-    """Rows of a wide view, while they come."""
+    """Rows of a wide view, read as they are consumed."""
 
     columns: tuple[str, ...]
     rows: Iterator[tuple[Any, ...]]
 
 
 class Reader:
-    """Reads everything, claims nothing. A context manager; opening it takes the view.
+    """A read-only view of all accounts. A context manager; opening it takes the snapshot.
 
     Args:
-        url: `sqlite:///FILE`, or what libpq takes.
-        schema: PostgreSQL's.
-        password: PostgreSQL's, if it is not in the URL or where libpq looks for it.
+        url: `sqlite:///FILE` or a libpq URL.
+        schema: of PostgreSQL.
+        password: of PostgreSQL, if it is neither in the URL nor where libpq looks for it.
 
     Raises:
-        SchemaError: the database is not migrated, or by a newer program.
-        StoreError: it is missing or cannot be used.
+        SchemaError: the schema is not the newest one, or a newer program's.
+        StoreError: the database is missing or cannot be used.
     """
 
     def __init__(self, url: str, schema: str = "public", password: str | None = None) -> None:
         self._target = parse(url, schema, password)
         with ExitStack() as stack:
-            self._session = StoreConnection(self._target, read_only=True)
-            stack.callback(self._session.close)
-            self._connection = stack.enter_context(self._session.transaction())
-            state = read_state(self._connection)
+            self._store_connection = StoreConnection(self._target, read_only=True)
+            stack.callback(self._store_connection.close)
+            self._connection = stack.enter_context(self._store_connection.transaction())
+            state = read_schema_state(self._connection)
             refuse_unready(self._target, state)
-            self._open = stack.pop_all()
+            self._stack = stack.pop_all()
         self.schema_version = str(state.revision)
 
     def __enter__(self) -> Self:
@@ -69,11 +69,11 @@ class Reader:
         self.close()
 
     def close(self) -> None:
-        """Let go of the view and of the connection."""
-        self._open.close()
+        """End the snapshot and close the connection."""
+        self._stack.close()
 
     def accounts(self) -> list[AccountStatus]:
-        """All accounts ever claimed with all their series, by name."""
+        """Return all accounts ever claimed, by name, with all their series."""
         with self._translated():
             series: dict[str, list[SeriesStatus]] = {}
             for one in self._series():
@@ -105,24 +105,24 @@ class Reader:
         phones: Sequence[str] | None = None,
         complete_only: bool = True,
     ) -> Rows:
-        """The rows of a resource's wide view, by account, phone and time.
+        """Return the rows of a resource's wide view, by account, phone and time.
 
-        Dates and instants come as the text that SQLite's views give, judgements as booleans.
+        Dates and instants are text, as in SQLite's views; `complete` and `final` are booleans.
 
         Args:
             resource: one of core.model.RESOURCES.
             period: the length of the rows' periods.
             first: first day of the first period, inclusive.
             last: first day of the last period, inclusive.
-            accounts: only these.
+            accounts: only these; None: all.
             phones: only these; None: all single numbers, without ALL.
-            complete_only: leave out periods that had not ended when they were asked for.
+            complete_only: leave out periods that had not ended when they were requested.
         """
         with self._translated():
-            nothing = f"SELECT * FROM {resource} WHERE 1 = 0"  # noqa: S608 - a view of ours
-            with self._connection.exec_driver_sql(nothing) as empty:
+            no_rows = f"SELECT * FROM {resource} WHERE 1 = 0"  # noqa: S608 - the name of a view
+            with self._connection.exec_driver_sql(no_rows) as empty:
                 columns = tuple(empty.keys())
-            statement = _exported(resource, columns, period, first, last)
+            statement = _select_view(resource, columns, period, first, last)
             if accounts is not None:
                 statement = statement.where(column("account").in_(accounts))
             statement = statement.where(column("phone") != ALL if phones is None else column("phone").in_(phones))
@@ -131,18 +131,18 @@ class Reader:
         return Rows(columns, self._stream(statement, columns))
 
     def _stream(self, statement: Select[Any], columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
-        truths = {columns.index("complete"), columns.index("final")}
+        booleans = {columns.index("complete"), columns.index("final")}
         with self._translated():
-            options = {"yield_per": _AT_ONCE}
+            options = {"yield_per": _FETCH_ROWS}
             with self._connection.execute(statement, execution_options=options) as result:
                 for row in result:
-                    yield tuple(bool(cell) if at in truths else _as_text(cell) for at, cell in enumerate(row))
+                    yield tuple(bool(cell) if at in booleans else _as_text(cell) for at, cell in enumerate(row))
 
     def _series(self) -> list[SeriesStatus]:
         coverage = queries.coverage(self._connection, None)
         failed: dict[Series, list[FailedRange]] = {}
-        for gap in queries.failed(self._connection, None):
-            failed.setdefault(gap.series, []).append(gap)
+        for failure in queries.failed(self._connection, None):
+            failed.setdefault(failure.series, []).append(failure)
         absent = self._absent()
         value, series = schema.value, schema.series
         first = select(func.min(value.c.day)).where(value.c.series_id == series.c.id).scalar_subquery()
@@ -175,7 +175,7 @@ class Reader:
         return translated(self._target)
 
 
-def _exported(
+def _select_view(
     resource: str, columns: Sequence[str], period: Period, first: date | None, last: date | None
 ) -> Select[Any]:
     view = table(resource, *(column(name, Date if name == "local_date" else None) for name in columns))

@@ -1,12 +1,12 @@
-"""The tables, as this version expects them. What users query are the views above them (migrations/versions).
+"""Tables of this version. Users query the views above them (migrations/versions).
 
 A date is the database's own DATE: ISO text in SQLite, so a filter on a view's `local_date` is a range of the key in
-both. An instant is a whole epoch second. Values are many: they are keyed by the series' small number, and without
-foreign keys, because checking those takes PostgreSQL three times as long as storing the values (measured), and the
-numbers were looked up in the same transaction. Series, metrics and values are never deleted.
+both databases. An instant is a whole epoch second. Values are many: their key is the integer id of the series. They
+have no foreign keys, because checking those takes PostgreSQL three times as long as storing the values (measured), and
+the ids were looked up in the same transaction. Series, metrics and values are never deleted.
 
-`absence` tells what the newest answer to a period lacked: with `metric_id` NO_METRIC the whole period, else a stored
-value; its `held_on` is the last local day on which an answer is known to have held that value.
+`absence` records what the newest answer to a period lacked: with `metric_id` NO_METRIC the whole period, else a stored
+value; `held_on` is the last local day on which an answer is known to have contained that value.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSIONS: Final = ("0001", "0002", "0003")  # migrations, oldest first; the last is what this program needs
+VERSIONS: Final = ("0001", "0002", "0003")  # migrations, oldest first; this program needs the last
 HEAD: Final = VERSIONS[-1]
 VERSION_TABLE: Final = "harvester_version"  # not Alembic's usual name: a PostgreSQL schema may be shared
 
 NO_METRIC: Final = 0
-FIRST_LEARNT_METRIC: Final = 1001  # smaller ids are for metrics that a release knows
+FIRST_LEARNT_METRIC: Final = 1001  # smaller ids belong to metrics known at a release
 
 metadata = MetaData(
     naming_convention={
@@ -48,7 +48,7 @@ metadata = MetaData(
 )
 
 
-def _column(name: str, kind: Any, *args: Any, **options: Any) -> Column[Any]:  # noqa: ANN401 - as Column's own
+def _column(name: str, kind: Any, *args: Any, **options: Any) -> Column[Any]:  # noqa: ANN401 - as in Column
     options.setdefault("nullable", False)
     return Column(name, kind, *args, **options)
 
@@ -61,7 +61,7 @@ def _series_id() -> Column[Any]:
     return _column("series_id", Integer, ForeignKey("series.id"), primary_key=True, autoincrement=False)
 
 
-def _key(name: str, kind: Any) -> Column[Any]:  # noqa: ANN401 - as Column's own
+def _key(name: str, kind: Any) -> Column[Any]:  # noqa: ANN401 - as in Column
     return _column(name, kind, primary_key=True, autoincrement=False)
 
 
@@ -77,8 +77,8 @@ account = Table(
     Column("start", Date),  # the configured first day
     _column("state", Text, server_default="ok"),
     _column("reason", Text, server_default=""),
-    _column("holder", Text, server_default=""),  # who works it; may outlive a killed holder, the lock does not
-    _column("answer", Text, server_default=""),  # what the newest contact with the API showed, in one line
+    _column("holder", Text, server_default=""),  # for people; may outlive a killed holder, the lock does not
+    _column("answer", Text, server_default=""),  # result of the newest contact with the API, in one line
     Column("answered_at", BigInteger),
     UniqueConstraint("name"),
     CheckConstraint("week_start IN ('sunday', 'monday')", name="week_start"),
@@ -143,7 +143,7 @@ failed_slice = Table(
     _key("first_day", Date),
     _column("last_day", Date),
     _column("error_code", Text, server_default="error"),  # the HarvesterError.code of what ended the slice
-    _column("error", Text),  # its message, to be read by people
+    _column("error", Text),  # its message, for people
     _column("failed_at", BigInteger),
     _column("attempts", Integer),
     CheckConstraint("first_day <= last_day", name="order"),
@@ -165,7 +165,7 @@ reject = Table(
     "reject",
     metadata,
     _series_id(),
-    _key("digest", BigInteger),  # of the four texts: the same reject met again is the same row
+    _key("digest", BigInteger),  # of the four texts: the same reject stored again is the same row
     _column("metric", Text),
     _column("timestamp", Text),
     _column("value", Text),
@@ -229,7 +229,7 @@ backfill_order = Table(
     CheckConstraint("state IN ('placed', 'working', 'done')", name="state"),
     CheckConstraint("(error_code IS NULL) = (error_message IS NULL)", name="error"),
     Index(None, "account_id"),
-    sqlite_autoincrement=True,  # or the number of a deleted order would be given out again
+    sqlite_autoincrement=True,  # or the id of a deleted order would be used again
 )
 
 range_limits = Table(

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert the rows that are not there yet; both databases spell it alike."""
+    """Insert rows, except those whose key is present."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
 def upsert(connection: Connection, table: Table, row: dict[str, Any]) -> None:
-    """Insert one row, or put it in the place of the one with its key."""
+    """Insert one row, or replace the row with the same key."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     statement = insert(table).values(row)
     key = [column.name for column in table.primary_key]
-    others = {name: statement.excluded[name] for name in row if name not in key}
-    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=others))
+    columns = {name: statement.excluded[name] for name in row if name not in key}
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=columns))

@@ -1,4 +1,4 @@
-"""What goes into and comes out of the store besides values: plain records, free of SQL."""
+"""Records that the store accepts and returns, besides values: plain data, free of SQL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AccountIdentity:
-    """An account as configured. `timezone` and `week_start` give all stored days their meaning."""
+    """An account as configured. All stored days depend on `timezone` and `week_start`."""
 
     name: str
     base_url: str
@@ -28,23 +28,23 @@ class AccountIdentity:
 
 
 def other_days(stored: AccountIdentity, configured: AccountIdentity, periods: Collection[Period]) -> dict[str, str]:
-    """What keeps an account from going on with its stored rows: they have other days or weeks.
+    """Return the settings whose change would give the stored rows of an account another meaning.
 
     Args:
-        stored: the account as its rows were harvested.
-        configured: the account as it is now to be harvested.
-        periods: of the series that hold anything. Days and months do not depend on where weeks begin.
+        stored: the account as it was when its rows were stored.
+        configured: the account as it is configured now.
+        periods: of the series that have coverage. Days and months do not depend on the start of weeks.
 
     Returns:
-        By setting, the problem and the way out in one line; empty where all fits.
+        By setting, the problem and its solution in one line; empty if the rows fit.
     """
     settings = (
         ("timezone", stored.timezone, configured.timezone, bool(periods)),
         ("week_start", stored.week_start, configured.week_start, Period.WEEK in periods),
     )
     return {
-        setting: f'accounts.{configured.name}.{setting}: what is stored was harvested with "{before}", not "{now}": '
-        f"set it back, or give the account another name or a new database"
+        setting: f'accounts.{configured.name}.{setting}: the stored rows were fetched with "{before}",'
+        f' the configuration says "{now}"; set it back, or give the account another name or a new database'
         for setting, before, now, matters in settings
         if matters and before != now
     }
@@ -52,13 +52,13 @@ def other_days(stored: AccountIdentity, configured: AccountIdentity, periods: Co
 
 @dataclass(frozen=True, slots=True)
 class AccountHeld:
-    """Another spender works the account."""
+    """Another claim holds the account."""
 
-    holder: str  # "pid 123 on host", or words for somebody unknown
+    holder: str  # "pid 123 on host", "this process", or "another process" if unknown
 
 
 class RecordedState(StrEnum):
-    """How an account fares."""
+    """The state of an account as stored for `status`."""
 
     OK = "ok"
     WAITING = "waiting"
@@ -67,19 +67,19 @@ class RecordedState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BackfillOrder:
-    """What a backfill wants of the process that holds its account. Both days inclusive."""
+    """A range that a backfill wants of the process that holds its account. Both days inclusive."""
 
     id: int
-    owner: str  # who placed it: "pid 123 on host"
+    owner: str  # the process that placed it: "pid 123 on host"
     first: date
     last: date
     refetch: bool
     series: tuple[Series, ...]
-    report: str  # what was last reported of it, perhaps by a spender that is dead now; "" at first
+    report: str  # the last one stored, perhaps by an earlier holder; "" before the first
 
 
 class OrderState(StrEnum):
-    """How far an order has come."""
+    """The state of an order."""
 
     PLACED = "placed"
     WORKING = "working"
@@ -88,7 +88,7 @@ class OrderState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderProgress:
-    """What became of an order until now. `error` is the code and the message of what ended it, if anything did."""
+    """The progress of an order. `error` is the code and the message of the error that ended it, if one did."""
 
     state: OrderState
     report: str
@@ -101,7 +101,7 @@ class FailedRange(NamedTuple):
     series: Series
     first: date
     last: date
-    code: str  # the HarvesterError.code of what ended it
+    code: str  # HarvesterError.code of what ended it
     error: str
     failed_at: int
     attempts: int
@@ -109,19 +109,19 @@ class FailedRange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SeriesStatus:
-    """What is stored of one series."""
+    """The stored state of one series."""
 
     series: Series
-    first: date | None  # first and last period that has a value
+    first: date | None  # first day of the first and of the last period that has a value
     last: date | None
     coverage: Sequence[Stretch]
-    absent: int  # periods that the newest answer to them lacked
+    absent: int  # periods that the newest answer lacked
     failed: Sequence[FailedRange]
 
 
 @dataclass(frozen=True, slots=True)
 class AccountStatus:
-    """What is stored of one account."""
+    """The stored state of one account."""
 
     identity: AccountIdentity
     state: RecordedState
@@ -135,13 +135,13 @@ class AccountStatus:
 
 
 class SchemaFit(StrEnum):
-    """How a database's schema stands to what this program needs."""
+    """The schema of a database compared with the one that this program needs."""
 
     HEAD = "head"
     BEHIND = "behind"
     NEWER = "newer"
     EMPTY = "empty"
-    FOREIGN = "foreign"  # no schema of ours, but tables of somebody else's
+    FOREIGN = "foreign"  # no schema of the harvester, but tables of another program
 
 
 class SchemaState(NamedTuple):

@@ -1,15 +1,16 @@
-"""Answers into tables: what is new is inserted, what differs is updated, what is the same is not touched.
+"""Storage of answers: new values are inserted, different ones updated, equal ones not touched.
 
-An answer never erases. A stored value that the newest answer to its period lacks stays, and a row in `absence`
-remembers when an answer last held it. A value that differs from what an answer sent after its period's end had held
-is a revision. Days older or newer than all that a series holds, the common case of a backfill, take no look-up.
+An answer never erases. A stored value that the newest answer to its period lacks stays, and a row in `absence` records
+when an answer last contained it. A value that replaces another one is a revision if an answer sent after the period's
+end had contained the old one. Days before or after all stored days of a series, the common case of a backfill, need no
+look-up.
 
-All answers of a transaction are compared first and written then, table by table, so that a transaction costs by what
-changes and hardly by how many answers it holds. Two answers about one series never share a round of that: the later
-one is compared with what the earlier one has written.
+All answers of a transaction are compared first and then written table by table, so the cost of a transaction follows
+the number of changes, and hardly the number of answers. Two answers for one series are never compared together: the
+later one is compared with what the earlier one has written.
 
-Values are inserted without a conflict clause. That is safe, because nobody else writes this account's values
-(store.lock) and stored ones were read in this transaction.
+Values are inserted without a conflict clause. This is safe, because only the account's holder writes its values
+(store/lock.py), and the stored ones were read in the same transaction.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 _Key = tuple[Day, int]  # a period's first day, a metric
 _Values = dict[int, dict[Day, float | None]]  # by metric and a period's first day
 
-_LONGEST_TEXT = 500
+_LONGEST_TEXT = 500  # characters
 _COLUMNS = "series_id, day, metric_id, epoch, value, fetched_at"
 _TYPES = ("int4", "date", "int4", "int8", "float8", "int8")
 _READ = "SELECT day, metric_id, value, fetched_at FROM value WHERE series_id = ? AND day BETWEEN ? AND ?"
@@ -57,63 +58,66 @@ _INSERT_REJECT = (
 @step(Step.WRITE)
 def store_answers(
     connection: Connection,
-    names: IdCache,
+    ids: IdCache,
     ledgers: Ledgers,
     calendar: Calendar,
     batches: Sequence[Batch],
-    failures: Sequence[tuple[FailedSlice, int]],
+    failures: Sequence[FailedSlice],
+    *,
+    failed_at: int,
 ) -> RowCounts:
-    """Store answers and what became of their slices, within the caller's transaction.
+    """Store answers and the state of their slices within the caller's transaction.
 
     Args:
         connection: in a transaction.
-        names: the account's numbers.
-        ledgers: the account's.
-        calendar: the account's.
-        batches: answers; the later one of two about the same period counts.
-        failures: slices given up, each with the epoch second.
+        ids: of the account's series and metrics.
+        ledgers: of the account.
+        calendar: of the account.
+        batches: answers; of two for the same period the later one counts.
+        failures: slices given up.
+        failed_at: epoch second at which they were.
     """
-    concerned = dict.fromkeys([batch.slice.series for batch in batches] + [one.slice.series for one, _ in failures])
-    numbers = names.series(connection, concerned)
-    metrics = names.metrics(
+    series = dict.fromkeys([batch.slice.series for batch in batches] + [failure.slice.series for failure in failures])
+    series_ids = ids.series(connection, series)
+    metric_ids = ids.metrics(
         connection, {Metric(batch.slice.series.resource, name) for batch in batches for name in batch.values}
     )
-    met = ledgers.of(connection, {one: numbers[one] for one in concerned})
+    used = ledgers.of(connection, {one: series_ids[one] for one in series})
     counts = RowCounts()
-    for some in _one_of_each_series(batches):
-        answers = [_Answer(connection, batch, metrics, met[batch.slice.series], calendar) for batch in some]
+    for group in _without_repeated_series(batches):
+        answers = [_Answer(connection, batch, metric_ids, used[batch.slice.series], calendar) for batch in group]
         counts.add(_store(connection, answers))
-        for batch in some:
-            met[batch.slice.series].answered(batch.slice, calendar.local_date(batch.sent_at))
-    for failure, at in failures:
-        met[failure.slice.series].failed(failure, plain(failure.error), at)
-    write_ledgers(connection, met.values())
+        for batch in group:
+            used[batch.slice.series].add_answer(batch.slice, calendar.local_date(batch.sent_at))
+    for failure in failures:
+        used[failure.slice.series].add_failure(failure, as_stored_text(failure.error), failed_at)
+    write_ledgers(connection, used.values())
     return counts
 
 
-def plain(text: str, longest: int | None = _LONGEST_TEXT) -> str:
-    """The text as both databases can hold it: no NUL, no half of a surrogate pair, not endless (None: as it is)."""
+def as_stored_text(text: str, longest: int | None = _LONGEST_TEXT) -> str:
+    """Return the text as both databases can store it: without NUL and lone surrogates, cut to `longest` characters."""
     return text[:longest].encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
 
 
-def _one_of_each_series(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
-    """The answers in their order, parted wherever a series comes again."""
-    some: dict[Series, Batch] = {}
+def _without_repeated_series(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
+    """Yield the answers in their order, in groups that contain no series twice."""
+    group: dict[Series, Batch] = {}
     for batch in batches:
-        if batch.slice.series in some:
-            yield list(some.values())
-            some = {}
-        some[batch.slice.series] = batch
-    if some:
-        yield list(some.values())
+        if batch.slice.series in group:
+            yield list(group.values())
+            group = {}
+        group[batch.slice.series] = batch
+    if group:
+        yield list(group.values())
 
 
 def _store(connection: Connection, answers: Sequence[_Answer]) -> RowCounts:
-    met_before = [answer for answer in answers if answer.may_be_stored]
-    ranges = [answer.range for answer in met_before]
+    overlapping = [answer for answer in answers if answer.may_overlap]
+    ranges = [answer.range for answer in overlapping]
     stored, absent = read_each(connection, _READ, ranges), read_each(connection, _READ_ABSENT, ranges)
-    for answer, rows, absences in zip(met_before, stored, absent, strict=True):
-        answer.remember(rows, absences)
+    for answer, rows, absences in zip(overlapping, stored, absent, strict=True):
+        answer.set_stored(rows, absences)
     changes, counts = _Changes(), RowCounts()
     for answer in answers:
         counts.add(answer.compare(changes))
@@ -123,59 +127,59 @@ def _store(connection: Connection, answers: Sequence[_Answer]) -> RowCounts:
 
 @dataclass(slots=True)
 class _Changes:
-    """Rows to be written, as each statement takes them."""
+    """Rows to be written, with the parameters of each statement."""
 
     new: list[Row] = field(default_factory=list)
     updated: list[Row] = field(default_factory=list)
     revisions: list[Row] = field(default_factory=list)
-    no_more_absent: list[Row] = field(default_factory=list)
-    newly_absent: list[Row] = field(default_factory=list)
+    ended_absences: list[Row] = field(default_factory=list)
+    new_absences: list[Row] = field(default_factory=list)
     rejects: list[Row] = field(default_factory=list)
 
     def write(self, connection: Connection) -> None:
-        """Carry them out."""
+        """Write the rows, table by table."""
         insert_many(connection, "value", _COLUMNS, _TYPES, self.new)
         run_all(
             connection,
             [
                 (_UPDATE, self.updated),
                 (_INSERT_REVISION, self.revisions),
-                (_DELETE_ABSENT, self.no_more_absent),
-                (_INSERT_ABSENT, self.newly_absent),
+                (_DELETE_ABSENT, self.ended_absences),
+                (_INSERT_ABSENT, self.new_absences),
                 (_INSERT_REJECT, self.rejects),
             ],
         )
 
 
 class _Answer:
-    """One answer beside what is stored of its range."""
+    """One answer, compared with the stored values of its range."""
 
     def __init__(
         self,
         connection: Connection,
         batch: Batch,
-        metrics: Mapping[Metric, int],
+        metric_ids: Mapping[Metric, int],
         ledger: SeriesLedger,
         calendar: Calendar,
     ) -> None:
         self._batch = batch
-        self._ids = {name: metrics[Metric(batch.slice.series.resource, name)] for name in batch.values}
+        self._ids = {name: metric_ids[Metric(batch.slice.series.resource, name)] for name in batch.values}
         self._ledger = ledger
         self._calendar = calendar
         self._day = day_adapter(connection)
         self.range = (ledger.series_id, self._day(batch.slice.first), self._day(batch.slice.last))
-        self.may_be_stored = ledger.may_hold(batch.slice)
+        self.may_overlap = ledger.may_overlap(batch.slice)
         self._rows: Sequence[Row] = ()
         self._stored: _Values = defaultdict(dict)
         self._fetched_at: dict[_Key, int] = {}
         self._absent_before: dict[_Key, Day | None] = {}
 
-    def remember(self, rows: Sequence[Row], absences: Sequence[Row]) -> None:
-        """Be told what is stored.
+    def set_stored(self, rows: Sequence[Row], absences: Sequence[Row]) -> None:
+        """Set the rows that are stored in `range`.
 
         Args:
-            rows: the values in `range`, as _READ has them.
-            absences: those in `range`, as _READ_ABSENT has them.
+            rows: values, with the columns of _READ.
+            absences: with the columns of _READ_ABSENT.
         """
         self._rows = rows
         stored = self._stored
@@ -184,14 +188,14 @@ class _Answer:
         self._absent_before = {(row[0], row[1]): row[2] for row in absences}
 
     def compare(self, changes: _Changes) -> RowCounts:
-        """Add to `changes` what is new in it."""
+        """Add what differs from the stored rows to `changes`; return the counts."""
         new, changed, lacking = self._differences()
         if changed or lacking:
             self._fetched_at = {(row[0], row[1]): row[3] for row in self._rows}
         changes.new += new
-        self._update(changed, changes)
-        self._note_absences(lacking, changes)
-        self._note_rejects(changes)
+        self._add_updates(changed, changes)
+        self._add_absences(lacking, changes)
+        self._add_rejects(changes)
         total = sum(map(len, self._batch.values.values()))
         return RowCounts(
             new=len(new),
@@ -202,7 +206,7 @@ class _Answer:
         )
 
     def _differences(self) -> tuple[list[Row], list[Row], list[_Key]]:
-        """The rows to insert, those to update, and the stored values that the answer lacks."""
+        """Return the rows to insert, those to update, and the stored values that the answer lacks."""
         series, sent_at = self._ledger.series_id, self._batch.sent_at
         days = {epoch: self._day(day) for epoch, day in self._batch.grid.items()}
         new: list[Row] = []
@@ -228,35 +232,35 @@ class _Answer:
         ]
         return new, changed, lacking
 
-    def _update(self, rows: Sequence[Row], changes: _Changes) -> None:
+    def _add_updates(self, rows: Sequence[Row], changes: _Changes) -> None:
         for series, day, metric, epoch, number, sent_at in rows:
             changes.updated.append((epoch, number, sent_at, series, day, metric))
             first = as_date(day)
-            if self._held_on(day, metric) >= self._calendar.following(self._batch.slice.series.period, first):
+            if self._last_contained_on(day, metric) >= self._calendar.following(self._batch.slice.series.period, first):
                 before = self._stored[metric][day]
                 changes.revisions.append((series, day, metric, epoch, before, number, sent_at))
 
-    def _note_absences(self, lacking: Sequence[_Key], changes: _Changes) -> None:
+    def _add_absences(self, lacking: Sequence[_Key], changes: _Changes) -> None:
         wanted: set[_Key] = {(self._day(day), NO_METRIC) for day in self._batch.absent}
         wanted.update(lacking)
         before, series = self._absent_before, self._ledger.series_id
-        changes.no_more_absent += [(series, *key) for key in before.keys() - wanted]
+        changes.ended_absences += [(series, *key) for key in before.keys() - wanted]
         for day, metric in wanted - before.keys():
-            held_on = None if metric == NO_METRIC else self._day(self._held_on(day, metric))
-            changes.newly_absent.append((series, day, metric, held_on))
+            held_on = None if metric == NO_METRIC else self._day(self._last_contained_on(day, metric))
+            changes.new_absences.append((series, day, metric, held_on))
 
-    def _held_on(self, day: Day, metric: int) -> date:
-        """The local day on which an answer held a stored value last, as late as can be shown."""
-        noted = self._absent_before.get((day, metric))
-        if noted is not None:
-            return as_date(noted)
-        came = self._calendar.local_date(self._fetched_at[day, metric])
-        asked = self._ledger.asked_on(as_date(day))
-        return max(came, asked) if asked is not None else came
+    def _last_contained_on(self, day: Day, metric: int) -> date:
+        """Return the latest local day on which an answer is known to have contained a stored value."""
+        before_absence = self._absent_before.get((day, metric))
+        if before_absence is not None:
+            return as_date(before_absence)
+        fetched_on = self._calendar.local_date(self._fetched_at[day, metric])
+        asked_on = self._ledger.asked_on(as_date(day))
+        return max(fetched_on, asked_on) if asked_on is not None else fetched_on
 
-    def _note_rejects(self, changes: _Changes) -> None:
+    def _add_rejects(self, changes: _Changes) -> None:
         for reject in self._batch.rejects:
-            texts = tuple(map(plain, reject))
+            texts = tuple(map(as_stored_text, reject))
             digest = blake2b("\0".join(texts).encode(), digest_size=8).digest()
-            number = int.from_bytes(digest, "big", signed=True)
-            changes.rejects.append((self._ledger.series_id, number, *texts, self._batch.sent_at))
+            key = int.from_bytes(digest, "big", signed=True)
+            changes.rejects.append((self._ledger.series_id, key, *texts, self._batch.sent_at))

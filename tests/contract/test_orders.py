@@ -16,7 +16,7 @@ from harvester.errors import StoreError, StoreLost
 from harvester.store import dsn
 from harvester.store.account_store import AccountStore
 from harvester.store.lock import holder_name
-from harvester.store.orders import BEAT_EVERY, STALE_AFTER
+from harvester.store.orders import BEAT_EVERY_SECONDS, STALE_AFTER_SECONDS
 from harvester.store.types import BackfillOrder, OrderProgress, OrderState
 from tests.support.answers import JANUARY, identity, series
 from tests.support.databases import claimed, opened, query
@@ -88,7 +88,7 @@ async def test_orders_are_their_accounts_own(holder: AccountStore, beside: Datab
     assert await other.orders() == []
     assert await other.report_order(number, "{}") is False
     await other.finish_order(number, "{}")
-    age(store_url, STALE_AFTER + 5)
+    age(store_url, STALE_AFTER_SECONDS + 5)
     assert await other.orders() == []
     assert numbers(store_url) == [number]
     assert await holder.orders() == []
@@ -113,7 +113,7 @@ async def test_progress_and_the_end_reach_the_owner(holder: AccountStore, beside
 
 
 async def test_the_same_report_again_writes_nothing(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dsn, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(dsn, "BUSY_TIMEOUT_SECONDS", 0.05)
     async with claimed(sqlite_url, identity()) as store, opened(sqlite_url) as beside:
         number = await placed(beside)
         await store.report_order(number, "1")
@@ -152,7 +152,9 @@ async def test_a_number_is_not_given_out_twice(beside: Database) -> None:
     assert await placed(beside) > number
 
 
-@pytest.mark.parametrize("seconds", [STALE_AFTER + 5, -STALE_AFTER - 5], ids=["dead", "clock stepped back"])
+@pytest.mark.parametrize(
+    "seconds", [STALE_AFTER_SECONDS + 5, -STALE_AFTER_SECONDS - 5], ids=["dead", "clock stepped back"]
+)
 @pytest.mark.parametrize("done", [False, True])
 async def test_what_a_dead_backfill_leaves_is_deleted(
     holder: AccountStore,
@@ -175,7 +177,7 @@ async def test_an_order_that_ends_during_a_look_is_not_found_by_it(
     holder: AccountStore, beside: Database, store_url: str
 ) -> None:
     await placed(beside)
-    age(store_url, STALE_AFTER + 5)
+    age(store_url, STALE_AFTER_SECONDS + 5)
     number = await placed(beside)
     looking = asyncio.create_task(holder.orders())
     await asyncio.sleep(0)  # its first step is in the writer's hands
@@ -186,7 +188,7 @@ async def test_an_order_that_ends_during_a_look_is_not_found_by_it(
 async def test_a_heartbeat_keeps_an_order(holder: AccountStore, beside: Database, store_url: str) -> None:
     number = await placed(beside)
     for _ in range(2):
-        age(store_url, STALE_AFTER - 10)
+        age(store_url, STALE_AFTER_SECONDS - 10)
         assert [order.id for order in await holder.orders()] == [number]
         assert await beside.beat_order(number) is not None
 
@@ -208,7 +210,7 @@ async def test_a_look_at_a_young_order_writes_nothing(holder: AccountStore, besi
     await beside.beat_order(number)
     await holder.orders()
     assert heartbeats(store_url) == before
-    age(store_url, BEAT_EVERY)
+    age(store_url, BEAT_EVERY_SECONDS)
     await beside.beat_order(number)
     assert heartbeats(store_url) >= before
 

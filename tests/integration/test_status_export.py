@@ -154,12 +154,12 @@ def test_a_missing_database_is_reported_and_not_created(home: Installation, tmp_
     path = tmp_path / "none.db"
     before = set(tmp_path.iterdir())
     ended = home.run("status", "--db", str(path), "--json")
-    refused(ended, 74, "there is no")
+    refused(ended, 74, "does not exist yet")
     assert ended.result["error"]["code"] == "database"
     assert ended.result["accounts"] == []
-    refused(home.run("export", "performance", "--db", f"sqlite:///{path}"), 74, "there is no")
+    refused(home.run("export", "performance", "--db", f"sqlite:///{path}"), 74, "does not exist yet")
     home = Installation(home.home, configuration(f"sqlite:///{path}"))
-    refused(home.run("status"), 74, "there is no")
+    refused(home.run("status"), 74, "does not exist yet")
     made = {each.name for each in set(tmp_path.iterdir()) - before}
     assert all(name.startswith(("stdout.", "stderr.")) for name in made), made
 

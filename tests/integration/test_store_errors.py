@@ -48,11 +48,11 @@ async def trouble(url: str) -> str:
 
 async def test_what_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
     assert "is a directory" in await trouble(f"sqlite:///{tmp_path}")
-    assert "there is no directory" in await trouble(f"sqlite:///{tmp_path}/missing/a.db")
+    assert "does not exist; create it" in await trouble(f"sqlite:///{tmp_path}/missing/a.db")
     assert not (tmp_path / "missing").exists()
     text = tmp_path / "notes.txt"
     text.write_text("something dear to somebody")
-    assert "is no SQLite database" in await trouble(f"sqlite:///{text}")
+    assert "is not an SQLite database" in await trouble(f"sqlite:///{text}")
     assert text.read_text() == "something dear to somebody"
 
 
@@ -78,7 +78,7 @@ async def test_a_file_that_was_removed_under_us_is_told_of(tmp_path: Path) -> No
 async def test_a_file_locked_by_somebody_else_stops_nothing_but_us(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(target_module, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(target_module, "BUSY_TIMEOUT_SECONDS", 0.05)
     batch = answer(JANUARY, {"calls": [1.0]})
     async with claimed(sqlite_url, identity()) as store:
         with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as other:
@@ -111,7 +111,7 @@ async def test_postgresql_down_is_told_without_the_password(tmp_path: Path) -> N
         Database(f"postgresql://me:c4n4ry%2FS3cret@/db?host={tmp_path}"),
         Database(f"postgresql://me@/db?host={tmp_path}", password=CANARY),
     ):
-        with pytest.raises(StoreError, match="takes no connection") as caught:
+        with pytest.raises(StoreError, match="cannot connect") as caught:
             await database.claim(identity())
         assert "c4n4ry" not in "".join(traceback.format_exception(caught.value))
         assert "\n" not in str(caught.value)
@@ -121,14 +121,11 @@ async def test_postgresql_down_is_told_without_the_password(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("url", "word"),
     [
-        ("sqlite://", "sqlite:///"),
-        ("sqlite:///", "a file is needed"),
-        ("sqlite:///:memory:", "a file is needed"),
-        ("sqlite:///file:x?mode=memory", "a file is needed"),
-        ("sqlite:///a.db?mode=ro", "takes no options"),
-        ("mysql://host/db", "begin it with"),
-        ("postgresql+psycopg://me:c4n4ry@host/db", r"without \"\+psycopg\""),
-        ("postgresql://me:c4n4ry@host/db?nonsense=1", "libpq does not understand"),
+        ("sqlite:///:memory:", "name a file"),
+        ("sqlite:///relative.db", "must be absolute"),
+        ("mysql://host/db", "mysql"),
+        ("postgresql+psycopg://me:c4n4ry@host/db", "psycopg"),
+        ("postgresql://me:c4n4ry@host/db?nonsense=1", "libpq cannot parse it"),
     ],
 )
 def test_a_url_that_says_nothing_is_refused(url: str, word: str) -> None:
@@ -144,7 +141,7 @@ def test_no_password_in_a_repr() -> None:
 
 def test_reading_makes_no_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
-    with pytest.raises(StoreError, match="there is no"):
+    with pytest.raises(StoreError, match="does not exist yet"):
         Reader(url)
     schema_state(url)
     assert list(tmp_path.iterdir()) == []

@@ -151,7 +151,7 @@ def test_postgresql_without_room_leaves_74_and_the_same_command_goes_on(tmp_path
         with cluster.database() as url, installed(tmp_path, url) as (_, harvester):
             migrate(url)
             query(url, "ALTER TABLE value SET TABLESPACE small")
-            assert_ended_plainly(harvester.run(*BACKFILL), "lacks room")
+            assert_ended_plainly(harvester.run(*BACKFILL), "is out of disk space")
             kept = stored_rows(url)
             assert not kept - WANTED.rows()
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)

@@ -9,7 +9,7 @@ import pytest
 from harvester.core.model import FailedSlice, RowCounts, RunReport, Series, Slice, SliceCounts
 from harvester.core.period import Period
 from harvester.errors import CalendarMismatch, CredentialsRefused, HarvesterError, StoreError, Unreachable
-from harvester.store.order_report import decode, encode, raised
+from harvester.store.order_report import decode_report, encode_report, order_error
 
 LINE = Series("main", "volume", "8005551234", Period.WEEK)
 
@@ -25,23 +25,23 @@ def test_a_report_comes_out_of_the_database_as_it_went_in() -> None:
         failed=[FailedSlice(Slice(LINE, date(2024, 1, 7), date(2024, 1, 20)), "rejected", "no")],
     )
     copy = RunReport("main")
-    decode(encode(report), copy)
+    decode_report(encode_report(report), copy)
     assert copy == report
 
 
 def test_a_report_of_before_there_were_codes_is_read() -> None:
     report = RunReport("main", failed=[FailedSlice(Slice(LINE, date(2024, 1, 7), date(2024, 1, 20)), "rejected", "no")])
-    older = json.loads(encode(report))
+    older = json.loads(encode_report(report))
     for failed in older["failed"]:
         del failed["code"]
     copy = RunReport("main")
-    decode(json.dumps(older), copy)
+    decode_report(json.dumps(older), copy)
     assert copy.failed == [replace(report.failed[0], code="error")]
 
 
 def test_before_the_first_report_nothing_changes() -> None:
     report = RunReport("main", requests=3)
-    decode("", report)
+    decode_report("", report)
     assert report == RunReport("main", requests=3)
 
 
@@ -55,5 +55,5 @@ def test_before_the_first_report_nothing_changes() -> None:
     ],
 )
 def test_the_owner_of_an_order_ends_as_the_daemon_did(error: HarvesterError) -> None:
-    again = raised(error.code, error.detail)
+    again = order_error(error.code, error.detail)
     assert (type(again), str(again), again.exit_code) == (type(error), str(error), error.exit_code)
