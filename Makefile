@@ -52,7 +52,7 @@ format: .venv/dev ## format the code and apply safe fixes
 	@$(BIN)/ruff format .
 
 reference: .venv/dev ## write docs/reference.md and the comments of config.example.toml from the program
-	@$(BIN)/python -m docs.reference
+	@$(BIN)/python -m tests.support.reference
 
 bench: .venv/dev ## measure speed as ratios; prints a table, no pass or fail
 	@$(BIN)/python -m bench

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from docs.reference import EXAMPLE, REFERENCE, example, reference
 from harvester.cli import harvester
 from harvester.config.entries import ANY, KNOWN, leaves
 from harvester.errors import ExitCode
 from harvester.events import Event
+from tests.support.reference import EXAMPLE, REFERENCE, example, reference
 
 REMEDY = "run `make reference` and commit the result"
 

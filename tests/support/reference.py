@@ -1,4 +1,4 @@
-"""Generator of reference.md and of the comments in config.example.toml, run by `make reference`.
+"""Generator of docs/reference.md and of the comments in config.example.toml, run by `make reference`.
 
 Commands and options come from click, settings from the metadata of their fields, exit codes and events from their
 enumerations. A test fails if a committed file differs from what this module writes.
@@ -21,7 +21,7 @@ from harvester.config.setting_info import infos, texts
 from harvester.errors import PRECEDENCE, ExitCode
 from harvester.events import Event
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference.md"
 EXAMPLE = ROOT / "config.example.toml"
 _COMMENT_WIDTH = 118  # characters, after "# "
