@@ -149,7 +149,9 @@ class _View:
     def without_cut_escape(self) -> _View:
         """Return the view without an escape sequence that was cut at its end."""
         match = _CUT_ESCAPE.search(self.text)
-        keep = match.start() if match else len(self.text)
+        if match is None or not match[0]:
+            return self
+        keep = match.start()
         return _View(self.text[:keep], self.starts[: keep + 1], self.end)
 
 
@@ -164,7 +166,7 @@ def _views(text: str) -> Iterator[_View]:
                 continue
             seen.add(view.text)
             yield view
-            following += (view.decoded(pattern, decode) for pattern, decode in _DECODERS)
+            following += (view.decoded(pattern, decode) for mark, pattern, decode in _DECODERS if mark in view.text)
         layer = following
 
 
@@ -240,10 +242,11 @@ def _backslash(escape: str) -> str:
     return "".join(map(chr, codes)).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-_DECODERS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
-    (_PERCENT_UTF_8, lambda escape: _bytes(escape).decode("utf-8", "replace")),
-    (_PERCENT_BYTE, lambda escape: _bytes(escape).decode("latin-1")),
-    (_PLUS, lambda _: " "),
-    (_BACKSLASH, _backslash),
-    (_ENTITY, html.unescape),
+_DECODERS: tuple[tuple[str, re.Pattern[str], Callable[[str], str]], ...] = (
+    # The mark without which there is no match, the matches, and the character that each stands for.
+    ("%", _PERCENT_UTF_8, lambda escape: _bytes(escape).decode("utf-8", "replace")),
+    ("%", _PERCENT_BYTE, lambda escape: _bytes(escape).decode("latin-1")),
+    ("+", _PLUS, lambda _: " "),
+    ("\\", _BACKSLASH, _backslash),
+    ("&", _ENTITY, html.unescape),
 )

@@ -3,7 +3,8 @@
     async with RawServer(reply(b"{}"), Cut(reply(b"{}"), keep=20)) as server:
         ... server.url, server.requests, server.connections
 
-The scripts are used one after the other, over all connections; the last one is used for ever.
+The scripts are used one after the other, over all connections; the last one is repeated. With `answer`, that function
+chooses the script for each request instead.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import gzip
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -70,8 +71,14 @@ def until_close(body: bytes) -> Script:
 class RawServer:
     """Serves the scripts."""
 
-    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *scripts: Script,
+        answer: Callable[[bytes], Script] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._scripts = list(scripts)
+        self._answer = answer or (lambda _: self._next())
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -103,14 +110,16 @@ class RawServer:
             while (request := await _read_request(reader)) is not None:
                 self.requests.append(request)
                 self.asked.set()
-                script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
-                if not await _play(script, writer):
+                if not await _play(self._answer(request), writer):
                     return
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
             self._writers.discard(writer)
+
+    def _next(self) -> Script:
+        return self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
 
 
 async def _read_request(reader: asyncio.StreamReader) -> bytes | None:
