@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: over a connection, and inside a transaction, of harvester.store.migrate.
+"""Alembic's environment: it uses a connection and a transaction of harvester.store.migrate.
 
 There is no alembic.ini. The caller begins the transaction before the version is read (SQLite: BEGIN IMMEDIATE,
 PostgreSQL: under an advisory lock), so two programs never migrate at once and a killed one leaves nothing half done.

@@ -74,7 +74,7 @@ class WorkerPool:
 
     @property
     def report(self) -> RunReport:
-        """What has been done up to now."""
+        """The report so far."""
         return self._coordinator.report
 
     @property

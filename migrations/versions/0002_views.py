@@ -110,7 +110,7 @@ def _end(settle: str | None = None) -> str:
 
 
 def _asked_after(settle: str | None) -> str:
-    """Whether the newest answer to the period of the row `v` was asked for so many days after the period's end."""
+    """Return a condition: the newest answer to the period of row `v` was requested `settle` days after its end."""
     return f"coalesce(c.lag >= {settle or 0} OR c.asked_on >= {_end(settle)}, {_truth('false')})"
 
 
