@@ -217,8 +217,8 @@ class AccountWorker:
         )
         known |= limit_trackers
         now = self._process.clock.time()
-        widths = {resource: limit_tracker.allowed(now) for resource, limit_tracker in known.items()}
-        plan = plan_slices(desires, stored, rules, widths)
+        max_days = {resource: limit_tracker.allowed(now) for resource, limit_tracker in known.items()}
+        plan = plan_slices(desires, stored, rules, max_days)
         coordinator = session.coordinator(plan, report, known)
         return session.pool(coordinator) if plan.slices else None
 

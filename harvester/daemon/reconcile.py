@@ -93,7 +93,7 @@ def plan_reconcile(
         account: with a `start`.
         rules: its calendar and today.
         stored: what the store holds of the account.
-        limit_trackers: widths that the server accepts, by resource.
+        limit_trackers: widths of ranges that the server accepts, by resource.
         provisional: days that are not asked for again before the next tick.
         ordered: days that running backfill orders ask for.
         now: epoch seconds.
@@ -112,11 +112,11 @@ def plan_reconcile(
         for series, more in spans.items():
             excluded.setdefault(series, []).extend(more)
     known = replace(stored_of(stored.coverage, again), excluded=excluded)
-    widths = {resource: limit_tracker.allowed(now) for resource, limit_tracker in limit_trackers.items()}
+    max_days = {resource: limit_tracker.allowed(now) for resource, limit_tracker in limit_trackers.items()}
     start = account.start or rules.today
     desires = [Desire(series, start, rules.today) for series in configured_series(account)]
     return ReconcilePlan(
-        plan=plan_slices(desires, known, rules, widths),
+        plan=plan_slices(desires, known, rules, max_days),
         priority=priority_by(known, rules),
         due_in=min(waits, default=None),
         complete_through=_complete_through(configured_series(account), stored.coverage, rules),

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from harvester.console.text import utc_time
+from harvester.console.text import counted, utc_time
 from harvester.store.types import RecordedState
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def lines(report: Report, *, every_series: bool) -> list[Line]:
     if details:
         result += [Line(""), *details]
     if report.unconfigured and not every_series:  # with a filter, configured series would be counted here, too
-        more = f"{report.unconfigured} more stored series are not configured; `--db` lists them too."
+        more = f"{report.unconfigured:,} stored series not in the configuration; `--db` lists them, too."
         result += [Line(""), Line(more)]
     return result
 
@@ -136,7 +136,7 @@ def _details(one: SeriesReport) -> Iterator[Line]:
         text = f"{one.series}: failed {failed.first}..{failed.last}: {failed.error}"
         yield Line(text, LineStyle.ERROR)
     if len(one.failed) > _MAX_LISTED:
-        yield Line(f"{one.series}: and {len(one.failed) - _MAX_LISTED} more failed slices", LineStyle.ERROR)
+        yield Line(f"{one.series}: and {counted(len(one.failed) - _MAX_LISTED, 'more failed slice')}", LineStyle.ERROR)
 
 
 def _some(texts: Sequence[str]) -> str:

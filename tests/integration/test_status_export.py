@@ -129,7 +129,7 @@ async def test_status_covers_what_is_configured(home: Installation, sqlite_url: 
     assert (stored["phone"], stored["gaps"]) == ("8005551234", [])
     assert (never["phone"], never["first"], never["gaps"][0][0]) == ("8005559999", None, str(START))
     assert ended.code == 3
-    assert "3 more stored series are not configured" in home.run("status").out
+    assert "3 stored series not in the configuration" in home.run("status").out
     assert home.run("status", "--phone", "8005551234", "--exit-code").code == 0
     refused(home.run("status", "--phone", "8005559998"), 2, "did you mean 8005559999?")
     refused(home.run("status", "--account", "mian"), 2, "did you mean main?")

@@ -41,7 +41,7 @@ def holders(view: View) -> str:
     """Return which processes hold accounts that are waited for; "" where none does."""
     words = [f"{account} is held by {holder}" for account, holder in view.held[:_MAX_NAMED]]
     if len(view.held) > _MAX_NAMED:
-        words.append(f"{len(view.held) - _MAX_NAMED} more are held")
+        words.append(f"{counted(len(view.held) - _MAX_NAMED, 'more account')} held")
     return f"{', '.join(words)}; waiting" if words else ""
 
 

@@ -194,7 +194,7 @@ def test_a_line_of_a_wait_counts_down() -> None:
 def test_of_many_held_accounts_a_few_are_named() -> None:
     text = line(View(held=tuple((f"a{number}", "pid 1 on host") for number in range(50))))
     assert "a2 is held by pid 1 on host" in text
-    assert text.endswith("47 more are held; waiting")
+    assert text.endswith(", 47 more accounts held; waiting")
 
 
 def test_before_a_plan_the_line_is_empty() -> None:

@@ -271,8 +271,8 @@ def test_series_no_longer_configured_are_only_counted() -> None:
     report = build([stored(covered(asked(JANUARY, TODAY)), covered(of=other))], [configured()], NOW, "0002")
     assert [one.series for one in report.accounts[0].series] == [DAYS]
     assert report.unconfigured == 1
-    assert text_of(lines(report, every_series=False))[-1].startswith("1 more stored series")
-    assert "more stored" not in "".join(text_of(lines(report, every_series=True)))
+    assert text_of(lines(report, every_series=False))[-1].startswith("1 stored series not in the configuration")
+    assert "not in the configuration" not in "".join(text_of(lines(report, every_series=True)))
 
 
 def test_every_configured_series_is_expected() -> None:
