@@ -7,11 +7,13 @@ and calendar is.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from harvester import config
+from harvester.clock import Clock
+from harvester.config import Account, Settings
 from harvester.console.text import duration, utc_time
 from harvester.core.calendar_detection import compare_calendar, weeks_to_probe
 from harvester.core.model import ALL, Page, Series, Slice
@@ -33,16 +35,10 @@ from harvester.errors import (
     Unauthorized,
     Unreachable,
 )
+from harvester.runner.ports import Gate, Source
+from harvester.store.account_store import AccountStore
+from harvester.store.database import Database
 from harvester.store.types import AccountHeld, RecordedState
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from harvester.clock import Clock
-    from harvester.config import Account, Settings
-    from harvester.runner.ports import Gate, Source
-    from harvester.store.account_store import AccountStore
-    from harvester.store.database import Database
 
 MAX_TRIES = 3
 RETRY_SECONDS = 30.0  # after the first try; a try that fails later is the last one

@@ -13,26 +13,23 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harvester import config
 from harvester.check.advice import advise
 from harvester.check.findings import Finding, Findings
 from harvester.check.probe import Probe
 from harvester.clock import SystemClock
+from harvester.config import Account, Settings
 from harvester.console.text import utc_time
 from harvester.core.period import Period
 from harvester.engine.account_plan import identity_of, series_count
 from harvester.engine.wiring import build_database, build_transport
 from harvester.errors import ConfigError, HarvesterError, StoreError
+from harvester.store.database import Database
 from harvester.store.dsn import SqliteTarget, Target, parse
 from harvester.store.migrate import refuse_unknown, refuse_unready, schema_state_of
 from harvester.store.reader import Reader
 from harvester.store.types import AccountStatus, RecordedState, SchemaFit, SchemaState, other_days
-
-if TYPE_CHECKING:
-    from harvester.config import Account, Settings
-    from harvester.store.database import Database
 
 Printer = Callable[[str], None]
 

@@ -14,16 +14,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TextIO, cast
 
 import structlog
 
+from harvester.config import Log
 from harvester.core.model import Slice
 from harvester.events import Event, Level
-
-if TYPE_CHECKING:
-    from harvester.config import Log
-    from harvester.runner.ports import Observer
+from harvester.runner.ports import Observer
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from harvester.config import Account
 from harvester.core.model import RowCounts, RunReport
+from harvester.daemon.reconcile import ReconcilePlan
 from harvester.errors import Unreachable
-
-if TYPE_CHECKING:
-    from harvester.config import Account
-    from harvester.daemon.reconcile import ReconcilePlan
-    from harvester.runner.coordinator import Coordinator
-    from harvester.throttle import Throttle
+from harvester.runner.coordinator import Coordinator
+from harvester.throttle import Throttle
 
 
 class Phase(StrEnum):

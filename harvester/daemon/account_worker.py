@@ -16,26 +16,23 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
+from harvester.config import Account
 from harvester.core.backoff import backoff
 from harvester.core.model import Batch, RunReport
 from harvester.core.planning import Desire, Rules, plan_slices
+from harvester.core.refusal import RangeLimitTracker
 from harvester.daemon.account_state import AccountState, Phase
 from harvester.daemon.orders import OrderWorker
 from harvester.daemon.reconcile import ProvisionalDays, ReconcilePlan, StoredSeries, plan_reconcile
 from harvester.engine.account_plan import configured_series, identity_of, limit_trackers_of, stored_of
+from harvester.engine.process import Process
 from harvester.engine.session import Session, record_error, record_success
 from harvester.errors import CalendarMismatch, ConfigError, HarvesterError, Interrupted, SchemaUnknown, StoreError
 from harvester.events import Event
+from harvester.runner.worker_pool import WorkerPool
+from harvester.store.account_store import AccountStore
 from harvester.store.types import AccountHeld, BackfillOrder, RecordedState
-
-if TYPE_CHECKING:
-    from harvester.config import Account
-    from harvester.core.refusal import RangeLimitTracker
-    from harvester.engine.process import Process
-    from harvester.runner.worker_pool import WorkerPool
-    from harvester.store.account_store import AccountStore
 
 FIRST_DATABASE_PAUSE_SECONDS = 1.0  # before the database is tried again; doubles with each failure
 MAX_DATABASE_PAUSE_SECONDS = 30.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from harvester.console.text import counted
 from harvester.core.freshness import freshness_lag
@@ -12,10 +11,8 @@ from harvester.daemon.account_state import AccountState, Phase
 from harvester.daemon.metrics import AccountGauges
 from harvester.errors import HarvesterError
 from harvester.events import Event
+from harvester.runner.ports import Observer
 from harvester.source.transport import AiohttpTransport, Request
-
-if TYPE_CHECKING:
-    from harvester.runner.ports import Observer
 
 PING_TIMEOUT_SECONDS = 10.0
 _FIRST_ERROR_STATUS = 400

@@ -15,9 +15,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -33,12 +33,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from harvester import __version__
+from harvester.clock import Clock
 from harvester.core.model import RowCounts, Slice
+from harvester.core.quota import Snapshot
 from harvester.events import Event
-
-if TYPE_CHECKING:
-    from harvester.clock import Clock
-    from harvester.core.quota import Snapshot
 
 CHANGES = tuple(asdict(RowCounts()))
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
@@ -56,9 +54,7 @@ class AccountGauges:
     quota: Snapshot | None = None
     slices: Mapping[str, int] = field(default_factory=dict)  # by state
     last_success: Mapping[str, float] = field(default_factory=dict)  # epoch seconds, by resource
-    lag: Mapping[tuple[str, str], float] = field(
-        default_factory=dict
-    )  # seconds, of the phone that lags most, by resource and period
+    lag: Mapping[tuple[str, str], float] = field(default_factory=dict)  # seconds at most, by resource and period
 
 
 class Metrics:
@@ -76,11 +72,11 @@ class Metrics:
         self._scraped: tuple[AccountGauges, ...] = ()
         self._last_success: dict[tuple[str, str], float] = {}
         self._waits: defaultdict[str, _WaitTime] = defaultdict(_WaitTime)
-        self._requests = Counter(
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self._requests = counter(
             "harvester_requests",
             "Requests to the API, by HTTP status or kind of failure.",
             ("account", "resource", "status"),
-            registry=registry,
         )
         self._durations = Histogram(
             "harvester_request_duration_seconds",
@@ -89,33 +85,26 @@ class Metrics:
             buckets=BUCKETS,
             registry=registry,
         )
-        self._rate_limited = Counter(
-            "harvester_rate_limited",
-            "Requests that the API answered with 429 (over the quota).",
-            ("account",),
-            registry=registry,
+        self._rate_limited = counter(
+            "harvester_rate_limited", "Requests that the API answered with 429 (over the quota).", ("account",)
         )
-        self._rows = Counter(
+        self._rows = counter(
             "harvester_rows",
             "Values in answers: new, changed, unchanged or rejected; and periods missing from answers: absent.",
             ("account", "change"),
-            registry=registry,
         )
-        self._rejects = Counter(
+        self._rejects = counter(
             "harvester_rejects",
             "Values that were not stored because they are invalid; the table reject lists them.",
             ("account", "resource"),
-            registry=registry,
         )
-        self._reload_ok = Gauge(
+        self._reload_ok = gauge(
             "harvester_config_last_reload_successful",
             "1 if the last reload of the configuration succeeded, 0 if it was refused.",
-            registry=registry,
         )
-        self._reload_at = Gauge(
+        self._reload_at = gauge(
             "harvester_config_last_reload_success_timestamp_seconds",
             "Time at which the configuration in use was read.",
-            registry=registry,
         )
         build = Info("harvester_build", "Version of the harvester and of Python.", registry=registry)
         build.info({"version": __version__, "python": platform.python_version()})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from harvester.core.coverage import Span
 from harvester.core.model import RunReport, Series
@@ -14,12 +13,10 @@ from harvester.errors import (
     StoreError,
     Superseded,
 )
+from harvester.runner.worker_pool import WorkerPool
+from harvester.store.account_store import AccountStore
 from harvester.store.order_report import decode_report, encode_report
-
-if TYPE_CHECKING:
-    from harvester.runner.worker_pool import WorkerPool
-    from harvester.store.account_store import AccountStore
-    from harvester.store.types import BackfillOrder
+from harvester.store.types import BackfillOrder
 
 POLL_SECONDS = 1.5  # between two queries for new orders
 REPORT_SECONDS = 0.5  # between two reports of progress

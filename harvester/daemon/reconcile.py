@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import TYPE_CHECKING
 
+from harvester.config import Account
 from harvester.core.coverage import Span, final_spans, final_through, gaps, merge_spans, stretch_of
+from harvester.core.model import Batch, Series, Slice, Stretch
+from harvester.core.period import Period
 from harvester.core.planning import Desire, Plan, Rules, plan_slices
 from harvester.core.priority import Priority, cooldown_left, priority_by
+from harvester.core.refusal import RangeLimitTracker
 from harvester.engine.account_plan import configured_series, stored_of
-
-if TYPE_CHECKING:
-    from harvester.config import Account
-    from harvester.core.model import Batch, Series, Slice, Stretch
-    from harvester.core.period import Period
-    from harvester.core.refusal import RangeLimitTracker
-    from harvester.store.types import FailedRange
+from harvester.store.types import FailedRange
 
 Spans = dict["Series", list[Span]]
 

@@ -8,12 +8,10 @@ reload, so that every reload names a changed key again until the process restart
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from harvester.config import Settings
 from harvester.config.setting_info import Reload, infos
-
-if TYPE_CHECKING:
-    from harvester.config import Settings
 
 SECTIONS: Final = ("database", "api", "daemon", "log")  # tables of the process; accounts are live as a whole
 

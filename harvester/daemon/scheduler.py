@@ -8,13 +8,11 @@ once and a new schedule, however many ticks were missed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
-if TYPE_CHECKING:
-    from harvester.clock import Clock
+from harvester.clock import Clock
 
 MAX_SHIFT_SECONDS = 30.0  # between the two clocks from one comparison to the next; more is a step or a sleep
 

@@ -14,7 +14,7 @@ import random
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harvester.clock import SystemClock
 from harvester.config import Address, Settings, cron_fields
@@ -29,11 +29,9 @@ from harvester.engine.process import build_process
 from harvester.engine.wiring import build_database
 from harvester.errors import ConfigError, HarvesterError
 from harvester.events import Event
+from harvester.runner.ports import Observer
+from harvester.store.database import Database
 from harvester.web.endpoints import Endpoints, Readiness
-
-if TYPE_CHECKING:
-    from harvester.runner.ports import Observer
-    from harvester.store.database import Database
 
 HOUSEKEEPING_SECONDS = 15.0  # between two runs of the regular checks
 BIND_RETRIES = 3  # a second apart

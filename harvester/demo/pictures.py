@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import Final, TextIO
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -15,9 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from harvester.console.progress.display import can_draw
-
-if TYPE_CHECKING:
-    from harvester.demo.figures import Year
+from harvester.demo.figures import Year
 
 _PIPE_WIDTH: Final = 80  # columns of a stream that is no terminal
 _MAX_BAR_WIDTH: Final = 50  # columns

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 from harvester.backfill.run import Backfill, BackfillResult
 from harvester.backfill.summary import summary
@@ -21,10 +21,8 @@ from harvester.demo import figures, hints, pictures, setting
 from harvester.demo.ownership import refuse_foreign
 from harvester.engine.account_plan import BackfillRequest
 from harvester.errors import ExitCode, Interrupted, exit_code
+from harvester.simulator.api import SimulatedApi
 from harvester.simulator.server import SimulatorServer
-
-if TYPE_CHECKING:
-    from harvester.simulator.api import SimulatedApi
 
 _CHART_DAYS = 14
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harvester import config
+from harvester.config import Settings
 from harvester.config.database_url import sqlite_path
 from harvester.errors import UsageError
 from harvester.store.reader import Reader
-
-if TYPE_CHECKING:
-    from harvester.config import Settings
 
 _SCHEMA_VARIABLE = "HARVESTER_DATABASE__SCHEMA"
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harvester import config
+from harvester.config import Account, Settings
 from harvester.console.text import counted, duration
 from harvester.core.eta import Supply, estimate_eta
-from harvester.core.model import usable_limit
+from harvester.core.model import QuotaRecord, RangeLimits, usable_limit
 from harvester.core.planning import Stored
 from harvester.engine.account_plan import (
     BackfillRequest,
@@ -24,10 +25,6 @@ from harvester.errors import ConfigError, describe_error
 from harvester.store.migrate import schema_state
 from harvester.store.reader import Reader
 from harvester.store.types import AccountStatus, SchemaFit, other_days
-
-if TYPE_CHECKING:
-    from harvester.config import Account, Settings
-    from harvester.core.model import QuotaRecord, RangeLimits
 
 
 @dataclass(frozen=True, slots=True)

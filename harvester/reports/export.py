@@ -18,15 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 from harvester.core.period import Calendar, Period
 from harvester.reports.filters import refuse_unknown, stored_phones
-
-if TYPE_CHECKING:
-    from harvester.store.reader import Reader, Rows
-    from harvester.store.types import AccountIdentity
+from harvester.store.reader import Reader, Rows
+from harvester.store.types import AccountIdentity
 
 Range = tuple[date | None, date | None]
 

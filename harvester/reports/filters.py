@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from harvester.config.phones import normalize
 from harvester.config.wording import hint, shown
+from harvester.core.model import Series
 from harvester.errors import UsageError
-
-if TYPE_CHECKING:
-    from harvester.core.model import Series
-    from harvester.store.types import AccountStatus
+from harvester.store.types import AccountStatus
 
 
 def narrow(

@@ -16,19 +16,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from harvester import __version__
+from harvester.config import Settings
 from harvester.console.text import utc_time
 from harvester.core.coverage import Span, final_spans, gaps
 from harvester.core.model import QuotaRecord, Series, usable_limit
 from harvester.core.period import ONE_DAY, Calendar
 from harvester.engine.account_plan import configured_series
 from harvester.store.types import AccountStatus, FailedRange, RecordedState, SeriesStatus
-
-if TYPE_CHECKING:
-    from harvester.config import Settings
 
 
 @dataclass(frozen=True, slots=True)

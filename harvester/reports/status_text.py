@@ -6,14 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from enum import Enum, auto
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from harvester.console.text import counted, utc_time
+from harvester.core.coverage import Span
+from harvester.reports.status import AccountReport, Report, SeriesReport
 from harvester.store.types import RecordedState
-
-if TYPE_CHECKING:
-    from harvester.core.coverage import Span
-    from harvester.reports.status import AccountReport, Report, SeriesReport
 
 _MAX_LISTED = 3  # gaps, and failed slices, of one series
 _EMPTY_CELL = "-"

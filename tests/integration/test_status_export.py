@@ -201,7 +201,7 @@ async def test_colours_are_for_terminals(home: Installation, sqlite_url: str) ->
 
 
 def on_terminal(*arguments: str, **environ: str) -> str:
-    """What a command prints on a terminal."""
+    """The output of a command on a terminal."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "harvester", *arguments],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import date
-from typing import TYPE_CHECKING
 
+from harvester.config import Account
 from harvester.core import quota
 from harvester.core.model import QuotaRecord, RangeLimits, RunReport, Series, Slice
 from harvester.core.period import Period
@@ -13,9 +13,6 @@ from harvester.core.planning import Plan
 from harvester.core.refusal import RangeLimitTracker
 from harvester.runner.coordinator import AccountContext, Coordinator
 from harvester.throttle import Throttle
-
-if TYPE_CHECKING:
-    from harvester.config import Account
 
 NOW, EPOCH = 1_000.0, 1_700_000_100.0  # one moment: monotonic, and by the host's clock
 WINDOW = 900  # seconds

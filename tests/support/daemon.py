@@ -13,14 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from harvester.core.period import Calendar, Period
+from tests.support.process import Installation, Running
 from tests.support.truth import Wanted, stored_rows
-
-if TYPE_CHECKING:
-    from tests.support.process import Installation, Running
 
 SETTLE_DAYS = 3  # the default
 NEVER = "0 0 29 2 *"  # a refresh that happens during no test, except in one night of four years

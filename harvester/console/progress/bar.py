@@ -7,7 +7,7 @@ There is no thread: `render` draws.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,9 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harvester.console.progress import text
-
-if TYPE_CHECKING:
-    from harvester.console.progress.view import View
+from harvester.console.progress.view import View
 
 _MAX_WIDTH = 100  # columns
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import Protocol, TextIO
 
+from harvester.clock import Clock
 from harvester.console.progress.view import View, Watched, view_of
-
-if TYPE_CHECKING:
-    from harvester.clock import Clock
 
 Display = Callable[[Sequence[Watched]], AbstractAsyncContextManager[None]]
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from harvester.console.progress.text import line
-
-if TYPE_CHECKING:
-    from harvester.console.progress.view import View
+from harvester.console.progress.view import View
 
 BUSY_SECONDS = 5.0  # between two lines
 IDLE_SECONDS = 30.0  # between two lines while the run only waits, after one line has said so

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from harvester.console.progress.view import View
 from harvester.console.text import counted, duration
-
-if TYPE_CHECKING:
-    from harvester.console.progress.view import View
 
 _MAX_NAMED = 3  # held accounts; the others are only counted
 

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from harvester.config import Account
 from harvester.core.eta import Supply, estimate_eta
-from harvester.core.model import usable_limit
+from harvester.core.model import RunReport, usable_limit
 from harvester.errors import Interrupted
-
-if TYPE_CHECKING:
-    from harvester.config import Account
-    from harvester.core.model import RunReport
-    from harvester.runner.coordinator import Coordinator
-    from harvester.throttle import Throttle
+from harvester.runner.coordinator import Coordinator
+from harvester.throttle import Throttle
 
 
 class Watched(Protocol):

@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -18,12 +17,10 @@ from harvester.console.progress import View, display_for, line, view_of
 from harvester.console.progress.lines import BUSY_SECONDS, IDLE_SECONDS, LineSchedule
 from harvester.core.model import RowCounts, RunReport, SliceCounts
 from harvester.errors import CredentialsRefused, HarvesterError, Interrupted
+from harvester.runner.coordinator import Coordinator
+from harvester.throttle import Throttle
 from tests.support.at_work import EPOCH, NOW, WINDOW, coordinator_of, throttle_of
 from tests.support.virtual import VirtualClock, VirtualLoop, run_virtual
-
-if TYPE_CHECKING:
-    from harvester.runner.coordinator import Coordinator
-    from harvester.throttle import Throttle
 
 
 def wait_of(run: Run) -> float:
@@ -35,7 +32,7 @@ def wait_of(run: Run) -> float:
 
 @dataclass
 class Run:
-    """What the display reads of an AccountRun."""
+    """The attributes of an AccountRun that the display reads."""
 
     account: Account
     report: RunReport
