@@ -119,10 +119,7 @@ class Probe:
                 page = await self._fetch(source, throttle, piece)
         finally:
             await throttle.close()
-        result = compare_calendar(page, account.calendar, weeks_matter=self.weeks_matter)
-        if result.mismatch is not None:
-            raise result.mismatch
-        return result.text
+        return compare_calendar(page, account.calendar, weeks_matter=self.weeks_matter)
 
     async def _choose_slice(self, store: AccountStore) -> Slice:
         account, now = self.account, self.clock.time()

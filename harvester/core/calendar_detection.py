@@ -14,9 +14,8 @@ week may then be keyed by the first day of the range, so the first key says noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from harvester.core.calendar_check import ZONES, instant_of, matching_calendars
@@ -33,20 +32,6 @@ _SEARCHED_DAYS = 400  # a zone with daylight saving changed its clocks within th
 _MAX_NAMED_ZONES = 3  # in a message
 _ORDINARY_DAY = 86_400  # seconds
 _SUNDAY, _MONDAY = 6, 0  # as date.weekday() counts
-
-
-class CalendarCandidate(NamedTuple):
-    """A calendar that an answer fits. `week_start` is None if no setting fits."""
-
-    zone: str
-    week_start: WeekStart | None
-
-
-class Detection(NamedTuple):
-    """Result of a comparison as text, with the error to raise if the answer contradicts the configuration."""
-
-    text: str
-    mismatch: CalendarMismatch | None = None
 
 
 def weeks_to_probe(calendar: Calendar, today: date, max_days: int) -> tuple[date, date]:
@@ -69,27 +54,16 @@ def weeks_to_probe(calendar: Calendar, today: date, max_days: int) -> tuple[date
     return newest, newest + length - ONE_DAY
 
 
-def detect_calendars(instants: Iterable[int], configured: Calendar) -> list[CalendarCandidate]:
-    """Return the calendars in which every instant begins a day: the configured zone first, then by plausibility.
-
-    Args:
-        instants: the epoch seconds by which an answer keys its weeks.
-        configured: the calendar to try first.
-    """
-    keys = sorted(set(instants))
-    matches = matching_calendars(keys, Period.DAY, configured) if keys else ()
-    return [CalendarCandidate(each.zone.key, _week_start([each.local_date(key) for key in keys])) for each in matches]
-
-
-def compare_calendar(page: Page, configured: Calendar, *, weeks_matter: bool = True) -> Detection:
-    """Compare the calendars that an answer fits with the configured one.
+def compare_calendar(page: Page, configured: Calendar, *, weeks_matter: bool = True) -> str:
+    """Return a description of the calendars that an answer fits.
 
     Args:
         page: an answer to `weeks_to_probe`.
         configured: the calendar that it should fit.
-        weeks_matter: if False, a wrong `week_start` does no harm and is reported in the text alone.
+        weeks_matter: if False, a wrong `week_start` does no harm and is described alone.
 
     Raises:
+        CalendarMismatch: the answer does not fit the configured calendar.
         PayloadError: the page is no answer to its slice.
     """
     refused: CalendarMismatch | None = None
@@ -99,38 +73,32 @@ def compare_calendar(page: Page, configured: Calendar, *, weeks_matter: bool = T
         refused = error
     instants = _instants(page)
     if not instants:
-        return Detection("the answer holds no weeks, so its zone and week start are unknown")
-    fits = detect_calendars(instants, configured)
-    if not fits and refused is None:
-        return Detection("the answer fits the configuration, except for one stray timestamp")
-    if not fits:
-        return Detection("the answer fits no zone that was tried", refused)
-    best = fits[0]
-    zones = " or ".join(fit.zone for fit in fits[:_MAX_NAMED_ZONES])
-    weeks = f"weeks from {best.week_start}" if best.week_start else "but no week_start"
-    text = f"the answer fits {zones}, {weeks}"
-    wrong = _wrong_settings(best, configured, weeks_matter=weeks_matter)
+        return "the answer holds no weeks, so its zone and week start are unknown"
+    matches = list(matching_calendars(instants, Period.DAY, configured))
+    if not matches:
+        if refused is not None:
+            raise refused
+        return "the answer fits the configuration, except for one stray timestamp"
+    zone = matches[0].zone.key
+    week_start = _week_start([matches[0].local_date(instant) for instant in instants])
+    zones = " or ".join(match.zone.key for match in matches[:_MAX_NAMED_ZONES])
+    text = f"the answer fits {zones}, " + (f"weeks from {week_start}" if week_start else "but no week_start")
+    wrong: dict[str, str | None] = {}  # setting -> the value that fits
+    if zone != configured.zone.key:
+        wrong["timezone"] = zone
+    if weeks_matter and week_start is not configured.week_start:
+        wrong["week_start"] = week_start
     if not wrong:
-        return Detection(text)
+        return text
     advice = " and ".join(f'{setting} = "{value}"' for setting, value in wrong.items() if value)
-    setting, value = next(iter(wrong.items()))
-    return Detection(text, CalendarMismatch(f"{text}; set {advice}" if advice else text, setting=setting, fits=value))
+    setting, fits = next(iter(wrong.items()))
+    raise CalendarMismatch(f"{text}; set {advice}" if advice else text, setting=setting, fits=fits)
 
 
-def _wrong_settings(best: CalendarCandidate, configured: Calendar, *, weeks_matter: bool) -> dict[str, str | None]:
-    """Return the settings that the answer contradicts, each with the value that it fits."""
-    wrong: dict[str, str | None] = {}
-    if best.zone != configured.zone.key:
-        wrong["timezone"] = best.zone
-    if weeks_matter and best.week_start is not configured.week_start:
-        wrong["week_start"] = best.week_start
-    return wrong
-
-
-def _instants(page: Page) -> set[int]:
+def _instants(page: Page) -> list[int]:
     known = known_metrics(page.slice.series.resource)
     keys = {key for name, entries in page.metrics.items() if name in known for key, _ in entries}
-    return {instant for key in keys if (instant := instant_of(key)) is not None}
+    return sorted(instant for key in keys if (instant := instant_of(key)) is not None)
 
 
 def _clock_changes(calendar: Calendar, today: date) -> Iterator[date]:

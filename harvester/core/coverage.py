@@ -93,8 +93,7 @@ def final_through(stretch: Stretch, period: Period, calendar: Calendar, settle_d
 
 def lag_of(stretch: Stretch, day: date, period: Period, calendar: Calendar) -> int:
     """Return the days, at least, from the end of the period that holds `day` to its request; negative: before it."""
-    end = calendar.following(period, calendar.floor(period, day))
-    return max(stretch.lag, (stretch.asked_on - end).days)
+    return max(stretch.lag, _natural_lag(day, stretch.asked_on, period, calendar))
 
 
 def merge_spans(spans: Iterable[Span]) -> list[Span]:
@@ -125,8 +124,8 @@ def gaps(within: Span, spans: Sequence[Span]) -> list[Span]:
     return result
 
 
-def _natural_lag(last: date, asked_on: date, period: Period, calendar: Calendar) -> int:
-    return (asked_on - calendar.following(period, calendar.floor(period, last))).days
+def _natural_lag(day: date, asked_on: date, period: Period, calendar: Calendar) -> int:
+    return (asked_on - calendar.following(period, calendar.floor(period, day))).days
 
 
 def _shortened(old: Stretch, first: date, last: date, period: Period, calendar: Calendar) -> Stretch:

@@ -10,6 +10,7 @@ neither are unique callers: a person who calls on two days is counted on both.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 
@@ -45,12 +46,7 @@ METRICS: tuple[Metric, ...] = (
 )
 
 
+@cache
 def known_metrics(resource: str) -> frozenset[str]:
     """Return the names of the metrics that the resource is known to give."""
-    return _NAMES.get(resource, frozenset())
-
-
-_NAMES = {
-    resource: frozenset(metric.name for metric in METRICS if metric.resource == resource)
-    for resource in {metric.resource for metric in METRICS}
-}
+    return frozenset(metric.name for metric in METRICS if metric.resource == resource)

@@ -27,7 +27,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from itertools import chain
-from typing import NamedTuple
 
 from harvester.core.calendar_check import check_calendar, instant_of
 from harvester.core.metric_catalogue import known_metrics
@@ -41,13 +40,6 @@ MAX_REJECTS = 1000  # of one answer, stored one by one
 MAX_NAME_LENGTH = 64  # characters
 
 
-class _Grid(NamedTuple):
-    """The first days of a slice's periods by epoch, and the epochs by their text."""
-
-    days: Mapping[int, date]
-    epochs: Mapping[str, int]
-
-
 def normalize(page: Page, calendar: Calendar) -> Batch:
     """Return the values, rejects and absent periods of an answer.
 
@@ -56,11 +48,11 @@ def normalize(page: Page, calendar: Calendar) -> Batch:
         CalendarMismatch: the server's periods do not begin where those of `calendar` do.
     """
     piece = page.slice
-    grid = _grid(calendar, piece.series.period, piece.first, piece.last)
+    grid, epochs = _grid(calendar, piece.series.period, piece.first, piece.last)
     timestamps = _known_timestamps(page)
-    if timestamps and not timestamps <= grid.epochs.keys():
+    if timestamps and not timestamps <= epochs.keys():
         check_calendar(timestamps, piece, calendar)
-        if timestamps.isdisjoint(grid.epochs):
+        if timestamps.isdisjoint(epochs):
             raise PayloadError(f"no entry within {piece.first}..{piece.last}")
     values: dict[str, Sequence[tuple[int, float | None]]] = {}
     rejects: list[Reject] = []
@@ -68,10 +60,10 @@ def normalize(page: Page, calendar: Calendar) -> Batch:
         if not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():  # also a NUL, a lone surrogate
             rejects.append(Reject(escape_text(name), NO_TIMESTAMP, f"{len(entries)} entries", "no name for a metric"))
         else:
-            values[name] = _take_entries(name, entries, grid.epochs, rejects)
+            values[name] = _take_entries(name, entries, epochs, rejects)
     seen = set(chain.from_iterable(map(dict, page.metrics.values())))
-    absent = [grid.days[epoch] for text, epoch in grid.epochs.items() if text not in seen]
-    return Batch(piece, page.sent_at, grid.days, values, rejects, absent)
+    absent = [grid[epoch] for text, epoch in epochs.items() if text not in seen]
+    return Batch(piece, page.sent_at, grid, values, rejects, absent)
 
 
 def _known_timestamps(page: Page) -> set[str]:
@@ -89,9 +81,10 @@ def _known_timestamps(page: Page) -> set[str]:
 
 
 @lru_cache(maxsize=32)  # the phones of an account are requested for the same days, one after the other
-def _grid(calendar: Calendar, period: Period, first: date, last: date) -> _Grid:
-    days = calendar.grid(period, first, last)
-    return _Grid(days, {str(epoch): epoch for epoch in days})
+def _grid(calendar: Calendar, period: Period, first: date, last: date) -> tuple[dict[int, date], dict[str, int]]:
+    """Return the first day of each period by epoch, and the epochs by their text."""
+    grid = calendar.grid(period, first, last)
+    return grid, {str(epoch): epoch for epoch in grid}
 
 
 def _take_entries(

@@ -61,13 +61,12 @@ def parse_metrics(body: bytes) -> dict[str, Entries]:
     """
     body = _trim(body)
     if body.startswith(b"<"):
-        return _xml_metrics(_xml(body))
-    document = _json(body)
-    if document == []:
-        return {}
+        found = [(metric.tag, _xml_entries(metric)) for metric in _xml(body)]
+    else:
+        document = _json(body)
+        found = [(name, _json_entries(value)) for name, value in _members(document)] if document != [] else []
     metrics: dict[str, Entries] = {}
-    for name, value in _members(document):
-        entries = _json_entries(value)
+    for name, entries in found:
         metrics[name] = [*metrics[name], *entries] if name in metrics else entries
     return metrics
 
@@ -262,14 +261,6 @@ def _xml(body: bytes) -> Element:
     if root.tag != "result":
         raise PayloadError(f"XML with the root element <{escape_text(root.tag)}>")
     return root
-
-
-def _xml_metrics(root: Element) -> dict[str, Entries]:
-    metrics: dict[str, Entries] = {}
-    for child in root:
-        entries = _xml_entries(child)
-        metrics[child.tag] = [*metrics[child.tag], *entries] if child.tag in metrics else entries
-    return metrics
 
 
 def _xml_entries(metric: Element) -> Entries:

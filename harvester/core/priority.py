@@ -9,7 +9,7 @@ The cool-down is a quarter of an hour, doubled after each further failure, and a
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import timedelta
 from enum import IntEnum
 
 from harvester.core.backoff import backoff
@@ -30,10 +30,11 @@ class Priority(IntEnum):
 
 def priority_by(stored: Stored, rules: Rules) -> Callable[[Slice], Priority]:
     """Return a function that ranks slices by the present state of their series."""
+    newest_final_end = rules.today - timedelta(days=rules.settle_days)
 
     def priority(piece: Slice) -> Priority:
         series = piece.series
-        if piece.last >= provisional_since(rules, piece):
+        if piece.last >= rules.calendar.floor(series.period, newest_final_end):
             return Priority.FRESH
         stretches = stored.coverage.get(series, ())
         if stretches and piece.last > stretches[0].first:
@@ -44,12 +45,6 @@ def priority_by(stored: Stored, rules: Rules) -> Callable[[Slice], Priority]:
         return Priority.PAST
 
     return priority
-
-
-def provisional_since(rules: Rules, piece: Slice) -> date:
-    """Return the first day of the oldest period that may not be final today."""
-    limit = rules.today.fromordinal(rules.today.toordinal() - rules.settle_days)
-    return rules.calendar.floor(piece.series.period, limit)
 
 
 def cooldown_left(attempts: int, failed_at: int, now: float) -> float:

@@ -27,7 +27,7 @@ from harvester.core.refusal import (
     make_narrow_test,
     split_newest_period,
 )
-from harvester.core.retry import GiveUp, decide
+from harvester.core.retry import MAX_ATTEMPTS, pause
 from harvester.core.unauthorized import UnauthorizedCause, UnauthorizedTracker
 from harvester.core.work_queue import Entry, WorkQueue
 from harvester.errors import (
@@ -271,11 +271,11 @@ class Coordinator:
         entry.only_500 = entry.only_500 and getattr(error, "status", None) == INTERNAL_SERVER_ERROR
         if outage is Outage.SERVER and self._test_width(entry, error):
             return
-        decision = decide(error, entry.attempts, self.context.jitter())
-        if not isinstance(decision, GiveUp):
+        if entry.attempts < MAX_ATTEMPTS:
+            seconds = pause(entry.attempts, self.context.jitter())
             self.report.retries += 1
-            self.context.emit(Event.RETRY, slice=entry.task.slice, error=str(error), after=decision.after)
-            self.queue.add_later(entry, now + decision.after)
+            self.context.emit(Event.RETRY, slice=entry.task.slice, error=str(error), after=seconds)
+            self.queue.add_later(entry, now + seconds)
         elif outage in NO_ANSWER and not self.breaker.ever_answered:
             self.breaker.trip()  # too few slices to open it otherwise, and none was ever answered
             entry.attempts = 0

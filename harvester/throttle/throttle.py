@@ -16,7 +16,7 @@ from aiolimiter import AsyncLimiter
 
 from harvester.clock import LONGEST_SLEEP, Clock
 from harvester.core.headers import read_quota_headers
-from harvester.core.quota import Block, Denied, Granted, Quota, Snapshot, Token, Unstored
+from harvester.core.quota import Block, Denied, Quota, Snapshot, Token
 from harvester.failpoints import Step, step
 
 if TYPE_CHECKING:
@@ -134,22 +134,22 @@ class Throttle:
         if isinstance(decision, Denied):
             self._slots.release()
             return decision
-        return ThrottlePermit(self, decision.token)
+        return ThrottlePermit(self, decision)
 
     async def _pace_request(self) -> None:
         if self._pace is None:
             self._pace = AsyncLimiter(1, 1 / self._rate)
         await self._pace.acquire()
 
-    async def _decide(self) -> Granted | Denied:
+    async def _decide(self) -> Token | Denied:
         while True:
             self._quota_changed.clear()
             decision = self._quota.acquire(self._clock.monotonic(), self._waiting)
-            if isinstance(decision, Unstored):
-                await self._save(decision.block)
-                self._quota.stored(decision.block)
+            if isinstance(decision, Block):
+                await self._save(decision)
+                self._quota.stored(decision)
                 continue
-            self._granted_any |= isinstance(decision, Granted)
+            self._granted_any |= isinstance(decision, Token)
             self._report_wait(decision.until if isinstance(decision, Denied) else None)
             return decision
 

@@ -25,7 +25,7 @@ from harvester.core.headers import read_quota_headers
 from harvester.core.model import Batch, Page
 from harvester.core.normalize import normalize
 from harvester.core.payload import is_document, is_html, parse_credentials, parse_error, parse_metrics
-from harvester.core.quota import Denied, Granted, Quota, Unstored
+from harvester.core.quota import Block, Denied, Quota, Token
 from harvester.errors import HarvesterError, SourceError
 from harvester.redaction import Redactor
 from harvester.source.body import read_body
@@ -119,31 +119,31 @@ def judge_headers(luck: Random, headers: Callable[[], Mapping[str, str]], answer
     for _ in range(answers):
         now += luck.choice((0.0, 0.01, 1.0, 100.0, 10_000.0))
         answer = quota.acquire(now, luck.choice((1, 8)))
-        while isinstance(answer, Unstored):
-            record = quota.record(answer.block, now, host + now)
+        while isinstance(answer, Block):
+            record = quota.record(answer, now, host + now)
             assert 0 < record.limit < _INT
             assert abs(record.spent) < _INT
             assert record.remaining is None or 0 <= record.remaining < _INT
             assert record.resets_at is not None
             assert abs(record.resets_at) < _BIGINT
             assert math.isfinite(record.server_ahead)
-            quota.stored(answer.block)
+            quota.stored(answer)
             answer = quota.acquire(now, 1)
         if isinstance(answer, Denied):
             assert now < answer.until < math.inf, answer  # nothing spins
             now = min(answer.until, now + _A_DAY)
             continue
-        assert isinstance(answer, Granted)
+        assert isinstance(answer, Token)
         facts = read_quota_headers(headers())
         fate = luck.random()
         now += luck.choice((0.0, 0.05, 2.0))
         if fate < 0.1:
-            quota.lost(answer.token, now)
+            quota.lost(answer, now)
         elif fate < 0.2:
-            quota.unused(answer.token)
+            quota.unused(answer)
         else:
-            quota.observe(answer.token, now, luck.choice(STATUSES), facts)
-        assert abs(quota.earliest_sent(answer.token)) < _BIGINT
+            quota.observe(answer, now, luck.choice(STATUSES), facts)
+        assert abs(quota.earliest_sent(answer)) < _BIGINT
         quota.snapshot(now)
 
 

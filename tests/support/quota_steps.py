@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harvester.core.headers import QuotaHeaders
-from harvester.core.quota import Granted, Quota, Token, Unstored
+from harvester.core.quota import Block, Quota, Token
 from tests.support.quota_world import World
 from tests.support.window_server import EPOCH, WindowServer
 
@@ -35,11 +35,11 @@ def quota(*, limit: int = 150, reserve: int = 0, window: float = 900) -> Quota:
 def ask(asked: Quota, now: float, waiting: int = 1) -> Token | float:
     """A token, or the moment until which there is none; what has to be stored is."""
     answer = asked.acquire(now, waiting)
-    if isinstance(answer, Unstored):
-        asked.stored(answer.block)
+    if isinstance(answer, Block):
+        asked.stored(answer)
         answer = asked.acquire(now, waiting)
-    assert not isinstance(answer, Unstored)
-    return answer.token if isinstance(answer, Granted) else answer.until
+    assert not isinstance(answer, Block)
+    return answer if isinstance(answer, Token) else answer.until
 
 
 def take(asked: Quota, now: float, waiting: int = 1) -> Token:

@@ -14,7 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from harvester.core.headers import read_quota_headers
-from harvester.core.quota import Denied, Granted, Quota, Token, Unstored
+from harvester.core.quota import Block, Denied, Quota, Token
 from tests.support.window_server import EPOCH, WindowServer
 
 if TYPE_CHECKING:
@@ -102,15 +102,15 @@ class World:
     def _send(self, waiting: int) -> float | None:
         for left in range(waiting, 0, -1):
             answer = self.quota.acquire(self.now, left)
-            if isinstance(answer, Unstored):
-                self.record = self.quota.record(answer.block, self.now, self.host)
-                self.quota.stored(answer.block)
+            if isinstance(answer, Block):
+                self.record = self.quota.record(answer, self.now, self.host)
+                self.quota.stored(answer)
                 self.saves += 1
                 answer = self.quota.acquire(self.now, left)
             if isinstance(answer, Denied):
                 return answer.until
-            assert isinstance(answer, Granted), "asks to store twice"
-            self._launch(answer.token)
+            assert isinstance(answer, Token), "asks to store twice"
+            self._launch(answer)
         return None
 
     def _launch(self, token: Token) -> None:

@@ -16,7 +16,7 @@ How:
 - A window is entered when the server has certainly entered it (`ServerClock`), in closed form however long the host was
   suspended. The new end is an assumption, so exactly one request goes first; the others wait for its answer.
 - Where other clients spend, too, the last requests of a window go one at a time, and the very last is left to them.
-- Requests are stored as spent before they are sent, in blocks: `acquire` asks for it by returning Unstored.
+- Requests are stored as spent before they are sent, in blocks: `acquire` asks for it by returning a Block.
 
 Rejected: a sliding window or a token bucket (each lets up to twice the limit into one window of the server); trusting
 Remaining alone (with eight requests in flight it is eight too high) or the own count alone (other clients spend, and a
@@ -25,7 +25,7 @@ hit the change of the server's second (it acted only in windows shorter than 100
 """
 
 from harvester.core.quota.server_clock import ServerClock
-from harvester.core.quota.types import Block, Denied, Granted, Snapshot, Token, Unstored
+from harvester.core.quota.types import Block, Denied, Snapshot, Token
 from harvester.core.quota.window import BLOCK, Quota
 
-__all__ = ["BLOCK", "Block", "Denied", "Granted", "Quota", "ServerClock", "Snapshot", "Token", "Unstored"]
+__all__ = ["BLOCK", "Block", "Denied", "Quota", "ServerClock", "Snapshot", "Token"]

@@ -47,13 +47,6 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
-    """Permission to send one request now."""
-
-    token: Token
-
-
-@dataclass(frozen=True, slots=True)
 class Denied:
     """No permission before `until` (monotonic), unless an answer is observed earlier."""
 
@@ -62,18 +55,14 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Requests to be stored as spent in advance: `size` more in `window`, which ends at `end`."""
+    """Requests to store as spent in advance: `size` more in `window`, which ends at `end`.
+
+    Store `record(block)` and call `stored(block)`, then ask again.
+    """
 
     size: int
     window: Window = field(repr=False)
     end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unstored:
-    """Order to store `record(block)` and to call `stored(block)` before asking again."""
-
-    block: Block
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from harvester.core.headers import QuotaHeaders
 from harvester.core.model import QuotaRecord, usable_limit
 from harvester.core.quota.roll_margin import RollMargin
 from harvester.core.quota.server_clock import ServerClock
-from harvester.core.quota.types import Block, Denied, Granted, Snapshot, Token, Unstored, Window, WindowCertainty
+from harvester.core.quota.types import Block, Denied, Snapshot, Token, Window, WindowCertainty
 
 BLOCK = 10  # requests that one record covers at most: what a crash may waste of the documented 150
 BLOCK_SHARE = BLOCK / 150  # the same of a larger limit, for which blocks of ten would be written all the time
@@ -64,22 +64,25 @@ class Quota:
 
     # Granting
 
-    def acquire(self, now: float, waiting: int = 1) -> Granted | Denied | Unstored:
-        """Ask for one request; `waiting` is the number of those that want one now, this one included."""
+    def acquire(self, now: float, waiting: int = 1) -> Token | Denied | Block:
+        """Ask for one request: get a Token to send it, a Denied, or a Block to store before asking again.
+
+        `waiting` is the number of those that want a request now, this one included.
+        """
         self._roll(now)
         window, left = self._window, self._left()
         if left <= 0 and self._left_on_record != 0:  # a process started later must not ask again
-            return Unstored(Block(0, window, window.end))
+            return Block(0, window, window.end)
         until = self._closed_until(now, left, waiting)
         if until is not None:
             return Denied(until)
         if self._covered <= 0:
-            return Unstored(Block(min(max(BLOCK, int(BLOCK_SHARE * self.limit)), left), window, window.end))
+            return Block(min(max(BLOCK, int(BLOCK_SHARE * self.limit)), left), window, window.end)
         self._covered -= 1
         window.spent += 1
         token = Token(now, window)
         self._in_flight.add(token)
-        return Granted(token)
+        return token
 
     def snapshot(self, now: float) -> Snapshot:
         """Return the state for display."""

@@ -1,4 +1,4 @@
-"""Which calendars an answer fits, and what is asked for to tell."""
+"""The weeks to ask for, and the calendars that their answer fits."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.core.calendar_check import ZONES
-from harvester.core.calendar_detection import CalendarCandidate, compare_calendar, detect_calendars, weeks_to_probe
+from harvester.core.calendar_detection import compare_calendar, weeks_to_probe
 from harvester.core.model import Page, Series, Slice
 from harvester.core.period import Calendar, Period, WeekStart
-from harvester.errors import PayloadError
+from harvester.errors import CalendarMismatch, PayloadError
 
 NEW_YORK = Calendar(ZoneInfo("America/New_York"))
 TODAY = date(2025, 11, 23)
@@ -22,116 +22,101 @@ calendars = st.builds(Calendar, st.sampled_from(ZONES).map(ZoneInfo), st.sampled
 todays = st.dates(date(2019, 1, 1), date(2030, 12, 31))
 
 
-def answer(server: Calendar, first: date, last: date, *, key_of_cut: str = "bucket") -> Page:
-    """What a server with this calendar says of a range. `key_of_cut`: of a week that the range begins within."""
+def answer(server: Calendar, first: date, last: date, *, cut_week_key: str = "week") -> Page:
+    """The answer of a server with this calendar; a week that began before the range is keyed by itself or the range."""
     keys = []
     day = server.floor(Period.WEEK, first)
     while day <= last:
-        keys.append(str(server.midnight(max(day, first) if key_of_cut == "range" else day)))
+        keys.append(str(server.midnight(max(day, first) if cut_week_key == "range" else day)))
         day = server.following(Period.WEEK, day)
     return page(keys, first, last)
 
 
-def page(keys: list[str], first: date, last: date) -> Page:
+def page(keys: list[str], first: date, last: date, metric: str = "calls") -> Page:
     piece = Slice(Series("main", "performance", "ALL", Period.WEEK), first, last)
-    return Page(piece, 0, {"calls": [(key, 1) for key in keys]})
+    return Page(piece, 0, {metric: [(key, 1) for key in keys]})
 
 
-def asked(configured: Calendar, server: Calendar, *, today: date = TODAY, key_of_cut: str = "bucket") -> Page:
-    return answer(server, *weeks_to_probe(configured, today, 366), key_of_cut=key_of_cut)
+def probe(configured: Calendar, server: Calendar, *, today: date = TODAY, cut_week_key: str = "week") -> Page:
+    return answer(server, *weeks_to_probe(configured, today, 366), cut_week_key=cut_week_key)
+
+
+def mismatch(found: Page, configured: Calendar) -> CalendarMismatch:
+    with pytest.raises(CalendarMismatch) as caught:
+        compare_calendar(found, configured)
+    return caught.value
 
 
 @given(calendars, todays, st.integers(1, 400))
 @settings(max_examples=60)
-def test_past_whole_weeks_are_asked_for(calendar: Calendar, today: date, most: int) -> None:
-    first, last = weeks_to_probe(calendar, today, most)
+def test_the_range_is_whole_past_weeks(calendar: Calendar, today: date, max_days: int) -> None:
+    first, last = weeks_to_probe(calendar, today, max_days)
     assert calendar.floor(Period.WEEK, first) == first
     assert calendar.last(Period.WEEK, last) == last
     assert last < today
-    assert (last - first).days + 1 <= max(7, min(most, 28))
+    assert (last - first).days + 1 <= max(7, min(max_days, 28))
     assert today - first < timedelta(days=420)
 
 
 @given(calendars, todays)
 @settings(max_examples=60)
-def test_what_is_configured_rightly_fits_and_comes_first(calendar: Calendar, today: date) -> None:
-    found = asked(calendar, calendar, today=today)
-    keys = [int(key) for key, _ in found.metrics["calls"]]
-    assert detect_calendars(keys, calendar)[0] == CalendarCandidate(calendar.zone.key, calendar.week_start)
-    verdict = compare_calendar(found, calendar)
-    assert verdict.mismatch is None
-    assert calendar.zone.key in verdict.text
+def test_the_configured_calendar_comes_first_if_it_fits(calendar: Calendar, today: date) -> None:
+    text = compare_calendar(probe(calendar, calendar, today=today), calendar)
+    assert text.startswith(f"the answer fits {calendar.zone.key}")
+    assert text.endswith(f"weeks from {calendar.week_start}")
 
 
 @given(todays, st.sampled_from(["Etc/GMT+5", "Etc/GMT+4", "America/Chicago", "America/Sao_Paulo", "UTC"]))
 @settings(max_examples=60)
-def test_another_zone_is_told_whatever_the_season(today: date, other: str) -> None:
-    mismatch = compare_calendar(asked(NEW_YORK, Calendar(ZoneInfo(other)), today=today), NEW_YORK).mismatch
-    assert mismatch is not None
-    assert mismatch.setting == "timezone"
-    assert mismatch.fits is not None
-    assert f'timezone = "{mismatch.fits}"' in mismatch.detail
+def test_another_zone_is_found_in_every_season(today: date, other: str) -> None:
+    error = mismatch(probe(NEW_YORK, Calendar(ZoneInfo(other)), today=today), NEW_YORK)
+    assert error.setting == "timezone"
+    assert error.fits is not None
+    assert f'timezone = "{error.fits}"' in error.detail
 
 
-@pytest.mark.parametrize("key_of_cut", ["bucket", "range"])
+@pytest.mark.parametrize("cut_week_key", ["week", "range"])
 @pytest.mark.parametrize("start", WeekStart)
-def test_another_first_weekday_is_told_however_a_cut_week_is_keyed(start: WeekStart, key_of_cut: str) -> None:
+def test_another_week_start_is_found_for_both_keys_of_a_cut_week(start: WeekStart, cut_week_key: str) -> None:
     other = next(one for one in WeekStart if one is not start)
     configured, server = Calendar(NEW_YORK.zone, start), Calendar(NEW_YORK.zone, other)
-    mismatch = compare_calendar(asked(configured, server, key_of_cut=key_of_cut), configured).mismatch
-    assert mismatch is not None
-    assert (mismatch.setting, mismatch.fits) == ("week_start", other.value)
+    error = mismatch(probe(configured, server, cut_week_key=cut_week_key), configured)
+    assert (error.setting, error.fits) == ("week_start", other.value)
 
 
-def test_a_week_start_that_does_no_harm_is_only_told() -> None:
+def test_a_week_start_that_does_no_harm_is_only_described() -> None:
     server = Calendar(NEW_YORK.zone, WeekStart.MONDAY)
-    verdict = compare_calendar(asked(NEW_YORK, server), NEW_YORK, weeks_matter=False)
-    assert verdict.mismatch is None
-    assert "monday" in verdict.text
+    assert "monday" in compare_calendar(probe(NEW_YORK, server), NEW_YORK, weeks_matter=False)
 
 
 def test_both_settings_are_named_at_once() -> None:
-    mismatch = compare_calendar(asked(NEW_YORK, Calendar(ZoneInfo("UTC"), WeekStart.MONDAY)), NEW_YORK).mismatch
-    assert mismatch is not None
-    assert 'timezone = "UTC" and week_start = "monday"' in mismatch.detail
+    error = mismatch(probe(NEW_YORK, Calendar(ZoneInfo("UTC"), WeekStart.MONDAY)), NEW_YORK)
+    assert 'timezone = "UTC" and week_start = "monday"' in error.detail
 
 
 def test_weeks_from_saturday_fit_no_setting() -> None:
     first, last = weeks_to_probe(NEW_YORK, TODAY, 366)
     saturdays = [first - timedelta(days=1) + week * timedelta(days=7) for week in range(5)]
-    mismatch = compare_calendar(
-        page([str(NEW_YORK.midnight(day)) for day in saturdays], first, last), NEW_YORK
-    ).mismatch
-    assert mismatch is not None
-    assert (mismatch.setting, mismatch.fits) == ("week_start", None)
+    error = mismatch(page([str(NEW_YORK.midnight(day)) for day in saturdays], first, last), NEW_YORK)
+    assert (error.setting, error.fits) == ("week_start", None)
 
 
-def test_keys_that_begin_no_day_anywhere_are_a_mismatch_without_a_mend() -> None:
+def test_keys_that_begin_no_day_in_any_zone_are_a_mismatch_without_advice() -> None:
     first, last = weeks_to_probe(NEW_YORK, TODAY, 366)
     keys = [str(key + 1234) for key in NEW_YORK.grid(Period.WEEK, first, last)]
-    mismatch = compare_calendar(page(keys, first, last), NEW_YORK).mismatch
-    assert mismatch is not None
-    assert mismatch.fits is None
+    assert mismatch(page(keys, first, last), NEW_YORK).fits is None
 
 
-def test_a_single_stray_key_accuses_nobody() -> None:
+def test_a_single_stray_key_is_no_mismatch() -> None:
     first, last = weeks_to_probe(NEW_YORK, TODAY, 366)
     keys = [str(key) for key in NEW_YORK.grid(Period.WEEK, first, last)]
-    verdict = compare_calendar(page([*keys, str(int(keys[1]) + 1234)], first, last), NEW_YORK)
-    assert verdict.mismatch is None
-    assert "stray" in verdict.text
+    assert "stray" in compare_calendar(page([*keys, str(int(keys[1]) + 1234)], first, last), NEW_YORK)
 
 
-def test_an_empty_answer_tells_nothing() -> None:
-    first, last = weeks_to_probe(NEW_YORK, TODAY, 366)
-    piece = Slice(Series("main", "performance", "ALL", Period.WEEK), first, last)
-    verdict = compare_calendar(Page(piece, 0, {}), NEW_YORK)
-    assert verdict.mismatch is None
-    assert "unknown" in verdict.text
+def test_an_empty_answer_shows_nothing() -> None:
+    assert "unknown" in compare_calendar(page([], *weeks_to_probe(NEW_YORK, TODAY, 366)), NEW_YORK)
 
 
-def test_somebody_elses_answer_is_none() -> None:
-    first, last = weeks_to_probe(NEW_YORK, TODAY, 366)
-    piece = Slice(Series("main", "performance", "ALL", Period.WEEK), first, last)
+def test_the_answer_of_another_server_fails() -> None:
     with pytest.raises(PayloadError):
-        compare_calendar(Page(piece, 0, {"weather": [("1", 1)]}), NEW_YORK)
+        compare_calendar(page(["1"], *weeks_to_probe(NEW_YORK, TODAY, 366), metric="weather"), NEW_YORK)

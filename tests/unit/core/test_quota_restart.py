@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harvester.core.model import QuotaRecord
-from harvester.core.quota import BLOCK, Block, Denied, Granted, Unstored
+from harvester.core.quota import BLOCK, Block, Denied, Token
 from tests.support.window_server import EPOCH
 
 if TYPE_CHECKING:
@@ -115,18 +115,18 @@ def test_a_changed_limit_is_written_down_before_more_is_spent() -> None:
     for now in (0, 1):
         made.observe(take(made, now), now, 200, facts(now, 11, limit=40 - 28 * now))
     answer = made.acquire(1)
-    assert isinstance(answer, Unstored)
-    assert made.record(answer.block, 1.0, EPOCH + 1).limit == 12
+    assert isinstance(answer, Block)
+    assert made.record(answer, 1.0, EPOCH + 1).limit == 12
 
 
 def test_a_record_tells_what_may_still_be_sent() -> None:
     made = begun(remaining=100)
     take(made, 1)
     answer = made.acquire(1)
-    while isinstance(answer, Granted):
+    while isinstance(answer, Token):
         answer = made.acquire(1)
-    assert isinstance(answer, Unstored)
-    record = made.record(answer.block, 1.0, EPOCH + 1)
+    assert isinstance(answer, Block)
+    record = made.record(answer, 1.0, EPOCH + 1)
     flying = 10
     assert record.spent == 1 + flying + BLOCK
     assert record.remaining == 100 - flying - BLOCK
@@ -141,14 +141,14 @@ def test_a_record_for_another_end_than_was_named_meanwhile_covers_nothing() -> N
     made.unused(probe)
     made = quota()
     first = made.acquire(0)
-    assert isinstance(first, Unstored)
-    made.stored(first.block)
+    assert isinstance(first, Block)
+    made.stored(first)
     granted = made.acquire(0)
-    assert isinstance(granted, Granted)
-    block = Block(BLOCK, granted.token.window, R)
-    made.observe(granted.token, 0.1, 200, facts(0.1, 149, R + 900))
+    assert isinstance(granted, Token)
+    block = Block(BLOCK, granted.window, R)
+    made.observe(granted, 0.1, 200, facts(0.1, 149, R + 900))
     made.stored(block)
-    assert isinstance(made.acquire(0.2), Unstored)
+    assert isinstance(made.acquire(0.2), Block)
 
 
 def test_a_long_retry_after_is_kept_over_a_restart() -> None:
@@ -181,7 +181,7 @@ def test_a_wrong_host_clock_and_no_date_cost_one_request() -> None:
 
 def test_a_guessed_record_is_written_anew_once_the_window_is_named() -> None:
     made = begun()
-    assert isinstance(made.acquire(1), Unstored)
+    assert isinstance(made.acquire(1), Block)
 
 
 def test_what_may_have_been_ours_is_added_to_what_is_in_flight() -> None:
