@@ -111,12 +111,12 @@ async def _tick(directory: Path, phones: int) -> float:
         times = []
         for _ in range(ROUNDS):
             begun = time.perf_counter()
-            kept = StoredSeries(coverage=await store.coverage(series), failed=await store.failed(series))
+            stored = StoredSeries(coverage=await store.coverage(series), failed=await store.failed(series))
             now = time.time()
             rules = Rules(account.calendar, account.calendar.local_date(now), SETTLE_DAYS)
             limit_trackers = {"performance": RangeLimitTracker(RangeLimits(), 366)}
             found = plan_reconcile(
-                account, rules, kept, limit_trackers, provisional=_provisional(kept), ordered={}, now=now
+                account, rules, stored, limit_trackers, provisional=_provisional(stored), ordered={}, now=now
             )
             times.append(time.perf_counter() - begun)
             if found.plan.slices:
@@ -127,10 +127,10 @@ async def _tick(directory: Path, phones: int) -> float:
     return median(times)
 
 
-def _provisional(kept: StoredSeries) -> ProvisionalDays:
+def _provisional(stored: StoredSeries) -> ProvisionalDays:
     """Return what the tick before has fetched: the last stretch of each series, not final yet."""
     days = ProvisionalDays()
-    for series, stretches in kept.coverage.items():
+    for series, stretches in stored.coverage.items():
         days.spans[series] = [Span(stretch.first, stretch.last) for stretch in stretches[1:]]
     return days
 
@@ -150,10 +150,11 @@ def _fill(file: Path, phones: int, stretches: int = SETTLE_DAYS) -> None:
     """Insert ten years of coverage, and the provisional days one by one."""
     today = datetime.now(UTC).astimezone(NEW_YORK.zone).date()
     start = today - timedelta(days=365 * YEARS + 1)
-    settled = today - timedelta(days=stretches)
-    spans = [(start, settled - timedelta(days=1), SETTLE_DAYS)]
+    provisional_from = today - timedelta(days=stretches)
+    spans = [(start, provisional_from - timedelta(days=1), SETTLE_DAYS)]
     spans += [
-        (settled + timedelta(days=n), settled + timedelta(days=n), stretches - n - 1) for n in range(stretches + 1)
+        (provisional_from + timedelta(days=n), provisional_from + timedelta(days=n), stretches - n - 1)
+        for n in range(stretches + 1)
     ]
     with contextlib.closing(sqlite3.connect(file)) as connection, connection:
         account = connection.execute("SELECT id FROM account").fetchone()[0]
@@ -205,4 +206,4 @@ async def _claim(settings: config.Settings) -> None:
 
 
 if __name__ == "__main__":
-    kept_alive = plan(int(sys.argv[1]))  # for bench.memory
+    held_in_memory = plan(int(sys.argv[1]))  # for bench.memory
