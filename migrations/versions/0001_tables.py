@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 METRICS: tuple[tuple[int, str, str, str, bool, str], ...] = (
-    # Frozen here: a later release that knows more adds them in a migration of its own.
+    # Frozen: a release that knows more metrics adds them in a migration of its own.
     (1, "performance", "calls", "calls", True, "Calls handled"),
     (2, "performance", "js_errors", "errors", True, "JavaScript errors in the voice application"),
     (3, "performance", "js_errors_per_call", "errors/call", False, "JavaScript errors for each call"),
@@ -40,7 +40,7 @@ def _own_id(kind: Kind = sa.Integer, first: int | None = None) -> sa.Column[Any]
     return sa.Column("id", kind, sa.Identity(start=first), primary_key=True)
 
 
-def _serial() -> Kind:
+def _big_serial() -> Kind:
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -48,27 +48,27 @@ def _key(name: str, kind: Kind, *args: sa.ForeignKey) -> sa.Column[Any]:
     return sa.Column(name, kind, *args, primary_key=True, autoincrement=False, nullable=False)
 
 
-def _need(name: str, kind: Kind, *args: sa.ForeignKey, default: str | None = None) -> sa.Column[Any]:
+def _required(name: str, kind: Kind, *args: sa.ForeignKey, default: str | None = None) -> sa.Column[Any]:
     return sa.Column(name, kind, *args, nullable=False, server_default=default)
 
 
-def _of_series() -> sa.Column[Any]:
+def _series_key() -> sa.Column[Any]:
     return _key("series_id", sa.Integer, sa.ForeignKey("series.id"))
 
 
-def _of_account() -> sa.Column[Any]:
+def _account_key() -> sa.Column[Any]:
     return _key("account_id", sa.Integer, sa.ForeignKey("account.id"))
 
 
-def _keyed(name: str, *columns: sa.schema.SchemaItem) -> None:
+def _create_keyed(name: str, *columns: sa.schema.SchemaItem) -> None:
     op.create_table(name, *columns, sqlite_with_rowid=False)
 
 
 def upgrade() -> None:
     _create_names()
     _create_values()
-    _create_ledger()
-    _create_account_books()
+    _create_slice_state()
+    _create_account_state()
     _create_orders()
 
 
@@ -76,38 +76,38 @@ def _create_names() -> None:
     op.create_table(
         "account",
         _own_id(),
-        _need("name", sa.Text),
-        _need("base_url", sa.Text),
-        _need("timezone", sa.Text),
-        _need("week_start", sa.Text),
-        _need("settle_days", sa.Integer),
+        _required("name", sa.Text),
+        _required("base_url", sa.Text),
+        _required("timezone", sa.Text),
+        _required("week_start", sa.Text),
+        _required("settle_days", sa.Integer),
         sa.Column("start", sa.Date),
-        _need("state", sa.Text, default="ok"),
-        _need("reason", sa.Text, default=""),
-        _need("holder", sa.Text, default=""),
-        _need("answer", sa.Text, default=""),
+        _required("state", sa.Text, default="ok"),
+        _required("reason", sa.Text, default=""),
+        _required("holder", sa.Text, default=""),
+        _required("answer", sa.Text, default=""),
         sa.Column("answered_at", sa.BigInteger),
         sa.UniqueConstraint("name"),
         sa.CheckConstraint("week_start IN ('sunday', 'monday')", name="week_start"),
         sa.CheckConstraint("state IN ('ok', 'waiting', 'paused')", name="state"),
         sa.CheckConstraint("settle_days >= 0", name="settle_days"),
     )
-    _keyed("phone", _of_account(), _key("phone", sa.Text), sa.Column("name", sa.Text))
+    _create_keyed("phone", _account_key(), _key("phone", sa.Text), sa.Column("name", sa.Text))
     op.create_table(
         "series",
         _own_id(),
-        _need("account_id", sa.Integer, sa.ForeignKey("account.id")),
-        _need("resource", sa.Text),
-        _need("phone", sa.Text),
-        _need("period", sa.Text),
+        _required("account_id", sa.Integer, sa.ForeignKey("account.id")),
+        _required("resource", sa.Text),
+        _required("phone", sa.Text),
+        _required("period", sa.Text),
         sa.UniqueConstraint("account_id", "resource", "phone", "period"),
         sa.CheckConstraint("period IN ('day', 'week', 'month')", name="period"),
     )
     metric = op.create_table(
         "metric",
         _own_id(first=1001),
-        _need("resource", sa.Text),
-        _need("name", sa.Text),
+        _required("resource", sa.Text),
+        _required("name", sa.Text),
         sa.Column("unit", sa.Text),
         sa.Column("additive", sa.Boolean),
         sa.Column("meaning", sa.Text),
@@ -118,90 +118,90 @@ def _create_names() -> None:
 
 
 def _create_values() -> None:
-    _keyed(
+    _create_keyed(
         "value",
         _key("series_id", sa.Integer),
         _key("day", sa.Date),
         _key("metric_id", sa.Integer),
-        _need("epoch", sa.BigInteger),
+        _required("epoch", sa.BigInteger),
         sa.Column("value", sa.Double),
-        _need("fetched_at", sa.BigInteger),
+        _required("fetched_at", sa.BigInteger),
     )
-    _keyed(
+    _create_keyed(
         "absence",
-        _of_series(),
+        _series_key(),
         _key("day", sa.Date),
         _key("metric_id", sa.Integer),
         sa.Column("held_on", sa.Date),
         sa.CheckConstraint("(metric_id = 0) = (held_on IS NULL)", name="held_on"),
     )
-    _keyed(
+    _create_keyed(
         "reject",
-        _of_series(),
+        _series_key(),
         _key("digest", sa.BigInteger),
-        _need("metric", sa.Text),
-        _need("timestamp", sa.Text),
-        _need("value", sa.Text),
-        _need("reason", sa.Text),
-        _need("seen_at", sa.BigInteger),
+        _required("metric", sa.Text),
+        _required("timestamp", sa.Text),
+        _required("value", sa.Text),
+        _required("reason", sa.Text),
+        _required("seen_at", sa.BigInteger),
     )
     op.create_table(
         "revision",
-        _own_id(_serial()),
-        _need("series_id", sa.Integer, sa.ForeignKey("series.id")),
-        _need("day", sa.Date),
-        _need("metric_id", sa.Integer, sa.ForeignKey("metric.id")),
-        _need("epoch", sa.BigInteger),
+        _own_id(_big_serial()),
+        _required("series_id", sa.Integer, sa.ForeignKey("series.id")),
+        _required("day", sa.Date),
+        _required("metric_id", sa.Integer, sa.ForeignKey("metric.id")),
+        _required("epoch", sa.BigInteger),
         sa.Column("old_value", sa.Double),
         sa.Column("new_value", sa.Double),
-        _need("changed_at", sa.BigInteger),
+        _required("changed_at", sa.BigInteger),
     )
     op.create_index(op.f("ix_revision_series_id_day"), "revision", ["series_id", "day"])
 
 
-def _create_ledger() -> None:
-    _keyed(
+def _create_slice_state() -> None:
+    _create_keyed(
         "coverage",
-        _of_series(),
+        _series_key(),
         _key("first_day", sa.Date),
-        _need("last_day", sa.Date),
-        _need("asked_on", sa.Date),
-        _need("lag", sa.Integer),
+        _required("last_day", sa.Date),
+        _required("asked_on", sa.Date),
+        _required("lag", sa.Integer),
         sa.CheckConstraint("first_day <= last_day", name="order"),
     )
-    _keyed(
+    _create_keyed(
         "failed_slice",
-        _of_series(),
+        _series_key(),
         _key("first_day", sa.Date),
-        _need("last_day", sa.Date),
-        _need("error", sa.Text),
-        _need("failed_at", sa.BigInteger),
-        _need("attempts", sa.Integer),
+        _required("last_day", sa.Date),
+        _required("error", sa.Text),
+        _required("failed_at", sa.BigInteger),
+        _required("attempts", sa.Integer),
         sa.CheckConstraint("first_day <= last_day", name="order"),
     )
 
 
-def _create_account_books() -> None:
-    _keyed(
+def _create_account_state() -> None:
+    _create_keyed(
         "quota",
-        _of_account(),
-        _need("limit", sa.Integer),
-        _need("spent", sa.Integer),
+        _account_key(),
+        _required("limit", sa.Integer),
+        _required("spent", sa.Integer),
         sa.Column("remaining", sa.Integer),
         sa.Column("resets_at", sa.BigInteger),
-        _need("server_ahead", sa.Double),
-        _need("recorded_at", sa.Double),
+        _required("server_ahead", sa.Double),
+        _required("recorded_at", sa.Double),
     )
     op.create_table(
         "auth_attempt",
-        _own_id(_serial()),
-        _need("account_id", sa.Integer, sa.ForeignKey("account.id")),
-        _need("at", sa.Double),
+        _own_id(_big_serial()),
+        _required("account_id", sa.Integer, sa.ForeignKey("account.id")),
+        _required("at", sa.Double),
     )
     op.create_index(op.f("ix_auth_attempt_account_id_at"), "auth_attempt", ["account_id", "at"])
-    _keyed(
+    _create_keyed(
         "width",
-        _of_account(),
+        _account_key(),
         _key("resource", sa.Text),
         sa.Column("accepted", sa.Integer),
         sa.Column("refused", sa.Integer),
@@ -212,16 +212,16 @@ def _create_account_books() -> None:
 def _create_orders() -> None:
     op.create_table(
         "backfill_order",
-        _own_id(_serial()),
-        _need("account_id", sa.Integer, sa.ForeignKey("account.id")),
-        _need("owner", sa.Text),
-        _need("heartbeat_at", sa.BigInteger),
-        _need("first_day", sa.Date),
-        _need("last_day", sa.Date),
-        _need("refetch", sa.Boolean),
-        _need("series", sa.Text),
-        _need("state", sa.Text, default="placed"),
-        _need("report", sa.Text, default=""),
+        _own_id(_big_serial()),
+        _required("account_id", sa.Integer, sa.ForeignKey("account.id")),
+        _required("owner", sa.Text),
+        _required("heartbeat_at", sa.BigInteger),
+        _required("first_day", sa.Date),
+        _required("last_day", sa.Date),
+        _required("refetch", sa.Boolean),
+        _required("series", sa.Text),
+        _required("state", sa.Text, default="placed"),
+        _required("report", sa.Text, default=""),
         sa.Column("error_code", sa.Text),
         sa.Column("error_message", sa.Text),
         sa.CheckConstraint("first_day <= last_day", name="order"),

@@ -1,9 +1,9 @@
-# ruff: noqa: S608 - SQL made of the constants below is what a view is written in
+# ruff: noqa: S608 - views are SQL made of the constants below
 """The views that users query.
 
 A condition on account, phone, period or local_date reaches the key of `value` in both databases. The wide views are
-written twice: measured on two million values, SQLite took 1.7 to 3.5 times as long over a GROUP BY as over look-ups
-of what a query selects, and PostgreSQL 2 to 4 times as long over the look-ups.
+written twice: measured on two million values, a GROUP BY took SQLite 1.7 to 3.5 times as long as look-ups of the
+selected columns, and the look-ups took PostgreSQL 2 to 4 times as long.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _instant(epoch: str) -> str:
 
 
 def _end(settle: str | None = None) -> str:
-    """The first day after the period of the row `v`, or so many days later."""
+    """Return the first day after the period of the row `v`, or the day `settle` days later."""
     if _is_sqlite():
         later = f", {settle} || ' days'" if settle else ""
         return (
@@ -109,17 +109,17 @@ def _end(settle: str | None = None) -> str:
     return f"({end}) + {settle}" if settle else end
 
 
-def _asked_after(settle: str | None) -> str:
-    """Return a condition: the newest answer to the period of row `v` was requested `settle` days after its end."""
-    return f"coalesce(c.lag >= {settle or 0} OR c.asked_on >= {_end(settle)}, {_truth('false')})"
+def _requested_after(settle: str | None) -> str:
+    """Return the condition that the newest answer for row `v` was requested `settle` days after the period's end."""
+    return f"coalesce(c.lag >= {settle or 0} OR c.asked_on >= {_end(settle)}, {_boolean('false')})"
 
 
-def _held_after(settle: str | None) -> str:
-    """The same of the last answer that held the value: the newest one, unless `absence` (`b`) says otherwise."""
-    return f"{_asked_after(settle)} AND coalesce(b.held_on >= {_end(settle)}, {_truth('true')})"
+def _contained_after(settle: str | None) -> str:
+    """Return the same for the last answer that contained the value: the newest, or an older one, by `absence` (`b`)."""
+    return f"{_requested_after(settle)} AND coalesce(b.held_on >= {_end(settle)}, {_boolean('true')})"
 
 
-def _truth(word: str) -> str:
+def _boolean(word: str) -> str:
     return str(int(word == "true")) if _is_sqlite() else word
 
 
@@ -137,8 +137,8 @@ def _metric_values() -> str:
 CREATE VIEW metric_values AS
 SELECT a.name AS account, s.resource, s.phone, s.period, v.epoch, {_instant("v.epoch")} AS period_start,
   v.day AS local_date, m.name AS metric, v.value,
-  {_held_after(None)} AS complete,
-  {_held_after("a.settle_days")} AS final,
+  {_contained_after(None)} AS complete,
+  {_contained_after("a.settle_days")} AS final,
   {_instant("v.fetched_at")} AS fetched_at
 FROM account a
 JOIN series s ON s.account_id = a.id
@@ -148,8 +148,8 @@ JOIN metric m ON m.id = v.metric_id
 {ABSENCE}"""
 
 
-def _wide_looked_up(resource: str) -> str:
-    """SQLite's: the first metric of each period is the row, the others are looked up where a query selects them."""
+def _wide_by_lookup(resource: str) -> str:
+    """Return the view for SQLite: a row per first metric of a period; a query looks up the columns that it selects."""
     columns = "".join(
         f"\n  (SELECT x.value {SAME_PERIOD} AND x.metric_id = {number}) AS {name},"
         for name, number in WIDE[resource].items()
@@ -159,16 +159,16 @@ def _wide_looked_up(resource: str) -> str:
 CREATE VIEW {resource} AS
 SELECT a.name AS account, s.phone, p.name AS phone_name, s.period, v.epoch, {_instant("v.epoch")} AS period_start,
   v.day AS local_date,{columns}
-  {_asked_after(None)} AND {lacked.format(_end())} AS complete,
-  {_asked_after("a.settle_days")} AND {lacked.format(_end("a.settle_days"))} AS final,
+  {_requested_after(None)} AND {lacked.format(_end())} AS complete,
+  {_requested_after("a.settle_days")} AND {lacked.format(_end("a.settle_days"))} AS final,
   {_instant(f"(SELECT max(x.fetched_at) {SAME_PERIOD})")} AS fetched_at
 {WIDE_SOURCE}
 {COVERAGE}
 WHERE s.resource = '{resource}' AND v.metric_id = (SELECT min(x.metric_id) {SAME_PERIOD})"""
 
 
-def _wide_grouped(resource: str) -> str:
-    """PostgreSQL's: what all values of a period say together."""
+def _wide_by_group(resource: str) -> str:
+    """Return the view for PostgreSQL: all values of a period, grouped into a row."""
     columns = "".join(
         f"\n  max(v.value) FILTER (WHERE v.metric_id = {number}) AS {name}," for name, number in WIDE[resource].items()
     )
@@ -176,8 +176,8 @@ def _wide_grouped(resource: str) -> str:
 CREATE VIEW {resource} AS
 SELECT a.name AS account, s.phone, p.name AS phone_name, s.period, max(v.epoch) AS epoch,
   {_instant("max(v.epoch)")} AS period_start, v.day AS local_date,{columns}
-  bool_and({_held_after(None)}) AS complete,
-  bool_and({_held_after("a.settle_days")}) AS final,
+  bool_and({_contained_after(None)}) AS complete,
+  bool_and({_contained_after("a.settle_days")}) AS final,
   {_instant("max(v.fetched_at)")} AS fetched_at
 {WIDE_SOURCE}
 {COVERAGE}
@@ -198,34 +198,34 @@ JOIN metric m ON m.id = r.metric_id"""
 
 
 def upgrade() -> None:
-    shown: dict[str, tuple[str, ...]] = {}
+    columns: dict[str, tuple[str, ...]] = {}
     key = ("period", "epoch", "period_start", "local_date")
-    judged = ("complete", "final", "fetched_at")
+    state = ("complete", "final", "fetched_at")
     op.execute(_metric_values())
-    shown["metric_values"] = ("account", "resource", "phone", *key, "metric", "value", *judged)
+    columns["metric_values"] = ("account", "resource", "phone", *key, "metric", "value", *state)
     for resource in WIDE:
-        op.execute(_wide_looked_up(resource) if _is_sqlite() else _wide_grouped(resource))
-        shown[resource] = ("account", "phone", "phone_name", *key, *judged)
+        op.execute(_wide_by_lookup(resource) if _is_sqlite() else _wide_by_group(resource))
+        columns[resource] = ("account", "phone", "phone_name", *key, *state)
         for part, condition in PARTS.items():
             op.execute(f"CREATE VIEW {resource}_{part} AS SELECT * FROM {resource} WHERE {condition}")
-            shown[f"{resource}_{part}"] = shown[resource]
+            columns[f"{resource}_{part}"] = columns[resource]
     op.execute("CREATE VIEW metrics AS SELECT resource, name AS metric, unit, additive, meaning FROM metric")
-    shown["metrics"] = ("resource", "metric", "unit", "additive", "meaning")
+    columns["metrics"] = ("resource", "metric", "unit", "additive", "meaning")
     op.execute(_revisions())
-    shown["revisions"] = ("account", "resource", "phone", *key[:2], "metric", "old_value", "new_value", "changed_at")
+    columns["revisions"] = ("account", "resource", "phone", *key[:2], "metric", "old_value", "new_value", "changed_at")
     if not _is_sqlite():
-        _comment(shown)
+        _comment(columns)
 
 
-def _comment(shown: dict[str, tuple[str, ...]]) -> None:
-    for view, columns in shown.items():
+def _comment(columns: dict[str, tuple[str, ...]]) -> None:
+    for view, names in columns.items():
         about = VIEW_COMMENTS.get(view, "One row per account, phone, period and start of period")
         if view.endswith(("_day", "_week", "_month")):
             about += "; without ALL, so that sums over phones are safe"
         elif view.endswith("_all"):
             about += "; the series that merges all numbers, alone"
         op.execute(f"COMMENT ON VIEW {view} IS '{about}'")
-        for column in columns:
+        for column in names:
             op.execute(f"COMMENT ON COLUMN {view}.{column} IS '{COMMENTS[column]}'")
         for column in WIDE.get(view.partition("_")[0], {}):
             op.execute(f"COMMENT ON COLUMN {view}.{column} IS '{MEANINGS[column]}'")

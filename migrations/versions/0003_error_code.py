@@ -1,4 +1,4 @@
-"""A code for what ended a failed slice: planning reads the code, so the wording of the message is free to change."""
+"""Error code of a failed slice: planning reads the code, so the message can be reworded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-REJECTED = "The server refuses this slice"  # how a message begins that was stored for a refused slice before this
+REJECTED = "The server refuses this slice"  # the beginning of the messages of refused slices before this version
 
 
 def upgrade() -> None:
