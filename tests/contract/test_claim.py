@@ -1,4 +1,4 @@
-"""One spender per account, and what becomes of the others."""
+"""Each account has one holder; every other claim is refused."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def holding(url: str) -> Iterator[subprocess.Popen[bytes]]:
             holder.kill()
 
 
-async def test_an_account_has_one_spender(store_url: str) -> None:
+async def test_an_account_has_one_holder(store_url: str) -> None:
     async with claimed(store_url, identity()) as store, opened(store_url) as other:
         held = await other.claim(identity())
         assert isinstance(held, AccountHeld)
@@ -68,7 +68,7 @@ async def test_an_account_has_one_spender(store_url: str) -> None:
             await store.commit([answer(JANUARY, {"calls": [1.0]})], [])
 
 
-async def test_a_process_does_not_claim_twice(store_url: str) -> None:
+async def test_a_process_cannot_claim_an_account_twice(store_url: str) -> None:
     async with opened(store_url) as database:
         first = await database.claim(identity())
         assert isinstance(first, AccountStore)
@@ -78,7 +78,7 @@ async def test_a_process_does_not_claim_twice(store_url: str) -> None:
         assert isinstance(await database.claim(identity()), AccountStore)
 
 
-async def test_a_killed_holder_holds_nothing(store_url: str) -> None:
+async def test_the_lock_ends_with_a_killed_holder(store_url: str) -> None:
     with holding(store_url) as holder:
         async with opened(store_url) as database:
             held = await database.claim(identity())
@@ -86,16 +86,16 @@ async def test_a_killed_holder_holds_nothing(store_url: str) -> None:
             assert held.holder.startswith(f"pid {holder.pid} on ")
             holder.send_signal(signal.SIGKILL)
             holder.wait()
-            for _ in range(100):  # PostgreSQL's server notices a moment later
+            for _ in range(100):  # the PostgreSQL server notices a moment later
                 claim = await database.claim(identity())
                 if isinstance(claim, AccountStore):
                     return
                 await asyncio.sleep(0.05)
-            pytest.fail("the dead holder's lock lives")
+            pytest.fail("the lock outlived its holder")
 
 
-async def test_a_claim_in_vain_writes_nothing(store_url: str, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # SQLite: somebody else is writing. PostgreSQL: the session may not write at all.
+async def test_a_refused_claim_writes_nothing(store_url: str, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # SQLite: another program is writing. PostgreSQL: the connection is read-only.
     monkeypatch.setattr(dsn, "BUSY_TIMEOUT_SECONDS", 0.05)
     standby = store_url
     async with claimed(store_url, identity()), contextlib.AsyncExitStack() as stack:
@@ -111,7 +111,7 @@ async def test_a_claim_in_vain_writes_nothing(store_url: str, sqlite_url: str, m
             assert held.holder.startswith("pid ")
 
 
-async def test_a_server_that_was_down_is_worked_with_again(postgres: Cluster, postgres_url: str) -> None:
+async def test_a_claim_succeeds_again_after_the_server_was_down(postgres: Cluster, postgres_url: str) -> None:
     async with opened(postgres_url) as database:
         assert isinstance(await database.claim(identity()), AccountStore)
         postgres.stop("fast")
@@ -128,23 +128,23 @@ async def test_a_server_that_was_down_is_worked_with_again(postgres: Cluster, po
         assert await again.commit([answer(JANUARY, {"calls": [1.0]})], []) == RowCounts(new=1)
 
 
-async def test_a_cancelled_claim_holds_nothing(store_url: str) -> None:
+async def test_a_cancelled_claim_is_released(store_url: str) -> None:
     async with opened(store_url) as database, opened(store_url) as other:
         claim = asyncio.create_task(database.claim(identity()))
         await asyncio.sleep(0)
         claim.cancel()
         with pytest.raises(asyncio.CancelledError):
             await claim
-        await database.withdraw_order(0)  # behind it in the queue
+        await database.withdraw_order(0)  # waits behind the cancelled claim
         assert isinstance(await other.claim(identity()), AccountStore)
 
 
-async def test_other_days_over_stored_rows_are_refused(store_url: str) -> None:
+async def test_another_zone_over_stored_rows_is_refused(store_url: str) -> None:
     moved = identity(timezone="America/Chicago", week_start=WeekStart.MONDAY)
     async with claimed(store_url, identity()) as store:
         await store.release()
         async with claimed(store_url, moved):
-            pass  # nothing is stored yet: the zone may still be mended
+            pass  # nothing is stored yet: the zone may still be changed
     async with claimed(store_url, identity()) as store:
         week = answer(date(2024, 1, 7), {"calls": [1.0]}, days=7, of=series(period=Period.WEEK))
         await store.commit([answer(JANUARY, {"calls": [1.0]}), week], [])
@@ -159,7 +159,7 @@ async def test_other_days_over_stored_rows_are_refused(store_url: str) -> None:
     assert query(store_url, "SELECT timezone, settle_days FROM account") == [("America/New_York", 9)]
 
 
-async def test_weeks_may_begin_elsewhere_while_none_is_stored(store_url: str) -> None:
+async def test_the_week_start_may_change_while_no_week_is_stored(store_url: str) -> None:
     months = answer(JANUARY, {"calls": [1.0]}, days=31, of=series(period=Period.MONTH))
     async with claimed(store_url, identity()) as store:
         await store.commit([answer(JANUARY, {"calls": [1.0]}), months], [])
@@ -171,7 +171,7 @@ async def test_weeks_may_begin_elsewhere_while_none_is_stored(store_url: str) ->
     assert query(store_url, "SELECT timezone, week_start FROM account") == [("America/New_York", "monday")]
 
 
-async def test_names_of_phones_follow_the_configuration(store_url: str) -> None:
+async def test_phone_names_follow_the_configuration(store_url: str) -> None:
     for phones in ((("800", "A"),), (("800", "B"), ("ALL", None)), (("ALL", None),), ()):
         async with claimed(store_url, identity(phones=phones)):
             assert sorted(query(store_url, "SELECT phone, name FROM phone")) == sorted(phones)
@@ -200,7 +200,7 @@ async def test_a_lost_connection_writes_nothing_until_claimed_again(postgres: Cl
 
 async def test_a_connection_lost_within_a_transaction_stores_nothing(postgres_url: str) -> None:
     query_ = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'harvester'"
-    # The server ends the session while the rows of the commit arrive.
+    # The server ends the connection while the rows of the commit arrive.
     async with opened(postgres_url) as database:
         store = await database.claim(identity())
         assert isinstance(store, AccountStore)
@@ -221,7 +221,7 @@ async def test_a_connection_lost_within_a_transaction_stores_nothing(postgres_ur
         assert query(postgres_url, query_.replace("pg_terminate_backend(pid)", "count(*)")) == [(1,)]
 
 
-async def test_accounts_in_two_schemas_are_two(postgres_url: str) -> None:
+async def test_one_name_in_two_schemas_is_two_accounts(postgres_url: str) -> None:
     async with opened(postgres_url) as one, opened(postgres_url, schema='odd "name"') as other:
         assert isinstance(await one.claim(identity()), AccountStore)
         assert isinstance(await other.claim(identity()), AccountStore)

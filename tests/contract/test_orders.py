@@ -1,4 +1,4 @@
-"""Orders: a backfill hands its work to whoever holds the account."""
+"""Orders: a backfill hands its work over to the holder of the account."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ WANTED = (series(), series("ALL", "volume", Period.MONTH))
 
 @pytest.fixture
 async def holder(store_url: str) -> AsyncIterator[AccountStore]:
-    """The spender, as the daemon is."""
+    """The store of the process that holds the account, such as the daemon."""
     async with claimed(store_url, identity()) as store:
         yield store
 
 
 @pytest.fixture
 async def beside(holder: AccountStore, store_url: str) -> AsyncIterator[Database]:
-    """The backfill's database."""
+    """The database as the backfill opens it."""
     assert not holder.released
     async with opened(store_url) as database:
         yield database
@@ -52,7 +52,7 @@ async def placed(database: Database, account: str = "main", *, wanted: tuple[Ser
 
 
 def age(url: str, seconds: int) -> None:
-    """Let that much time go by since the last heartbeats."""
+    """Make the last heartbeats older by so many seconds."""
     query(url, f"UPDATE backfill_order SET heartbeat_at = heartbeat_at - {seconds}")  # noqa: S608 - a number
 
 
@@ -64,7 +64,7 @@ def numbers(url: str) -> list[int]:
     return [row[0] for row in query(url, "SELECT id FROM backfill_order ORDER BY id")]
 
 
-async def test_an_order_reaches_the_holder_whole(holder: AccountStore, beside: Database) -> None:
+async def test_an_order_reaches_the_holder_unchanged(holder: AccountStore, beside: Database) -> None:
     assert await holder.orders() == []
     first = await placed(beside)
     second = await beside.place_order("main", first=LAST, last=LAST, refetch=False, series=[series("8005550000")])
@@ -76,12 +76,14 @@ async def test_an_order_reaches_the_holder_whole(holder: AccountStore, beside: D
     assert await beside.beat_order(first) == OrderProgress(OrderState.PLACED, "", None)
 
 
-async def test_an_order_waits_for_an_account_that_nobody_has_met(beside: Database, store_url: str) -> None:
+async def test_an_order_for_an_account_never_claimed_is_not_placed(beside: Database, store_url: str) -> None:
     assert await beside.place_order("second", first=JANUARY, last=LAST, refetch=False, series=WANTED) is None
     assert numbers(store_url) == []
 
 
-async def test_orders_are_their_accounts_own(holder: AccountStore, beside: Database, store_url: str) -> None:
+async def test_a_holder_cannot_touch_orders_of_another_account(
+    holder: AccountStore, beside: Database, store_url: str
+) -> None:
     other = await beside.claim(identity("second"))
     assert isinstance(other, AccountStore)
     number = await placed(beside)
@@ -99,7 +101,7 @@ async def test_progress_and_the_end_reach_the_owner(holder: AccountStore, beside
     number = await placed(beside)
     assert await holder.report_order(number, '{"done":1}') is True
     assert await beside.beat_order(number) == OrderProgress(OrderState.WORKING, '{"done":1}', None)
-    assert [order.report for order in await holder.orders()] == ['{"done":1}']  # a later spender goes on with it
+    assert [order.report for order in await holder.orders()] == ['{"done":1}']  # a later holder continues from it
 
     endless = '{"phones":"' + "8005551234," * 1000 + '"}'
     await holder.finish_order(number, endless, ("credentials", "refused\0: \ud800"))
@@ -129,13 +131,15 @@ async def test_the_same_report_again_writes_nothing(sqlite_url: str, monkeypatch
         assert await store.report_order(number, "2") is False
 
 
-async def test_an_end_without_an_error(holder: AccountStore, beside: Database) -> None:
+async def test_an_order_can_finish_without_an_error(holder: AccountStore, beside: Database) -> None:
     number = await placed(beside)
     await holder.finish_order(number, "{}", None)
     assert await beside.beat_order(number) == OrderProgress(OrderState.DONE, "{}", None)
 
 
-async def test_a_withdrawn_order_is_gone_for_both(holder: AccountStore, beside: Database, store_url: str) -> None:
+async def test_a_withdrawn_order_is_gone_for_owner_and_holder(
+    holder: AccountStore, beside: Database, store_url: str
+) -> None:
     number = await placed(beside)
     for _ in range(2):
         await beside.withdraw_order(number)
@@ -146,7 +150,7 @@ async def test_a_withdrawn_order_is_gone_for_both(holder: AccountStore, beside: 
     assert await beside.beat_order(number) is None
 
 
-async def test_a_number_is_not_given_out_twice(beside: Database) -> None:
+async def test_an_id_is_not_used_twice(beside: Database) -> None:
     number = await placed(beside)
     await beside.withdraw_order(number)
     assert await placed(beside) > number
@@ -156,12 +160,12 @@ async def test_a_number_is_not_given_out_twice(beside: Database) -> None:
     "seconds", [STALE_AFTER_SECONDS + 5, -STALE_AFTER_SECONDS - 5], ids=["dead", "clock stepped back"]
 )
 @pytest.mark.parametrize("done", [False, True])
-async def test_what_a_dead_backfill_leaves_is_deleted(
+async def test_orders_of_a_dead_backfill_are_deleted(
     holder: AccountStore,
     beside: Database,
     store_url: str,
     seconds: int,
-    done: bool,  # noqa: FBT001 - a table's column
+    done: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     number = await placed(beside)
     if done:
@@ -173,19 +177,21 @@ async def test_what_a_dead_backfill_leaves_is_deleted(
     assert await beside.beat_order(number) is None
 
 
-async def test_an_order_that_ends_during_a_look_is_not_found_by_it(
+async def test_an_order_that_ends_during_a_read_is_not_returned(
     holder: AccountStore, beside: Database, store_url: str
 ) -> None:
     await placed(beside)
     age(store_url, STALE_AFTER_SECONDS + 5)
     number = await placed(beside)
-    looking = asyncio.create_task(holder.orders())
-    await asyncio.sleep(0)  # its first step is in the writer's hands
-    await holder.finish_order(number, "{}")  # behind that, before the dead one is deleted
-    assert await looking == []
+    reading = asyncio.create_task(holder.orders())
+    await asyncio.sleep(0)  # its first step is queued in the database thread
+    await holder.finish_order(number, "{}")  # runs after that step, before the stale order is deleted
+    assert await reading == []
 
 
-async def test_a_heartbeat_keeps_an_order(holder: AccountStore, beside: Database, store_url: str) -> None:
+async def test_an_order_stays_while_its_heartbeat_is_renewed(
+    holder: AccountStore, beside: Database, store_url: str
+) -> None:
     number = await placed(beside)
     for _ in range(2):
         age(store_url, STALE_AFTER_SECONDS - 10)
@@ -193,7 +199,7 @@ async def test_a_heartbeat_keeps_an_order(holder: AccountStore, beside: Database
         assert await beside.beat_order(number) is not None
 
 
-async def test_a_heartbeat_mends_itself_after_a_step_of_the_clock(beside: Database, store_url: str) -> None:
+async def test_a_heartbeat_is_correct_again_after_a_step_of_the_clock(beside: Database, store_url: str) -> None:
     number = await placed(beside)
     (before,) = heartbeats(store_url)
     for seconds in (3600, -3600):
@@ -203,7 +209,7 @@ async def test_a_heartbeat_mends_itself_after_a_step_of_the_clock(beside: Databa
         assert before <= after < before + 600
 
 
-async def test_a_look_at_a_young_order_writes_nothing(holder: AccountStore, beside: Database, store_url: str) -> None:
+async def test_reading_a_fresh_order_writes_nothing(holder: AccountStore, beside: Database, store_url: str) -> None:
     number = await placed(beside)
     age(store_url, 2)
     before = heartbeats(store_url)
@@ -215,14 +221,14 @@ async def test_a_look_at_a_young_order_writes_nothing(holder: AccountStore, besi
     assert heartbeats(store_url) >= before
 
 
-async def test_a_cancelled_placing_leaves_no_order(beside: Database, store_url: str) -> None:
+async def test_a_cancelled_call_places_no_order(beside: Database, store_url: str) -> None:
     await beside.withdraw_order(0)  # opens the connection
     placing = asyncio.create_task(placed(beside))
-    await asyncio.sleep(0)  # it is in the writer's hands
+    await asyncio.sleep(0)  # it is queued in the database thread
     placing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await placing
-    await beside.withdraw_order(0)  # behind it in the queue
+    await beside.withdraw_order(0)  # waits behind it
     assert numbers(store_url) == []
 
 
@@ -245,7 +251,7 @@ async def test_a_lost_connection_is_replaced_at_the_next_call(postgres: Cluster,
         assert numbers(postgres_url) == []
 
 
-async def test_a_holder_that_lost_its_account_touches_no_order(holder: AccountStore, beside: Database) -> None:
+async def test_a_holder_that_released_its_account_cannot_touch_orders(holder: AccountStore, beside: Database) -> None:
     number = await placed(beside)
     await holder.release()
     for call in (holder.orders, lambda: holder.report_order(number, ""), lambda: holder.finish_order(number, "")):

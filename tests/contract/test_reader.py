@@ -1,4 +1,4 @@
-"""What `status`, `plan` and `export` read, beside a spender and without one."""
+"""The data that `status`, `plan` and `export` read, while a process holds the account."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAILED = FailedSlice(Slice(OTHER, date(2024, 2, 1), date(2024, 2, 9)), "rejected
 
 @pytest.fixture
 async def url(store_url: str) -> AsyncIterator[str]:
-    """A database in which an account is being worked."""
+    """A database in which a process holds an account."""
     running = at(JANUARY + timedelta(1), 12)
     async with claimed(store_url, identity(), now=lambda: 1_704_200_000.0) as store:
         await store.commit(
@@ -36,24 +36,24 @@ async def url(store_url: str) -> AsyncIterator[str]:
         yield store_url
 
 
-async def test_status_shows_each_series(url: str) -> None:
+async def test_each_series_is_read_with_its_state(url: str) -> None:
     with Reader(url) as reader:
         assert reader.schema_version == HEAD
         (account,) = reader.accounts()
     assert (account.identity, account.state, account.quota) == (identity(), "ok", None)
     assert account.holder.startswith("pid ")
     assert account.range_limits == {"performance": RangeLimits(31)}
-    shown = {(one.series.phone, one.series.period): one for one in account.series}
-    assert len(shown) == 4
-    one = shown["8005551234", Period.DAY]
+    found = {(one.series.phone, one.series.period): one for one in account.series}
+    assert len(found) == 4
+    one = found["8005551234", Period.DAY]
     second = JANUARY + timedelta(1)
     assert (one.first, one.last, one.absent, one.failed) == (JANUARY, second, 0, [])
     assert one.coverage == [Stretch(JANUARY, second, second, -1)]
-    (failed,) = shown["8005550000", Period.DAY].failed
+    (failed,) = found["8005550000", Period.DAY].failed
     assert failed == (OTHER, FAILED.slice.first, FAILED.slice.last, FAILED.code, FAILED.error, 1_704_200_000, 1)
 
 
-async def test_a_reader_sees_one_moment(url: str) -> None:
+async def test_a_reader_reads_one_snapshot(url: str) -> None:
     with Reader(url) as reader:
         before = reader.accounts()
         async with claimed(url, identity("second")) as store:
@@ -64,7 +64,7 @@ async def test_a_reader_sees_one_moment(url: str) -> None:
     assert [one.series for one in second.series] == [series(account="second")]
 
 
-async def test_export_gives_complete_single_numbers_in_order(url: str) -> None:
+async def test_export_returns_complete_single_numbers_in_order(url: str) -> None:
     with Reader(url) as reader:
         found = reader.export("performance", period=Period.DAY)
         rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
@@ -80,7 +80,7 @@ async def test_export_gives_complete_single_numbers_in_order(url: str) -> None:
     assert (rows[1]["period_start"], rows[1]["fetched_at"]) == ("2024-01-01 05:00:00", "2024-01-02 17:00:00")
 
 
-async def test_export_takes_filters(url: str) -> None:
+async def test_export_applies_filters(url: str) -> None:
     def phones(**filters: object) -> list[tuple[str, str]]:
         found = reader.export("performance", **{"period": Period.DAY, **filters})  # type: ignore[arg-type]
         return [(row[1], row[6]) for row in found.rows]

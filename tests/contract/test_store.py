@@ -1,4 +1,4 @@
-"""What every database must do with answers: store them whole, once, and never lose one."""
+"""Storage of answers, in SQLite and PostgreSQL: complete, once, and without loss."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def calls(url: str) -> list[tuple[str, float | None]]:
     return [(str(day), number) for day, number in rows]
 
 
-async def test_new_values_are_stored_with_their_meaning(store: AccountStore, store_url: str) -> None:
+async def test_new_values_are_stored_with_their_period(store: AccountStore, store_url: str) -> None:
     counts = await store.commit([answer(JANUARY, {"calls": [5.0, None], "average_page_load": [0.25, 1e300]})], [])
     assert counts == RowCounts(new=4)
     rows = query(
@@ -63,14 +63,14 @@ async def test_the_same_answer_again_changes_nothing(store: AccountStore, store_
     assert query(store_url, "SELECT * FROM revisions") == []
 
 
-async def test_values_come_beside_stored_ones(store: AccountStore, store_url: str) -> None:
+async def test_new_values_are_added_to_stored_ones(store: AccountStore, store_url: str) -> None:
     await store.commit([answer(SECOND, {"calls": [2.0]})], [])
     counts = await store.commit([answer(JANUARY, {"calls": [1.0, 2.0, 3.0], "js_errors": [0.0, 0.0, 1.0]})], [])
     assert counts == RowCounts(new=5, unchanged=1)
     assert calls(store_url) == [("2024-01-01", 1.0), ("2024-01-02", 2.0), ("2024-01-03", 3.0)]
 
 
-async def test_answers_of_one_series_in_one_transaction_are_taken_in_their_order(
+async def test_answers_of_one_series_in_one_transaction_apply_in_their_order(
     store: AccountStore, store_url: str
 ) -> None:
     first = answer(JANUARY, {"calls": [1.0, 2.0]})
@@ -113,7 +113,7 @@ async def test_a_value_of_a_running_period_changes_without_a_revision(store: Acc
 
 
 async def test_a_value_confirmed_after_its_period_is_revised_by_another(store: AccountStore, store_url: str) -> None:
-    for day in (JANUARY, date(2024, 2, 1)):  # the second answer changes nothing, but it holds the value
+    for day in (JANUARY, date(2024, 2, 1)):  # the second answer changes nothing, but contains the value
         await store.commit([answer(JANUARY, {"calls": [5.0]}, sent_at=at(day, 23))], [])
     await store.commit([answer(JANUARY, {"calls": [7.0]}, sent_at=at(date(2024, 3, 1)))], [])
     assert query(store_url, "SELECT old_value, new_value FROM revisions") == [(5.0, 7.0)]
@@ -128,18 +128,18 @@ async def test_a_value_confirmed_after_its_period_is_revised_by_another(store: A
         (Period.MONTH, date(2023, 12, 1), 31, date(2024, 1, 1)),
     ],
 )
-async def test_complete_and_final_follow_from_when_a_period_was_asked_for(
+async def test_complete_and_final_follow_from_the_time_of_the_request(
     store: AccountStore, store_url: str, period: Period, first: date, days: int, end: date
 ) -> None:
     one = series(period=period)
-    for late, judged in ((-1, (False, False)), (0, (True, False)), (SETTLE_DAYS - 1, (True, False)), (3, (True, True))):
+    for late, state in ((-1, (False, False)), (0, (True, False)), (SETTLE_DAYS - 1, (True, False)), (3, (True, True))):
         sent_at = at(end + timedelta(late), 0)
         await store.commit([answer(first, {"calls": [5.0]}, days=days, of=one, sent_at=sent_at)], [])
-        assert query(store_url, "SELECT complete, final FROM metric_values") == [judged], late
-        assert query(store_url, "SELECT complete, final FROM performance") == [judged], late
+        assert query(store_url, "SELECT complete, final FROM metric_values") == [state], late
+        assert query(store_url, "SELECT complete, final FROM performance") == [state], late
 
 
-async def test_settle_days_are_the_present_ones(store: AccountStore, store_url: str) -> None:
+async def test_the_present_settle_days_decide_what_is_final(store: AccountStore, store_url: str) -> None:
     await store.commit([answer(JANUARY, {"calls": [5.0]}, sent_at=at(date(2024, 1, 5)))], [])
     assert query(store_url, "SELECT final FROM performance") == [(True,)]
     await store.release()
@@ -147,7 +147,9 @@ async def test_settle_days_are_the_present_ones(store: AccountStore, store_url: 
         assert query(store_url, "SELECT final FROM performance") == [(False,)]
 
 
-async def test_a_lacking_value_stays_and_keeps_the_day_that_last_held_it(store: AccountStore, store_url: str) -> None:
+async def test_a_value_that_the_answer_lacks_stays_and_is_final_by_its_last_answer(
+    store: AccountStore, store_url: str
+) -> None:
     await store.commit([answer(JANUARY, {"calls": [5.0], "js_errors": [1.0]}, sent_at=at(JANUARY, 23))], [])
     lacking = answer(JANUARY, {"js_errors": [1.0]}, sent_at=at(date(2024, 2, 1)))
     for _ in range(2):
@@ -155,13 +157,13 @@ async def test_a_lacking_value_stays_and_keeps_the_day_that_last_held_it(store: 
     rows = query(store_url, "SELECT metric, value, complete, final FROM metric_values ORDER BY metric")
     assert rows == [("calls", 5.0, False, False), ("js_errors", 1.0, True, True)]
     assert query(store_url, "SELECT calls, js_errors, complete, final FROM performance") == [(5.0, 1.0, False, False)]
-    # It comes back: complete from now on, and no revision of what no answer after the period's end had held.
+    # The value returns: complete from now on; no revision, because no answer after the period's end had contained it.
     await store.commit([answer(JANUARY, {"calls": [6.0], "js_errors": [1.0]}, sent_at=at(date(2024, 2, 2)))], [])
     assert query(store_url, "SELECT calls, complete, final FROM performance") == [(6.0, True, True)]
     assert query(store_url, "SELECT * FROM revisions") == []
 
 
-async def test_a_complete_value_lacking_for_a_while_is_still_revised(store: AccountStore, store_url: str) -> None:
+async def test_a_complete_value_that_was_absent_meanwhile_is_still_revised(store: AccountStore, store_url: str) -> None:
     await store.commit([answer(JANUARY, {"calls": [5.0]}, sent_at=at(date(2024, 1, 3)))], [])
     empty = answer(JANUARY, {}, absent=[JANUARY], sent_at=at(date(2024, 2, 1)))
     assert await store.commit([empty], []) == RowCounts(absent=1)
@@ -170,7 +172,7 @@ async def test_a_complete_value_lacking_for_a_while_is_still_revised(store: Acco
     assert query(store_url, "SELECT old_value, new_value FROM revisions") == [(5.0, 6.0)]
 
 
-async def test_absent_periods_are_counted_until_they_come(store: AccountStore, store_url: str) -> None:
+async def test_absent_periods_are_counted_until_an_answer_contains_them(store: AccountStore, store_url: str) -> None:
     absent = [SECOND, THIRD]
     counts = await store.commit([answer(JANUARY, {"calls": [5.0]}, days=3, absent=absent)], [])
     assert counts == RowCounts(new=1, absent=2)
@@ -182,7 +184,7 @@ async def test_absent_periods_are_counted_until_they_come(store: AccountStore, s
     assert (status.absent, status.first, status.last) == (1, JANUARY, SECOND)
 
 
-async def test_rejects_are_kept_once(store: AccountStore, store_url: str) -> None:
+async def test_the_same_reject_is_stored_once(store: AccountStore, store_url: str) -> None:
     rejects = [Reject("calls", "1704085200", "NaN\0\ud800", "not a number"), Reject("calls", "x", "1", "no timestamp")]
     batch = answer(JANUARY, {"js_errors": [1.0]}, rejects=rejects)
     for _ in range(2):
@@ -191,12 +193,12 @@ async def test_rejects_are_kept_once(store: AccountStore, store_url: str) -> Non
     assert rows == [("calls", "1704085200", r"NaN\x00\ud800", "not a number"), ("calls", "x", "1", "no timestamp")]
 
 
-async def test_a_metric_never_heard_of_is_stored(store: AccountStore, store_url: str) -> None:
+async def test_an_unknown_metric_is_stored(store: AccountStore, store_url: str) -> None:
     await store.commit([answer(JANUARY, {"calls": [1.0], "brand_new": [2.5]})], [])
     assert query(store_url, "SELECT value FROM metric_values WHERE metric = 'brand_new'") == [(2.5,)]
     assert query(store_url, "SELECT calls FROM performance") == [(1.0,)]
-    told = query(store_url, "SELECT resource, unit, additive, meaning FROM metrics WHERE metric = 'brand_new'")
-    assert told == [("performance", None, None, None)]
+    found = query(store_url, "SELECT resource, unit, additive, meaning FROM metrics WHERE metric = 'brand_new'")
+    assert found == [("performance", None, None, None)]
 
 
 async def test_coverage_grows_and_is_read_back(store: AccountStore) -> None:
@@ -208,7 +210,7 @@ async def test_coverage_grows_and_is_read_back(store: AccountStore) -> None:
     assert len(found[one]) == 1
 
 
-async def test_failed_slices_are_remembered_until_done(store: AccountStore) -> None:
+async def test_failed_slices_are_stored_until_they_are_done(store: AccountStore) -> None:
     one = series()
     for _ in range(2):
         await store.commit([], [FailedSlice(Slice(one, JANUARY, date(2024, 1, 31)), "rejected", "400 no\0pe")])
@@ -250,7 +252,7 @@ async def test_every_resource_has_its_wide_view(store: AccountStore, store_url: 
     assert query(store_url, "SELECT * FROM performance") == []
 
 
-async def test_what_was_learnt_is_there_after_a_restart(store: AccountStore, store_url: str) -> None:
+async def test_the_state_of_an_account_survives_a_restart(store: AccountStore, store_url: str) -> None:
     assert await store.load() is None
     record = QuotaRecord(150, 40, 90, 1_704_200_400, -0.25, 1_704_200_000.5)
     for one in (QuotaRecord(150, 0, None, None, 0.0, 0.0), record):

@@ -1,4 +1,4 @@
-"""What a store keeps in mind of its tables must be what they hold, whatever became of a transaction."""
+"""The ledgers and ids in memory agree with the tables, also after a failed transaction."""
 
 from __future__ import annotations
 
@@ -13,20 +13,33 @@ from tests.support.answers import JANUARY, answer, at, identity, series
 from tests.support.databases import claimed, query
 
 STORED = range(10, 13)  # days of January
-ASKED = [(9, 1), (9, 2), (8, 7), (10, 3), (11, 1), (12, 1), (12, 3), (13, 1), (1, 3), (20, 2)]  # day of January, days
+REQUESTED = [
+    (9, 1),
+    (9, 2),
+    (8, 7),
+    (10, 3),
+    (11, 1),
+    (12, 1),
+    (12, 3),
+    (13, 1),
+    (1, 3),
+    (20, 2),
+]  # day of January, days
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-@pytest.mark.parametrize(("first", "days"), ASKED)
-async def test_what_is_stored_already_is_found(store_url: str, first: int, days: int, *, restarted: bool) -> None:
+@pytest.mark.parametrize(("first", "days"), REQUESTED)
+async def test_stored_values_are_found(store_url: str, first: int, days: int, *, restarted: bool) -> None:
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(claimed(store_url, identity()))
         await store.commit([answer(JANUARY + timedelta(STORED[0] - 1), {"calls": [1.0] * len(STORED)})], [])
         if restarted:
             await stack.aclose()
             store = await stack.enter_async_context(claimed(store_url, identity()))
-        others = answer(JANUARY + timedelta(first - 1), {"calls": [2.0] * days}, sent_at=at(JANUARY + timedelta(90)))
-        counts = await store.commit([others], [])
+        overlapping = answer(
+            JANUARY + timedelta(first - 1), {"calls": [2.0] * days}, sent_at=at(JANUARY + timedelta(90))
+        )
+        counts = await store.commit([overlapping], [])
     changed = len(set(STORED) & set(range(first, first + days)))
     assert counts == RowCounts(new=days - changed, changed=changed)
     (sums,) = query(store_url, "SELECT count(*), sum(value) FROM metric_values")
@@ -35,7 +48,7 @@ async def test_what_is_stored_already_is_found(store_url: str, first: int, days:
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("day", [5, 15])
-async def test_a_period_known_to_be_absent_is_found(store_url: str, day: int, *, restarted: bool) -> None:
+async def test_an_absent_period_is_found(store_url: str, day: int, *, restarted: bool) -> None:
     absent, between = [JANUARY + timedelta(each - 1) for each in (5, 15)], JANUARY + timedelta(9)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(claimed(store_url, identity()))
@@ -50,7 +63,7 @@ async def test_a_period_known_to_be_absent_is_found(store_url: str, day: int, *,
 
 
 def refuse_to_commit(url: str) -> None:
-    """From now on a transaction that covers days fails when it commits, not before."""
+    """Make each transaction that covers days fail at its COMMIT, not before."""
     query(url, "CREATE TABLE late (id INTEGER REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED)")
     if url.startswith("sqlite:"):
         query(url, "CREATE TRIGGER late AFTER INSERT ON coverage BEGIN INSERT INTO late VALUES (-1); END")
@@ -64,7 +77,7 @@ def allow_to_commit(url: str) -> None:
     query(url, "DROP TRIGGER late" if url.startswith("sqlite:") else "DROP TRIGGER late ON coverage")
 
 
-async def test_what_could_not_be_committed_is_stored_the_next_time(store_url: str) -> None:
+async def test_the_same_answers_are_stored_after_a_failed_commit(store_url: str) -> None:
     batch = answer(JANUARY, {"calls": [1.0, 2.0]})
     failure = FailedSlice(answer(JANUARY + timedelta(40), {"calls": [1.0]}).slice, "rejected", "no")
     async with claimed(store_url, identity()) as store:
@@ -80,11 +93,11 @@ async def test_what_could_not_be_committed_is_stored_the_next_time(store_url: st
         assert len(await store.failed([series()])) == 1
 
 
-async def test_a_plan_begins_from_what_the_tables_hold(store_url: str) -> None:
+async def test_a_plan_starts_from_the_tables(store_url: str) -> None:
     batch = answer(JANUARY, {"calls": [1.0, 2.0]})
     async with claimed(store_url, identity()) as store:
         await store.commit([batch], [])
-        query(store_url, "DELETE FROM coverage")  # as somebody might who wants it fetched again
+        query(store_url, "DELETE FROM coverage")  # as a user may do to have it fetched again
         assert (await store.coverage([series()]))[series()] == []
         assert await store.commit([batch], []) == RowCounts(unchanged=2)
         assert len((await store.coverage([series()]))[series()]) == 1

@@ -1,4 +1,4 @@
-"""The writer's thread: whoever stops waiting, the work goes on, one after the other."""
+"""The database thread: work that has begun is finished, also if its caller is cancelled."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support.databases import claimed, query
 from tests.support.inline_executor import InlineExecutor
 
 
-async def test_work_that_was_begun_is_finished_and_undone_where_nobody_waits() -> None:
-    writer = DatabaseThread()
+async def test_work_of_a_cancelled_caller_is_finished_and_undone() -> None:
+    thread = DatabaseThread()
     begun, go_on = threading.Event(), threading.Event()
     done: list[str] = []
 
@@ -25,45 +25,45 @@ async def test_work_that_was_begun_is_finished_and_undone_where_nobody_waits() -
         done.append("worked")
         return "result"
 
-    task = asyncio.create_task(writer.run(work, undo=lambda result: done.append(f"undid {result}")))
+    task = asyncio.create_task(thread.run(work, undo=lambda result: done.append(f"undid {result}")))
     await asyncio.to_thread(begun.wait, 10)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    later = asyncio.create_task(writer.run(lambda: done.append("later")))
+    later = asyncio.create_task(thread.run(lambda: done.append("later")))
     go_on.set()
     await later
     assert done == ["worked", "undid result", "later"]
-    writer.close()
+    thread.close()
 
 
-async def test_work_not_begun_is_dropped() -> None:
-    writer = DatabaseThread()
+async def test_work_of_a_cancelled_caller_is_not_begun() -> None:
+    thread = DatabaseThread()
     go_on = threading.Event()
     done: list[str] = []
-    first = asyncio.create_task(writer.run(lambda: go_on.wait(10)))
-    second = asyncio.create_task(writer.run(lambda: done.append("never"), undo=lambda _: done.append("undone")))
+    first = asyncio.create_task(thread.run(lambda: go_on.wait(10)))
+    second = asyncio.create_task(thread.run(lambda: done.append("never"), undo=lambda _: done.append("undone")))
     await asyncio.sleep(0)
     second.cancel()
     with pytest.raises(asyncio.CancelledError):
         await second
     go_on.set()
     assert await first
-    await writer.run(lambda: None)
+    await thread.run(lambda: None)
     assert done == []
-    writer.close()
+    thread.close()
 
 
 @pytest.mark.parametrize("executor", [None, InlineExecutor()])
-async def test_an_error_reaches_whoever_waits(executor: InlineExecutor | None) -> None:
-    writer = DatabaseThread(executor)
+async def test_an_error_reaches_the_caller(executor: InlineExecutor | None) -> None:
+    thread = DatabaseThread(executor)
     with pytest.raises(ZeroDivisionError):
-        await writer.run(lambda: 1 // 0)
-    assert await writer.run(lambda: 7) == 7
-    writer.close()
+        await thread.run(lambda: 1 // 0)
+    assert await thread.run(lambda: 7) == 7
+    thread.close()
 
 
-async def test_commits_that_are_cancelled_leave_the_connection_usable(store_url: str) -> None:
+async def test_cancelled_commits_leave_the_connection_usable(store_url: str) -> None:
     async with claimed(store_url, identity()) as store:
         for turns in range(12):
             task = asyncio.create_task(store.commit([answer(JANUARY, {"calls": [float(turns)]})], []))

@@ -1,4 +1,4 @@
-"""The schema from an empty database or an older version to the newest one, and never half of it."""
+"""Migrations from an empty database and from each version, complete or not at all."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ def test_the_program_knows_all_versions() -> None:
     assert scripts.get_heads() == [HEAD]
 
 
-def test_known_metrics_are_told_of(store_url: str) -> None:
+def test_known_metrics_are_in_the_view(store_url: str) -> None:
     migrate(store_url)
     rows = query(store_url, "SELECT resource, metric, unit, additive, meaning FROM metrics")
     assert sorted(rows) == sorted(map(tuple, METRICS))
 
 
 @pytest.mark.parametrize("statement", ["CREATE TABLE account", "INSERT INTO harvester_version", "UPDATE failed_slice"])
-def test_a_killed_migration_leaves_nothing_half(store_url: str, statement: str) -> None:
+def test_a_killed_migration_leaves_the_old_schema(store_url: str, statement: str) -> None:
     """In its first statement, between two versions, in the last one."""
     done = subprocess.run([sys.executable, "-c", KILLED, store_url, statement], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
@@ -106,7 +106,7 @@ def test_a_killed_migration_leaves_nothing_half(store_url: str, statement: str) 
     assert migrate(store_url) == (None, HEAD)
 
 
-def test_printed_statements_do_the_same_in_sqlite(sqlite_url: str) -> None:
+def test_printed_statements_migrate_alike_in_sqlite(sqlite_url: str) -> None:
     with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as database:
         database.executescript(migration_sql(sqlite_url))
     assert schema_state(sqlite_url) == (SchemaFit.HEAD, HEAD)
@@ -114,7 +114,9 @@ def test_printed_statements_do_the_same_in_sqlite(sqlite_url: str) -> None:
 
 
 @pytest.mark.parametrize("since", [None, *VERSIONS])
-def test_printed_statements_do_the_same_in_postgresql(postgres: Cluster, postgres_url: str, since: str | None) -> None:
+def test_printed_statements_migrate_alike_in_postgresql(
+    postgres: Cluster, postgres_url: str, since: str | None
+) -> None:
     schema = 'it\'s "odd"'
     if since is not None:
         migrate_to(postgres_url, since, schema)
@@ -127,13 +129,13 @@ def test_printed_statements_do_the_same_in_postgresql(postgres: Cluster, postgre
 
 def test_columns_are_commented_in_postgresql(postgres_url: str) -> None:
     migrate(postgres_url)
-    bare = query(
+    without_comment = query(
         postgres_url,
         "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
         " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'v' AND n.nspname = 'public'"
         " AND col_description(c.oid, a.attnum) IS NULL",
     )
-    assert bare == []
+    assert without_comment == []
 
 
 async def test_a_newer_schema_is_refused(store_url: str) -> None:
@@ -148,7 +150,7 @@ async def test_a_newer_schema_is_refused(store_url: str) -> None:
     await database.close()
 
 
-async def test_postgresql_is_migrated_only_when_told(postgres_url: str) -> None:
+async def test_postgresql_is_migrated_only_on_request(postgres_url: str) -> None:
     database = Database(postgres_url)
     with pytest.raises(SchemaError, match="run `harvester migrate`"):
         await database.claim(identity())
@@ -157,7 +159,7 @@ async def test_postgresql_is_migrated_only_when_told(postgres_url: str) -> None:
     await database.close()
 
 
-def test_a_file_of_another_program_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_file_of_another_program_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE theirs (id INTEGER)")

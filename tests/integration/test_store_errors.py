@@ -1,4 +1,4 @@
-"""A database that cannot be used: one plain line, nothing made, nothing overwritten, no secret told."""
+"""A database that cannot be used: one line of text, nothing created or overwritten, no secret in the text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from harvester.core.model import RowCounts
 from harvester.errors import ConfigError, SchemaError, StoreError, StoreLost
-from harvester.store import dsn as target_module
+from harvester.store import dsn
 from harvester.store.bulk import driver_of
 from harvester.store.connection import StoreConnection
 from harvester.store.database import Database
@@ -35,7 +35,7 @@ def names(directory: Path) -> list[Path]:
     return sorted(directory.iterdir())
 
 
-async def trouble(url: str) -> str:
+async def error_of(url: str) -> str:
     database = Database(url, auto_migrate=True)
     try:
         with pytest.raises(StoreError) as caught:
@@ -46,27 +46,27 @@ async def trouble(url: str) -> str:
     return str(caught.value)
 
 
-async def test_what_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
-    assert "is a directory" in await trouble(f"sqlite:///{tmp_path}")
-    assert "does not exist; create it" in await trouble(f"sqlite:///{tmp_path}/missing/a.db")
+async def test_a_file_that_is_no_database_is_refused_and_not_changed(tmp_path: Path) -> None:
+    assert "is a directory" in await error_of(f"sqlite:///{tmp_path}")
+    assert "does not exist; create it" in await error_of(f"sqlite:///{tmp_path}/missing/a.db")
     assert not (tmp_path / "missing").exists()
     text = tmp_path / "notes.txt"
-    text.write_text("something dear to somebody")
-    assert "is not an SQLite database" in await trouble(f"sqlite:///{text}")
-    assert text.read_text() == "something dear to somebody"
+    text.write_text("important notes")
+    assert "is not an SQLite database" in await error_of(f"sqlite:///{text}")
+    assert text.read_text() == "important notes"
 
 
-async def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:
+async def test_a_damaged_file_is_refused_and_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     migrate(f"sqlite:///{path}")
     damaged = bytearray(path.read_bytes())
     damaged[100:4096] = os.urandom(3996)
     path.write_bytes(damaged)
-    assert "is damaged" in await trouble(f"sqlite:///{path}")
+    assert "is damaged" in await error_of(f"sqlite:///{path}")
     assert path.read_bytes() == damaged
 
 
-async def test_a_file_that_was_removed_under_us_is_told_of(tmp_path: Path) -> None:
+async def test_a_file_removed_while_in_use_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     async with claimed(f"sqlite:///{path}", identity()) as store:
         await store.commit([answer(JANUARY, {"calls": [1.0]})], [])
@@ -75,10 +75,10 @@ async def test_a_file_that_was_removed_under_us_is_told_of(tmp_path: Path) -> No
             await store.commit([answer(JANUARY, {"calls": [2.0]})], [])
 
 
-async def test_a_file_locked_by_somebody_else_stops_nothing_but_us(
+async def test_a_commit_succeeds_after_another_program_unlocked_the_file(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(target_module, "BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(dsn, "BUSY_TIMEOUT_SECONDS", 0.05)
     batch = answer(JANUARY, {"calls": [1.0]})
     async with claimed(sqlite_url, identity()) as store:
         with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as other:
@@ -88,7 +88,7 @@ async def test_a_file_locked_by_somebody_else_stops_nothing_but_us(
         assert await store.commit([batch], []) == RowCounts(new=1)
 
 
-def test_sqlite_says_what_to_do(tmp_path: Path) -> None:
+def test_errors_of_sqlite_get_advice(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     target = SqliteTarget(path)
     with contextlib.closing(sqlite3.connect(path)) as database:
@@ -106,7 +106,7 @@ def test_sqlite_says_what_to_do(tmp_path: Path) -> None:
         database.execute("SELECT * FROM missing")
 
 
-async def test_postgresql_down_is_told_without_the_password(tmp_path: Path) -> None:
+async def test_the_error_of_a_server_that_is_down_contains_no_password(tmp_path: Path) -> None:
     for database in (
         Database(f"postgresql://me:c4n4ry%2FS3cret@/db?host={tmp_path}"),
         Database(f"postgresql://me@/db?host={tmp_path}", password=CANARY),
@@ -128,18 +128,18 @@ async def test_postgresql_down_is_told_without_the_password(tmp_path: Path) -> N
         ("postgresql://me:c4n4ry@host/db?nonsense=1", "libpq cannot parse it"),
     ],
 )
-def test_a_url_that_says_nothing_is_refused(url: str, word: str) -> None:
+def test_an_unusable_url_is_refused(url: str, word: str) -> None:
     with pytest.raises(ConfigError, match=word) as caught:
         parse(url)
     assert "c4n4ry" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_no_password_in_a_repr() -> None:
+def test_a_repr_contains_no_password() -> None:
     assert CANARY not in repr(parse("postgresql://me@host/db", "public", CANARY))
     assert "c4n4ry" not in repr(parse("postgresql://me:c4n4ry@host/db"))
 
 
-def test_reading_makes_no_database(tmp_path: Path) -> None:
+def test_reading_creates_no_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     with pytest.raises(StoreError, match="does not exist yet"):
         Reader(url)
@@ -147,7 +147,7 @@ def test_reading_makes_no_database(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_empty_database_is_told_of(store_url: str) -> None:
+def test_reading_an_empty_database_is_an_error(store_url: str) -> None:
     if store_url.startswith("sqlite"):
         with contextlib.closing(sqlite3.connect(store_url.removeprefix("sqlite:///"))) as database:
             database.execute("VACUUM")
@@ -155,7 +155,7 @@ def test_an_empty_database_is_told_of(store_url: str) -> None:
         Reader(store_url)
 
 
-async def test_a_directory_that_may_not_be_written_to_is_read(
+async def test_a_database_in_a_read_only_directory_is_read(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with claimed(sqlite_url, identity()) as store:
@@ -168,16 +168,16 @@ async def test_a_directory_that_may_not_be_written_to_is_read(
 
 
 @pytest.mark.parametrize("silenced", [False, True])
-async def test_the_driver_tells_of_a_lost_connection_by_its_exception_alone(
+async def test_the_driver_does_not_log_a_lost_connection(
     silenced: bool,  # noqa: FBT001 - a parameter of the test
     postgres_url: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It also logs, in its own format, past ours, and names user and database."""
+    """Unless silenced, it logs in its own format and names user and database."""
     async with claimed(postgres_url, identity()) as store:
         await store.commit([answer(JANUARY, {"calls": [1.0]})], [])
         if not silenced:
-            caplog.set_level(logging.NOTSET, logger="psycopg")  # else this would show nothing
+            caplog.set_level(logging.NOTSET, logger="psycopg")  # else this would prove nothing
         query(postgres_url, CUT)
         with pytest.raises(StoreLost):
             await store.commit([answer(JANUARY, {"calls": [2.0]})], [])
@@ -185,8 +185,8 @@ async def test_the_driver_tells_of_a_lost_connection_by_its_exception_alone(
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_a_driver_that_was_closed_under_us_is_a_lost_connection(sqlite_url: str, *, inside: bool) -> None:
-    """It is not opened again: what a lock or a transaction held is gone."""
+def test_a_closed_driver_connection_is_a_lost_connection(sqlite_url: str, *, inside: bool) -> None:
+    """It is not opened again: its locks and its transaction are gone."""
     session = StoreConnection(parse(sqlite_url))
     with contextlib.suppress(ZeroDivisionError), session.transaction() as connection:
         driver = driver_of(connection)

@@ -1,4 +1,4 @@
-"""A host that vanishes must not keep its accounts: the server, too, is to notice within a minute."""
+"""Keepalive at the server's end: it releases the locks of a host that vanished after about a minute."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import contextlib
 from harvester.store.dsn import parse
 
 
-def test_the_server_asks_whether_we_live(postgres_url: str) -> None:
-    # Over a socket the values themselves read as 0: there is no TCP. That the session set them shows.
+def test_the_connection_sets_the_keepalive_of_the_server(postgres_url: str) -> None:
+    # Without TCP, over a socket, the values read as 0; pg_settings still lists what the session has set.
     with contextlib.closing(parse(postgres_url).connect()) as connection:
         found = connection.execute("SELECT name FROM pg_settings WHERE source = 'session' AND name LIKE 'tcp\\_%'")
         assert {name for (name,) in found.fetchall()} == {

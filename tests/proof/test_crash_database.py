@@ -1,7 +1,7 @@
-"""A database that fails under a backfill: stopped in the middle of a commit, full, read-only, cut off.
+"""A database that fails during a backfill: stopped in the middle of a commit, full, read-only, damaged.
 
-What is promised is the same each time: one plain line, exit code 74 or a patient wait, nothing half, nothing that was
-stored before lost or overwritten, and the same command goes on from there.
+The promise is the same each time: one line of text, exit code 74 or a wait, nothing stored by half, nothing stored
+before lost or overwritten, and the same command continues.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ BACKFILL = ("backfill", "--start", "2024-01-01", "--end", "2024-12-31", "--json"
 WANTED = Wanted(date(2024, 1, 1), date(2024, 12, 31), (Period.DAY,), PHONES, world=WORLD)
 SLICES = len(PHONES) * 2
 CONCURRENCY = 2
-COMMIT = 3  # the row of coverage whose transaction is caught in the middle
+COVERAGE_ROW = 3  # its transaction is stopped in the middle
 
-# A trigger that runs when a transaction with answers commits, and does something at the third row of coverage. A
-# sequence counts past what is rolled back, and after a crash it goes on far beyond.
+# A trigger that runs at the COMMIT of a transaction with answers, and acts at the third row of coverage. The count is
+# a sequence: a rollback does not reset it, and after a crash it continues at a higher number.
 CATCH = f"""
 CREATE SEQUENCE caught;
 CREATE FUNCTION catch() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN IF nextval('caught') = {COMMIT} THEN %s; END IF; RETURN NULL; END $$;
+BEGIN IF nextval('caught') = {COVERAGE_ROW} THEN %s; END IF; RETURN NULL; END $$;
 CREATE CONSTRAINT TRIGGER catch AFTER INSERT ON coverage DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION catch();"""
-FATES = {
-    # The server is stopped before it has written the commit down.
+OUTCOMES = {
+    # The server is stopped before it has written the commit.
     "lost": ("PERFORM pg_sleep(600)", "PgSleep"),
-    # It has, and waits for a standby that never answers: stopped there, it comes back with the transaction in it.
-    "kept": ("PERFORM set_config('synchronous_commit', 'on', true)", "SyncRep"),
+    # It has written it, and waits for a standby that never answers: after a restart the transaction is there.
+    "stored": ("PERFORM set_config('synchronous_commit', 'on', true)", "SyncRep"),
 }
 
 
@@ -69,12 +69,12 @@ def sent(api: SimulatedApi) -> int:
 
 
 def slices_stored(url: str) -> int:
-    """How many slices are stored by now, each half a year of a phone's."""
+    """Return how many slices are stored, each half a year of a phone."""
     ((days,),) = query(url, "SELECT coalesce(sum(last_day - first_day + 1), 0) FROM coverage")
     return round(float(days) / 183)
 
 
-def assert_ended_plainly(ended: Ended, words: str) -> None:
+def assert_database_error(ended: Ended, words: str) -> None:
     assert ended.code == 74, ended.err
     assert ended.result["error"]["code"] == "database"
     assert words in ended.result["error"]["message"]
@@ -82,12 +82,12 @@ def assert_ended_plainly(ended: Ended, words: str) -> None:
     assert len([line for line in ended.err.splitlines() if line.startswith("harvester: ")]) in (1, 2)
 
 
-# PostgreSQL, stopped while it commits
+# PostgreSQL, stopped during a commit
 
 
 @pytest.fixture(scope="module")
-def mortal() -> Iterator[Cluster]:
-    """A cluster that keeps its word, and asks a standby that is not there where a transaction wants it asked."""
+def durable_cluster() -> Iterator[Cluster]:
+    """A durable cluster; a transaction with synchronous_commit = on waits for a standby that does not exist."""
     with running_cluster() as cluster:
         for setting in ("synchronous_commit = 'local'", "synchronous_standby_names = 'nobody'"):
             cluster.execute(f"ALTER SYSTEM SET {setting}")
@@ -95,20 +95,20 @@ def mortal() -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.mark.parametrize("fate", FATES)
-def test_postgresql_stopped_in_the_middle_of_a_commit(fate: str, mortal: Cluster, tmp_path: Path) -> None:
-    action, wait = FATES[fate]
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_postgresql_stopped_in_the_middle_of_a_commit(outcome: str, durable_cluster: Cluster, tmp_path: Path) -> None:
+    action, wait = OUTCOMES[outcome]
     asleep = f"SELECT query FROM pg_stat_activity WHERE wait_event = '{wait}'"  # noqa: S608 - a constant
-    with mortal.database() as url, installed(tmp_path, url) as (api, harvester):
+    with durable_cluster.database() as url, installed(tmp_path, url) as (api, harvester):
         migrate(url)
         query(url, CATCH % action)
         with harvester.started(*BACKFILL) as running:
             running.until(lambda: bool(query(url, asleep)))
             assert query(url, asleep) == [("COMMIT",)]
-            time.sleep(0.5)  # until all places are taken: nothing more is sent while the transaction hangs
+            time.sleep(0.5)  # until the capacity is used up: nothing more is sent while the transaction hangs
             before, stored = sent(api), slices_stored(url)
-            mortal.stop("immediate")
-            mortal.start()
+            durable_cluster.stop("immediate")
+            durable_cluster.start()
             ended = running.ended()
         assert ended.code == 0, ended.err
         assert "database_lost" in ended.err
@@ -116,86 +116,88 @@ def test_postgresql_stopped_in_the_middle_of_a_commit(fate: str, mortal: Cluster
         assert sent(api) <= SLICES + 2 * CONCURRENCY
         assert_harvested(url, WANTED)
         again = sent(api) - SLICES  # of what was sent and not stored when the server stopped
-        assert again == before - stored if fate == "lost" else again < before - stored  # what was kept is not asked for
+        assert (
+            again == before - stored if outcome == "lost" else again < before - stored
+        )  # stored slices are not requested again
 
 
-# No room
+# A full disk
 
 
-def test_a_full_disk_leaves_74_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_a_full_disk_ends_with_74_and_the_same_command_continues(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "900k") as disk:
         url = f"sqlite:///{disk}/store.db"
         with installed(tmp_path, url) as (api, harvester):
-            assert_ended_plainly(harvester.run(*BACKFILL), "the disk is full")
-            kept = stored_rows(url)
-            assert kept
-            assert not kept - WANTED.rows()
+            assert_database_error(harvester.run(*BACKFILL), "the disk is full")
+            stored = stored_rows(url)
+            assert stored
+            assert not stored - WANTED.rows()
             before = sent(api)
             assert before < SLICES
-            assert_ended_plainly(harvester.run(*BACKFILL), "the disk is full")
-            assert sent(api) - before <= 2 * CONCURRENCY  # it did not spend a window on nothing
-            assert stored_rows(url) >= kept
+            assert_database_error(harvester.run(*BACKFILL), "the disk is full")
+            assert sent(api) - before <= 2 * CONCURRENCY  # it did not use up a window without storing anything
+            assert stored_rows(url) >= stored
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
             assert harvester.run(*BACKFILL).code == 0
             assert_harvested(url, WANTED)
 
 
-def test_postgresql_without_room_leaves_74_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_postgresql_with_a_full_disk_ends_with_74_and_the_same_command_continues(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "400k") as disk, running_cluster() as cluster:
         place = disk / "tables"
         place.mkdir()
         shutil.chown(place, "postgres", "postgres")
         for path in (tmp_path, *tmp_path.parents[:-2]):
-            path.chmod(path.stat().st_mode | 0o111)  # the server goes through pytest's folders
+            path.chmod(path.stat().st_mode | 0o111)  # the server must be able to enter pytest's directories
         cluster.execute(f"CREATE TABLESPACE small LOCATION '{place}'")
         with cluster.database() as url, installed(tmp_path, url) as (_, harvester):
             migrate(url)
             query(url, "ALTER TABLE value SET TABLESPACE small")
-            assert_ended_plainly(harvester.run(*BACKFILL), "is out of disk space")
-            kept = stored_rows(url)
-            assert not kept - WANTED.rows()
+            assert_database_error(harvester.run(*BACKFILL), "is out of disk space")
+            stored = stored_rows(url)
+            assert not stored - WANTED.rows()
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
             assert harvester.run(*BACKFILL).code == 0
             assert_harvested(url, WANTED)
             query(url, "ALTER TABLE value SET TABLESPACE pg_default")
 
 
-# Nobody may write
+# A read-only database
 
 
-def test_a_file_system_that_became_read_only_leaves_74_and_can_be_read(tmp_path: Path) -> None:
+def test_a_file_system_that_became_read_only_ends_with_74_and_stays_readable(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "64m") as disk:
         url = f"sqlite:///{disk}/store.db"
         with installed(tmp_path, url) as (api, harvester):
             assert harvester.run(*BACKFILL[:-3], "--end", "2024-06-30", "--json").code == 0
-            kept, before = stored_rows(url), sent(api)
+            stored, before = stored_rows(url), sent(api)
             subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-            assert_ended_plainly(harvester.run(*BACKFILL), "read-only")
+            assert_database_error(harvester.run(*BACKFILL), "read-only")
             assert sent(api) == before
             assert harvester.run("status", "--json").code == 0
             assert harvester.run("plan", *BACKFILL[1:]).result["already_covered_slices"] > 0
             exported = harvester.run("export", "performance").out
-            assert exported.count("\n") == len(kept) / 6 + 1
+            assert exported.count("\n") == len(stored) / 6 + 1
             subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
             assert harvester.run(*BACKFILL).code == 0
             assert_harvested(url, WANTED)
 
 
-def test_a_postgresql_that_is_read_only_leaves_74(postgres_url: str, tmp_path: Path) -> None:
+def test_a_read_only_postgresql_ends_with_74(postgres_url: str, tmp_path: Path) -> None:
     migrate(postgres_url)
     (name,) = query(postgres_url, "SELECT current_database()")[0]
     query(postgres_url, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     with installed(tmp_path, postgres_url) as (api, harvester):
-        assert_ended_plainly(harvester.run(*BACKFILL), "is read-only")
+        assert_database_error(harvester.run(*BACKFILL), "is read-only")
         assert api.total == 0
 
 
-# What is there is not what it was
+# A damaged file
 
 
 @pytest.mark.parametrize("damage", ["cut", "torn"])
-def test_a_damaged_file_leaves_74_and_is_not_mended(damage: str, tmp_path: Path) -> None:
-    """Cut in half, or its pages full of noise but for the first ones: nothing is written over, nothing made anew."""
+def test_a_damaged_file_ends_with_74_and_is_not_changed(damage: str, tmp_path: Path) -> None:
+    """Cut in half, or all pages but the first ones random: nothing is overwritten or created."""
     path = tmp_path / "store.db"
     with installed(tmp_path, f"sqlite:///{path}") as (api, harvester):
         assert harvester.run(*BACKFILL).code == 0
@@ -209,7 +211,7 @@ def test_a_damaged_file_leaves_74_and_is_not_mended(damage: str, tmp_path: Path)
             path.write_bytes(whole[: 2 * page] + os.urandom(len(whole) - 2 * page))
         damaged, before = path.read_bytes(), sent(api)
         for command in ((*BACKFILL, "--refetch"), BACKFILL):
-            assert_ended_plainly(harvester.run(*command), "is damaged")
+            assert_database_error(harvester.run(*command), "is damaged")
         assert harvester.run("status").code == 74
         assert sent(api) - before <= 4 * CONCURRENCY
         assert path.read_bytes() == damaged

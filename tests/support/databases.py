@@ -1,4 +1,4 @@
-"""Looking into a test's database past the store, as its users do."""
+"""Access to a test's database: by SQL, as users have it, and through the store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def query(url: str, statement: str) -> list[tuple[Any, ...]]:
 
 @contextlib.asynccontextmanager
 async def opened(url: str, **options: Any) -> AsyncIterator[Database]:
-    """A database, migrated if need be, and closed at the end."""
+    """A database, migrated if needed, and closed at the end."""
     database = Database(url, auto_migrate=True, **options)
     try:
         yield database
@@ -38,7 +38,7 @@ async def opened(url: str, **options: Any) -> AsyncIterator[Database]:
 
 @contextlib.asynccontextmanager
 async def claimed(url: str, identity: AccountIdentity, **options: Any) -> AsyncIterator[AccountStore]:
-    """An account in one's hands, released at the end."""
+    """The store of a claimed account, released at the end."""
     async with opened(url, **options) as database:
         store = await database.claim(identity)
         assert isinstance(store, AccountStore), store

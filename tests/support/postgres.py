@@ -1,4 +1,4 @@
-"""A private PostgreSQL cluster for the tests: made in a temporary directory, on a socket only, gone afterwards."""
+"""A private PostgreSQL cluster for the tests: in a temporary directory, on a socket only, deleted afterwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ADMIN = "postgres"
 
 
 def binaries() -> Path | None:
-    """The newest installed server's programs."""
+    """Return the directory of the newest server programs installed."""
     found = sorted(
         (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         key=lambda path: float(path.parent.name),
@@ -30,12 +30,12 @@ def binaries() -> Path | None:
 
 
 def require_binaries() -> Path:
-    """The programs, or a skipped test; where CI=true they must be there."""
+    """Return the directory of the programs; without them skip the test, or fail it if CI=true."""
     found = binaries()
     if found is not None:
         return found
     if os.environ.get("CI") == "true":
-        pytest.fail("no PostgreSQL server programs, and CI=true says that they must be there")
+        pytest.fail("no PostgreSQL server programs, and CI=true requires them")
     pytest.skip("NO POSTGRESQL: install its server programs (Debian: postgresql) to run these tests")
 
 
@@ -44,21 +44,21 @@ class Cluster:
 
     Args:
         programs: directory of initdb and pg_ctl.
-        directory: where data and socket are; must be short, a socket's path is limited to 107 bytes.
+        directory: of the data and the socket; keep it short, a socket's path is limited to 107 bytes.
     """
 
     def __init__(self, programs: Path, directory: Path) -> None:
         self.programs = programs
         self.directory = directory
         self._data = directory / "data"
-        self._as_other: list[str] = []
+        self._as_user: list[str] = []
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-            other = pwd.getpwnam("postgres")
-            os.chown(directory, other.pw_uid, other.pw_gid)
-            self._as_other = ["setpriv", f"--reuid={other.pw_uid}", f"--regid={other.pw_gid}", "--clear-groups"]
+            user = pwd.getpwnam("postgres")
+            os.chown(directory, user.pw_uid, user.pw_gid)
+            self._as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
 
     def create(self) -> None:
-        """Make the cluster: no durability, nothing is to survive the tests."""
+        """Create the cluster, without durability: nothing needs to survive the tests."""
         self._run("initdb", "-D", str(self._data), "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
         settings = (
             "listen_addresses = ''",
@@ -72,15 +72,15 @@ class Cluster:
             file.write("\n".join((*settings, "")))
 
     def start(self) -> None:
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it accepts connections."""
         self._run("pg_ctl", "-D", str(self._data), "-w", "-t", "60", "-l", str(self.directory / "log"), "start")
 
     def stop(self, mode: str = "immediate") -> None:
-        """Stop it: "fast" ends sessions in order, "immediate" as a crash does."""
+        """Stop the server: "fast" ends sessions in order, "immediate" is like a crash."""
         self._run("pg_ctl", "-D", str(self._data), "-w", "-m", mode, "stop")
 
     def url(self, database: str, user: str = ADMIN) -> str:
-        """How libpq reaches a database of this cluster."""
+        """Return the libpq URL of a database of this cluster."""
         return f"postgresql://{user}@/{database}?host={quote(str(self.directory), safe='')}"
 
     def execute(self, statement: str, database: str = ADMIN) -> list[tuple[object, ...]]:
@@ -91,22 +91,20 @@ class Cluster:
 
     @contextlib.contextmanager
     def database(self) -> Iterator[str]:
-        """The URL of a new, empty database, dropped at the end with whoever is still connected."""
+        """The URL of a new, empty database; dropped at the end, with its connections."""
         name = f"t{uuid.uuid4().hex[:12]}"
         self.execute(f'CREATE DATABASE "{name}"')
         try:
             yield self.url(name)
         finally:
-            with contextlib.suppress(
-                psycopg.OperationalError
-            ):  # a test may have stopped the cluster; it is thrown away
+            with contextlib.suppress(psycopg.OperationalError):  # a test may have stopped the cluster for good
                 self.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def _run(self, program: str, *arguments: str) -> None:
-        # The server inherits the descriptors of pg_ctl: a pipe here would never end.
+        # A file, not a pipe: the server inherits the descriptors of pg_ctl, so a pipe would stay open.
         with tempfile.TemporaryFile() as output:
             done = subprocess.run(
-                [*self._as_other, str(self.programs / program), *arguments],
+                [*self._as_user, str(self.programs / program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -122,7 +120,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def running_cluster() -> Iterator[Cluster]:
-    """A cluster of one's own, started."""
+    """A new cluster, started."""
     programs = require_binaries()
     with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp", ignore_cleanup_errors=True) as name:
         cluster = Cluster(programs, Path(name))

@@ -1,4 +1,4 @@
-"""What a harvest must have brought, asked of the simulator's world, beside what the public views show."""
+"""The rows that must be stored, computed from the simulator's world, and those in the public views."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FROM metric_values"""
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Series of one account over a range of days that are long final."""
+    """Series of one account over a range of days, all of them final."""
 
     first: date
     last: date
@@ -31,7 +31,7 @@ class Wanted:
     world: World = field(kw_only=True)
 
     def rows(self) -> Counter[tuple[Any, ...]]:
-        """The rows of `metric_values`, as `stored_rows` gives them."""
+        """Return the rows expected in `metric_values`, in the form of `stored_rows`."""
         return Counter(
             row
             for resource in self.resources
@@ -60,18 +60,18 @@ def _moments(calendar: Calendar, epoch: int) -> tuple[str, str]:
 
 
 def stored_rows(url: str) -> Counter[tuple[Any, ...]]:
-    """Every row of `metric_values`, its times as text; a row that comes twice is counted twice."""
-    return Counter(tuple(map(_plain, row)) for row in query(url, ROWS))
+    """Return every row of `metric_values`, its times as text; a row found twice is counted twice."""
+    return Counter(tuple(map(_comparable, row)) for row in query(url, ROWS))
 
 
-def _plain(value: Any) -> Any:
+def _comparable(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
     return value.isoformat() if isinstance(value, date) else value
 
 
 def assert_harvested(url: str, *wanted: Wanted) -> None:
-    """The database shows exactly what was wanted, value by value."""
+    """Assert that the views contain exactly the wanted rows, value by value."""
     expected: Counter[tuple[Any, ...]] = Counter()
     for one in wanted:
         expected += one.rows()
