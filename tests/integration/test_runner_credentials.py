@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from harvester.errors import CredentialsRefused
+from harvester.events import Event
 from harvester.simulator.faults import Fault
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
-from tests.support.in_process import Weather
-from tests.support.rig import START, Desired, Process, Rig
+from tests.support.in_process import NetworkState
+from tests.support.rig import START, Desired, Rig, RigProcess
 
 NEAR = Options(latency=0.02)
 SLOW = Options(latency=1.0, limit=1000, single_pair=True)  # eight in flight at any moment
@@ -28,18 +29,18 @@ def owning(*phones: str, direct: bool = False) -> Account:
     return Account(direct=direct, world=World(phones=phones))
 
 
-def expire(process: Process) -> None:
+def expire(process: RigProcess) -> None:
     process.rig.api.expire_credentials()
 
 
 def test_an_auth_that_is_down_for_twenty_seconds_is_survived(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", YEARS, NEAR)
-    rig.wire.forecast.append((START, START + 20, Weather.REFUSED))
+    rig.wire.outages.append((START, START + 20, NetworkState.REFUSED))
     process = rig.run()
     assert process.error is None
     assert process.elapsed < 30
     assert len(rig.auths) == 1
-    assert len(process.logged("no_credentials")) <= 7, "one exchange for all workers, with growing pauses"
+    assert len(process.emitted(Event.NO_CREDENTIALS)) <= 7, "one exchange for all workers, with growing pauses"
 
 
 def test_an_auth_that_is_down_when_a_pair_dies_is_survived(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from harvester.core.period import Calendar, Period, WeekStart
 from harvester.errors import CalendarMismatch, HarvesterError, Interrupted, StoreError, StoreLost
+from harvester.events import Event
 from harvester.simulator.options import Options
 from harvester.simulator.world import World
-from tests.support.in_process import Weather
-from tests.support.rig import START, Desired, Process, Rig
+from tests.support.in_process import NetworkState
+from tests.support.rig import START, Desired, Rig, RigProcess
 
 NEAR = Options(latency=0.02)
 SLOW = Options(latency=2.0)
@@ -23,9 +24,9 @@ FEW = replace(MONTHS, phones=PHONES[:4])  # 48 slices
 TOKYO = Calendar(ZoneInfo("Asia/Tokyo"))
 
 
-def assert_nothing_is_left(process: Process, concurrency: int = 8) -> None:
+def assert_nothing_is_left(process: RigProcess, concurrency: int = 8) -> None:
     assert process.leftover == set()
-    assert process.free() == (concurrency, 2 * concurrency)
+    assert process.free_places() == (concurrency, 2 * concurrency)
     assert process.rig.wire.in_flight == 0
 
 
@@ -33,11 +34,11 @@ def approx(seconds: float) -> object:
     return pytest.approx(seconds, abs=0.001)  # each turn of the loop takes a nanosecond or so
 
 
-def interrupt(process: Process) -> None:
+def interrupt(process: RigProcess) -> None:
     process.interrupt()
 
 
-def cancel(process: Process) -> None:
+def cancel(process: RigProcess) -> None:
     process.cancel()
 
 
@@ -64,9 +65,9 @@ def test_an_interrupt_ends_a_wait_for_the_quota_at_once(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_ends_the_pause_before_a_probe_and_an_exchange_at_once(tmp_path: Path) -> None:
-    for kind in (Weather.REFUSED, Weather.DEAF):
+    for kind in (NetworkState.REFUSED, NetworkState.UNDELIVERED):
         rig = Rig(tmp_path / f"{kind.name}.db", MONTHS, NEAR)
-        rig.wire.forecast.append((START, START + 1000, kind))
+        rig.wire.outages.append((START, START + 1000, kind))
         process = rig.run({15.0: interrupt})
         assert isinstance(process.error, Interrupted)
         assert process.elapsed == approx(15.0)
@@ -75,7 +76,7 @@ def test_an_interrupt_ends_the_pause_before_a_probe_and_an_exchange_at_once(tmp_
 
 def test_a_request_that_never_answers_is_cut_after_ten_seconds(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", MONTHS, NEAR)
-    rig.wire.forecast.append((START + 2, START + 1000, Weather.MUTE))
+    rig.wire.outages.append((START + 2, START + 1000, NetworkState.UNANSWERED))
     process = rig.run({3.0: interrupt})
     assert isinstance(process.error, Interrupted)
     assert process.elapsed == approx(13.0)
@@ -84,16 +85,16 @@ def test_a_request_that_never_answers_is_cut_after_ten_seconds(tmp_path: Path) -
     assert_nothing_is_left(process)
 
 
-@pytest.mark.parametrize("weather", [Weather.MUTE, Weather.FAIR])
-def test_a_second_interrupt_ends_at_once(tmp_path: Path, weather: Weather) -> None:
+@pytest.mark.parametrize("state", [NetworkState.UNANSWERED, NetworkState.UP])
+def test_a_second_interrupt_ends_at_once(tmp_path: Path, state: NetworkState) -> None:
     rig = Rig(tmp_path / "store.db", MONTHS, SLOW)
-    rig.wire.forecast.append((START + 2, START + 1000, weather))
+    rig.wire.outages.append((START + 2, START + 1000, state))
     process = rig.run({4.5: interrupt, 5.0: cancel})
     assert process.cancelled
     assert process.elapsed == approx(5.0)
     assert process.leftover == set()
     assert process.slots._value == 8  # noqa: SLF001 - there is no public way to ask
-    rig.wire.forecast.clear()
+    rig.wire.outages.clear()
     assert rig.run().error is None
     assert rig.rows() == rig.truth()
 
@@ -121,7 +122,7 @@ def test_a_wrong_week_start_is_found_as_soon(tmp_path: Path) -> None:
 def test_a_server_that_moves_to_another_zone_costs_what_is_in_flight(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", MONTHS, SLOW)
 
-    def move(_: Process) -> None:
+    def move(_: RigProcess) -> None:
         account = replace(rig.account, world=World(calendar=TOKYO))
         rig.api.accounts[account.name] = account
 
@@ -157,7 +158,7 @@ def test_after_a_failed_commit_nothing_more_is_sent(
     process = rig.run()
     assert process.error is error
     assert rig.wire.sent == sent_at_failure[0]
-    assert [facts["error"] for facts in process.logged("store_failed")] == [str(error)]
+    assert [facts["error"] for facts in process.emitted(Event.STORE_FAILED)] == [str(error)]
     assert len(rig.rows()) == process.report.rows.new, "only what was told is stored"
     assert_nothing_is_left(process)
     rig.store_fails, rig.store_delay = lambda _: None, 0.0
@@ -169,7 +170,7 @@ def test_after_a_failed_commit_nothing_more_is_sent(
 def test_a_full_disk_ends_it_and_leaves_whole_slices(tmp_path: Path, pages: int) -> None:
     rig = Rig(tmp_path / "store.db", FEW, NEAR)
 
-    def fill(process: Process) -> None:
+    def fill(process: RigProcess) -> None:
         session = process.database._connection  # noqa: SLF001 - no other way to a full disk without a disk
         assert session is not None
         with session.transaction() as connection:
@@ -190,7 +191,7 @@ def test_a_full_disk_ends_it_and_leaves_whole_slices(tmp_path: Path, pages: int)
 def test_a_quota_that_cannot_be_written_down_is_not_spent(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", MONTHS, NEAR)
 
-    def fill(process: Process) -> None:
+    def fill(process: RigProcess) -> None:
         process.disk.dead = True
 
     process = rig.run({0.001: fill})

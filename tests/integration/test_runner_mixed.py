@@ -10,10 +10,11 @@ from random import Random
 import pytest
 
 from harvester.core.period import Period
+from harvester.events import Event
 from harvester.simulator.faults import Fault, Faults
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
-from tests.support.in_process import Weather
+from tests.support.in_process import NetworkState
 from tests.support.rig import START, Desired, Rig
 
 PHONES = tuple(f"800555{number:04}" for number in range(8))
@@ -55,7 +56,7 @@ def drawn(path: Path, seed: int) -> Rig:
     rig = Rig(path, desired, options, Account(world=World(seed, phones=owned)), seed=seed)
     if random.random() < 0.3:
         begin = START + random.uniform(0, 10)
-        rig.wire.forecast.append((begin, begin + 20, random.choice([*Weather])))
+        rig.wire.outages.append((begin, begin + 20, random.choice([*NetworkState])))
     return rig
 
 
@@ -65,7 +66,7 @@ def test_the_books_agree_and_the_table_equals_the_truth(tmp_path: Path, seed: in
     process = rig.run()
     report, slices = process.report, process.report.slices
     assert report.requests == rig.wire.sent
-    if not any(kind is Weather.DEAF for *_, kind in rig.wire.forecast):
+    if not any(kind is NetworkState.UNDELIVERED for *_, kind in rig.wire.outages):
         assert report.requests == len(rig.visits)
     assert report.rate_limited == rig.statuses()[429]
     throttles = sum(visit.fault is Fault.THROTTLE for visit in rig.visits)
@@ -74,24 +75,24 @@ def test_the_books_agree_and_the_table_equals_the_truth(tmp_path: Path, seed: in
     assert rig.most_per_window() <= 150 - rig.desired.reserve
     assert len(report.failed) == slices.failed
     assert process.leftover == set()
-    assert process.free() == (rig.desired.concurrency, 2 * rig.desired.concurrency)
+    assert process.free_places() == (rig.desired.concurrency, 2 * rig.desired.concurrency)
     assert process.most_unstored <= 2 * rig.desired.concurrency
     stored = rig.rows()
     assert report.rows.new == len(stored)
     if process.error is None:
         assert slices.planned == slices.done + slices.failed
-        assert len(process.logged("answered")) == slices.done
+        assert len(process.emitted(Event.ANSWERED)) == slices.done
     assert stored.items() <= whole_periods(rig).items()
     heal(rig)
 
 
 def heal(rig: Rig) -> None:
-    """In good weather, the same command again makes it whole, but for what is somebody else's."""
+    """In good state, the same command again makes it whole, but for what is somebody else's."""
     rig.api.options = replace(
         rig.api.options, faults=Faults(), auth_faults=Faults(), max_days=None, latency=0.01, jitter=0.0
     )
     rig.api.cancel_orders()
-    rig.wire.forecast.clear()
+    rig.wire.outages.clear()
     rig.wait(3600)
     process = rig.run()
     mine = [phone for phone in rig.desired.phones if rig.account.world.serves(phone)]

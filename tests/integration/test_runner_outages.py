@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from harvester.errors import Unreachable
+from harvester.events import Event
 from harvester.simulator.faults import Fault, Faults
 from harvester.simulator.options import Account, Options
-from tests.support.in_process import Weather
+from tests.support.in_process import NetworkState
 from tests.support.rig import START, Desired, Rig
 
 NEAR = Options(latency=0.02)
@@ -20,18 +21,18 @@ YEARS = Desired(phones=PHONES)  # a slice each
 MONTHS = Desired(phones=PHONES[:6], max_days=31)  # twelve slices each: half a window
 FOR_EVER = START + 1e9
 DIRECT = Account(direct=True)
-BAD = [Weather.REFUSED, Weather.NO_ROUTE, Weather.DEAF, Weather.MUTE]
+BAD = [NetworkState.REFUSED, NetworkState.NO_ROUTE, NetworkState.UNDELIVERED, NetworkState.UNANSWERED]
 
 
-@pytest.mark.parametrize("weather", BAD)
+@pytest.mark.parametrize("state", BAD)
 @pytest.mark.parametrize("concurrency", [1, 8, 32])
 @pytest.mark.parametrize("account", [Account(), DIRECT], ids=["tool", "direct"])
 @pytest.mark.parametrize("phones", [1, 2, 20])
 def test_a_server_that_is_not_there_is_known_within_three_minutes(
-    tmp_path: Path, weather: Weather, concurrency: int, account: Account, phones: int
+    tmp_path: Path, state: NetworkState, concurrency: int, account: Account, phones: int
 ) -> None:
     rig = Rig(tmp_path / "store.db", replace(YEARS, phones=PHONES[:phones], concurrency=concurrency), account=account)
-    rig.wire.forecast.append((START, FOR_EVER, weather))
+    rig.wire.outages.append((START, FOR_EVER, state))
     process = rig.run()
     assert isinstance(process.error, Unreachable)
     assert 30 <= process.elapsed <= 180, "nor is it given up at once"
@@ -52,25 +53,25 @@ def test_an_api_that_answers_only_nonsense_is_known_within_three_minutes(
     assert not process.report.failed
 
 
-@pytest.mark.parametrize("weather", BAD)
-def test_it_is_known_as_soon_in_the_middle_of_a_run(tmp_path: Path, weather: Weather) -> None:
+@pytest.mark.parametrize("state", BAD)
+def test_it_is_known_as_soon_in_the_middle_of_a_run(tmp_path: Path, state: NetworkState) -> None:
     rig = Rig(tmp_path / "store.db", MONTHS, NEAR)
-    rig.wire.forecast.append((START + 2, FOR_EVER, weather))
+    rig.wire.outages.append((START + 2, FOR_EVER, state))
     process = rig.run()
     assert isinstance(process.error, Unreachable)
     assert process.elapsed <= 2 + 180
     assert not process.report.failed
     assert process.report.slices.done > 20
-    rig.wire.forecast.clear()
+    rig.wire.outages.clear()
     assert rig.run().error is None, "the same command continues"
     assert rig.rows() == rig.truth()
 
 
-@pytest.mark.parametrize("weather", BAD)
+@pytest.mark.parametrize("state", BAD)
 @pytest.mark.parametrize("concurrency", [1, 8, 32])
-def test_a_blip_of_twenty_seconds_is_survived(tmp_path: Path, weather: Weather, concurrency: int) -> None:
+def test_a_blip_of_twenty_seconds_is_survived(tmp_path: Path, state: NetworkState, concurrency: int) -> None:
     rig = Rig(tmp_path / "store.db", replace(MONTHS, concurrency=concurrency), NEAR)
-    rig.wire.forecast.append((START + 2, START + 22, weather))
+    rig.wire.outages.append((START + 2, START + 22, state))
     process = rig.run()
     assert process.error is None
     assert not process.report.failed
@@ -86,7 +87,7 @@ def test_probes_go_one_at_a_time_with_growing_pauses(tmp_path: Path) -> None:
     moments = [visit.at for visit in rig.visits]
     pauses = [later - earlier for earlier, later in pairwise(moments)]
     assert [round(pause) for pause in pauses[-5:]] == [1, 2, 4, 8, 16]
-    assert [facts["again_in"] for facts in process.logged("unreachable")] == [1, 2, 4, 8, 16]
+    assert [facts["again_in"] for facts in process.emitted(Event.UNREACHABLE)] == [1, 2, 4, 8, 16]
 
 
 def test_two_failures_with_a_quota_wait_between_are_no_outage(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_two_failures_with_a_quota_wait_between_are_no_outage(tmp_path: Path) ->
     lost = [visit.at for visit in rig.visits if visit.fault is Fault.DROP]
     assert max(later - earlier for earlier, later in pairwise(lost)) > 500
     assert process.error is None
-    assert (process.report.retries, process.report.failed, process.logged("unreachable")) == (4, [], [])
+    assert (process.report.retries, process.report.failed, process.emitted(Event.UNREACHABLE)) == (4, [], [])
 
 
 @pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.BAD_GATEWAY, Fault.DROP, Fault.JUNK, Fault.CUT])
@@ -138,7 +139,7 @@ def test_a_failed_slice_is_asked_for_again_by_the_next_run(tmp_path: Path) -> No
 
 def test_a_request_that_counts_and_is_never_answered_is_sent_again(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", replace(YEARS, phones=PHONES[:5]), NEAR)
-    rig.wire.forecast.append((START, START + 0.05, Weather.MUTE))
+    rig.wire.outages.append((START, START + 0.05, NetworkState.UNANSWERED))
     process = rig.run()
     assert process.error is None
     assert process.report.requests == len(rig.visits) == 6 + process.report.retries - 1

@@ -109,5 +109,5 @@ def test_who_waits_for_the_quota_holds_no_place(tmp_path: Path) -> None:
     # Other accounts of the process share slots and room; they must not wait for this one's quota.
     rig = Rig(tmp_path / "store.db", SIX_HUNDRED, QUARTER)
     free: list[tuple[int, int]] = []
-    rig.run({moment: lambda process: free.append(process.free()) for moment in (100.0, 300.0, 1000.0)})
+    rig.run({moment: lambda process: free.append(process.free_places()) for moment in (100.0, 300.0, 1000.0)})
     assert free == [(8, 16)] * 3

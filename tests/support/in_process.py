@@ -1,8 +1,8 @@
-"""A whole process in virtual time: its event loop, its disk, and the wire to a simulated server. No sockets.
+"""Parts of a process in virtual time, without sockets: event loop, disk, and the wire to a simulated server.
 
-`Wire` outlives the processes that use it: what was sent arrives and counts, also when nobody waits for the answer any
-more. `Loop` counts its steps and can be told to die at any of them, as by kill -9: from there on nothing that is
-still cleaned up reaches the wire or the disk.
+`Wire` outlives the processes that use it: a request that was sent arrives and counts even if no process waits for the
+answer any more. `Loop` counts its steps and can die at any of them, as by kill -9: afterwards nothing that clean-up
+code does reaches the wire or the disk.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ T = TypeVar("T")
 
 
 class Killed(Exception):
-    """The process is gone."""
+    """The simulated process was killed."""
 
 
 class _Ready(deque[asyncio.Handle]):
-    """The loop's queue of what can go on: taking one out is one step."""
+    """The loop's queue of ready callbacks: taking one out is one step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,19 +61,19 @@ class Loop(VirtualLoop):
 
     @property
     def steps(self) -> int:
-        """How often anything went on: what a busy loop would drive up."""
+        """The number of callbacks run: a busy loop would increase it."""
         return self._ready.steps
 
     def die_at(self, step: int) -> None:
-        """Raise Killed out of the loop instead of going on after so many steps."""
+        """Raise Killed out of the loop after so many steps."""
         self._ready.last_step = step
 
     def die(self) -> None:
-        """Now."""
+        """Raise Killed at the next step."""
         self.die_at(self.steps)
 
-    def bury(self) -> None:
-        """End what is left of the tasks, and close."""
+    def close_after_death(self) -> None:
+        """Cancel the remaining tasks and close the loop."""
         self._ready.last_step = None
         while left := asyncio.all_tasks(self):
             for task in left:
@@ -84,7 +84,7 @@ class Loop(VirtualLoop):
 
 
 class Disk(InlineExecutor):
-    """Runs a process' SQL at once, and none once the process is dead."""
+    """Runs the SQL of a process inline, and refuses it once the process is dead."""
 
     def __init__(self) -> None:
         self.dead = False
@@ -97,53 +97,53 @@ class Disk(InlineExecutor):
         return future
 
 
-class Weather(Enum):
-    """What becomes of requests, as far as the network decides."""
+class NetworkState(Enum):
+    """State of the network between client and API."""
 
-    FAIR = auto()
-    REFUSED = auto()  # nobody listens: known at once
-    NO_ROUTE = auto()  # connecting leads nowhere
-    DEAF = auto()  # connected, but the request never reaches the API
-    MUTE = auto()  # it arrives and counts, and no answer comes
+    UP = auto()
+    REFUSED = auto()  # the connection is refused at once
+    NO_ROUTE = auto()  # connecting times out
+    UNDELIVERED = auto()  # connected, but the request never reaches the API
+    UNANSWERED = auto()  # the request arrives and counts, but no answer comes
 
 
 @dataclass
 class Wire:
-    """The way to the server and back. `now` gives the true time, epoch seconds, whatever process lives."""
+    """Connection to the server. `now` returns the true epoch seconds, also while no process lives."""
 
     api: SimulatedApi
     now: Callable[[], float]
-    forecast: list[tuple[float, float, Weather]] = field(default_factory=list)  # [from, to) in true time
+    outages: list[tuple[float, float, NetworkState]] = field(default_factory=list)  # [from, to) in true time
     sent: int = 0  # data requests that left
     in_flight: int = 0  # data requests
     most_in_flight: int = 0
-    _stragglers: list[tuple[float, Exchange]] = field(default_factory=list)
+    _abandoned: list[tuple[float, Exchange]] = field(default_factory=list)
 
-    def weather(self) -> Weather:
-        """The present one: the first spell that holds this moment, else fair."""
+    def state(self) -> NetworkState:
+        """Return the present state: that of the first outage that covers this moment, else UP."""
         now = self.now()
-        return next((kind for first, last, kind in self.forecast if first <= now < last), Weather.FAIR)
+        return next((kind for first, last, kind in self.outages if first <= now < last), NetworkState.UP)
 
     def arrive(self, exchange: Exchange) -> Reply:
-        """A request reaches the server, after those that nobody waits for and that were sent before it."""
+        """Deliver a request to the server, after the abandoned ones that were sent before it."""
         self.settle()
         return self.api.answer(exchange, self.now())
 
     def abandon(self, exchange: Exchange, arrives_at: float) -> None:
-        """Nobody waits for this one any more, but it is under way."""
-        self._stragglers.append((arrives_at, exchange))
+        """Note a request under way whose client has gone."""
+        self._abandoned.append((arrives_at, exchange))
 
     def settle(self) -> None:
-        """Let arrive what is due and has nobody who waits for it."""
+        """Deliver the abandoned requests that are due."""
         now = self.now()
-        due = sorted((item for item in self._stragglers if item[0] <= now), key=lambda item: item[0])
-        self._stragglers = [item for item in self._stragglers if item[0] > now]
+        due = sorted((item for item in self._abandoned if item[0] <= now), key=lambda item: item[0])
+        self._abandoned = [item for item in self._abandoned if item[0] > now]
         for moment, exchange in due:
             self.api.answer(exchange, moment)
 
 
 class InProcessTransport:
-    """harvester.source.transport.Transport over a Wire; fails in the same words as the real one does."""
+    """harvester.source.transport.Transport over a Wire; its errors have the words of the real one's."""
 
     def __init__(self, wire: Wire, *, timeout: float = 60.0) -> None:
         self._wire = wire
@@ -156,16 +156,16 @@ class InProcessTransport:
         if self.dead:
             raise SourceUnavailable("the process is dead", outage=Outage.CONNECT)
         wire, deadline = self._wire, _now() + self._timeout
-        weather = wire.weather()
-        if weather in {Weather.REFUSED, Weather.NO_ROUTE}:
-            await asyncio.sleep(0 if weather is Weather.REFUSED else min(CONNECT_TIMEOUT, self._timeout))
+        state = wire.state()
+        if state in {NetworkState.REFUSED, NetworkState.NO_ROUTE}:
+            await asyncio.sleep(0 if state is NetworkState.REFUSED else min(CONNECT_TIMEOUT, self._timeout))
             raise SourceUnavailable("cannot connect", outage=Outage.CONNECT)
         is_data = not request.url.endswith(AUTH)
         wire.sent += is_data
         wire.in_flight += is_data
         wire.most_in_flight = max(wire.most_in_flight, wire.in_flight)
         try:
-            reply = await self._carried(request, weather, deadline)
+            reply = await self._exchange(request, state, deadline)
             headers: dict[str, str] = {}
             for name, value in reply.headers:
                 key = name.lower()
@@ -174,20 +174,20 @@ class InProcessTransport:
         finally:
             wire.in_flight -= is_data
 
-    async def _carried(self, request: Sent, weather: Weather, deadline: float) -> Reply:
-        if weather is Weather.DEAF:
-            await _pass(self._timeout, deadline)
+    async def _exchange(self, request: Sent, state: NetworkState, deadline: float) -> Reply:
+        if state is NetworkState.UNDELIVERED:
+            await _sleep(self._timeout, deadline)
         wire = self._wire
         lowered = {name.lower(): value for name, value in request.headers.items()}
         exchange = wire.api.accept(Request(request.method, urlsplit(request.url).path, lowered, request.body))
         arrives_at = wire.now() + exchange.inbound
         try:
-            await _pass(exchange.inbound, deadline)
+            await _sleep(exchange.inbound, deadline)
         except BaseException:
             wire.abandon(exchange, arrives_at)
             raise
         reply = wire.arrive(exchange)
-        await _pass(self._timeout if weather is Weather.MUTE else reply.delay, deadline)
+        await _sleep(self._timeout if state is NetworkState.UNANSWERED else reply.delay, deadline)
         if reply.ending is Ending.CLOSED:
             raise SourceUnavailable("the server closed the connection without an answer", outage=Outage.CLOSED)
         return reply
@@ -197,15 +197,15 @@ async def _chunks(reply: Reply, deadline: float) -> AsyncIterator[bytes]:
     body = reply.body if reply.ending is Ending.WHOLE else reply.body[: reply.sent]
     half = len(body) // 2
     for piece in (body[:half], body[half:]):
-        await _pass(reply.pace / 2, deadline)
+        await _sleep(reply.pace / 2, deadline)
         if piece:
             yield piece
     if reply.ending is not Ending.WHOLE:
         raise SourceUnavailable("the connection closed before the body was whole", outage=Outage.CLOSED)
 
 
-async def _pass(seconds: float, deadline: float) -> None:
-    """Wait, but not beyond the time allowed for the whole exchange."""
+async def _sleep(seconds: float, deadline: float) -> None:
+    """Sleep, or raise at the deadline of the whole exchange."""
     left = deadline - _now()
     if seconds < left:
         if seconds > 0:

@@ -1,9 +1,9 @@
-"""One account's backfill as it really runs, but for time, sockets and threads: built anew for each process.
+"""Rig that runs one account's backfill in virtual time, with new parts for each process.
 
-The runner, the throttle, the quota, the source, the credentials and the store are the real ones; the server is the
-simulated API, the clock a virtual one, and SQL runs inline. Everything follows from the settings and one seed. What
-outlives a process (the database file, the server's books, requests under way, the true time) lives in the Rig, so
-`run` may be called again after a process ended or died.
+Runner, throttle, quota, source, credentials and store are the real ones. The server is the simulated API, the clock is
+virtual, and SQL runs inline. Everything follows from the settings and one seed. What outlives a process (the database
+file, the server's counts, requests under way, the true time) belongs to the Rig, so that `run` may be called again
+after a process ended or died.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from harvester.core.refusal import RangeLimitTracker
 from harvester.engine.account_plan import stored_of
 from harvester.engine.wiring import StoredAuthLedger
 from harvester.errors import HarvesterError
+from harvester.events import Event
 from harvester.runner.capacity_limiter import CapacityLimiter
 from harvester.runner.coordinator import AccountContext, Coordinator
 from harvester.runner.worker_pool import Ports, WorkerPool
@@ -39,15 +40,15 @@ from tests.support.databases import query
 from tests.support.in_process import Disk, InProcessTransport, Killed, Loop, Wire
 from tests.support.virtual import VirtualClock
 
-START = 1_725_000_600.0  # true epoch second of a rig's birth, 2024-08-30 in New York: a third into a window of 900 s
+START = 1_725_000_600.0  # true epoch second of the first process, 2024-08-30 in New York: 300 s into a window of 900
 SETTLE_DAYS = 3
 URL = "https://api.example/api"
-TOO_LONG = 10 * 86_400.0  # virtual seconds; nothing here takes so long
+TOO_LONG = 10 * 86_400.0  # virtual seconds that no run takes
 
 
 @dataclass(kw_only=True)
 class Desired:
-    """What shall be harvested, and how."""
+    """Series and days to fetch, and the settings of the client."""
 
     phones: Sequence[str] = ("8005550001", "8005550002", "8005550003", "8005550004", "8005550005")
     first: date = date(2023, 1, 1)
@@ -63,10 +64,10 @@ class Desired:
     timeout: float = 60.0
 
 
-class Front:
-    """Stands before the store for the runner: makes it slow, or lets it fail. Also counts what waits for it."""
+class FaultyStore:
+    """Store of the runner that can be slow or fail. It also counts the answers that wait for it."""
 
-    def __init__(self, process: Process, store: AccountStore) -> None:
+    def __init__(self, process: RigProcess, store: AccountStore) -> None:
         self._process = process
         self._store = store
 
@@ -87,8 +88,8 @@ class Front:
         await self._store.save_range_limits(resource, limits)
 
 
-class Process:
-    """One process of a rig: alive while `Rig.run` runs, and to be looked at afterwards."""
+class RigProcess:
+    """One process of a rig: alive while `Rig.run` runs; its attributes may be read afterwards."""
 
     def __init__(self, rig: Rig) -> None:
         desired = rig.desired
@@ -100,30 +101,30 @@ class Process:
         self.slots = asyncio.Semaphore(desired.concurrency)
         self.capacity = CapacityLimiter(2 * desired.concurrency)
         self.report = RunReport(rig.account.name)
-        self.events: list[tuple[float, str, Mapping[str, object]]] = []
+        self.events: list[tuple[float, Event, Mapping[str, object]]] = []
         self.unstored = 0  # answers that the runner has and the store has not
         self.most_unstored = 0  # together with what is in flight
         self.plan: Plan | None = None
         self.coordinator: Coordinator | None = None
-        self.drain: WorkerPool | None = None
+        self.pool: WorkerPool | None = None
         self.throttle: Throttle | None = None
         self.limit_tracker: RangeLimitTracker | None = None
         self.error: HarvesterError | None = None
         self.died = False
         self.cancelled = False
         self.elapsed = 0.0  # virtual seconds
-        self.leftover: set[str] = set()  # tasks that outlived the drain
+        self.leftover: set[str] = set()  # tasks that outlived the pool
         self.database = Database(rig.url, executor=self.disk, now=self.clock.time)
-        self.complaints: list[str] = []  # what the loop would log: exceptions that nobody took
-        self.loop.set_exception_handler(lambda _, context: self.complaints.append(repr(context)))
+        self.unhandled: list[str] = []  # exceptions that the loop would only log
+        self.loop.set_exception_handler(lambda _, context: self.unhandled.append(repr(context)))
         self._main: asyncio.Task[None] | None = None
 
-    # For scripts
+    # Called by tests while it lives
 
     def interrupt(self) -> None:
         """Ctrl-C."""
-        assert self.drain is not None
-        self.drain.interrupt()
+        assert self.pool is not None
+        self.pool.interrupt()
 
     def cancel(self) -> None:
         """The second Ctrl-C."""
@@ -134,8 +135,8 @@ class Process:
         """kill -9."""
         self.loop.die()
 
-    def logged(self, event: str) -> list[Mapping[str, object]]:
-        """What was told under this name."""
+    def emitted(self, event: Event) -> list[Mapping[str, object]]:
+        """Return the facts of each emission of this event."""
         return [facts for _, name, facts in self.events if name == event]
 
     @property
@@ -143,14 +144,12 @@ class Process:
         """The slices given up."""
         return [f"{one.slice}: {one.error}" for one in self.report.failed]
 
-    def free(self) -> tuple[int, int]:
-        """Places left in flight and in `room`."""
+    def free_places(self) -> tuple[int, int]:
+        """Return the free slots and the free places of the capacity."""
         return self.slots._value, self.capacity.free  # noqa: SLF001 - there is no public way to ask
 
-    # Its life
-
-    def live(self, at: Mapping[float, Callable[[Process], None]]) -> None:
-        """From start to end, or to death."""
+    def live(self, at: Mapping[float, Callable[[RigProcess], None]]) -> None:
+        """Run from start to end, or to death."""
         for moment, action in at.items():
             self.loop.call_at(moment, action, self)
         self.loop.call_at(TOO_LONG, self.kill)
@@ -166,7 +165,7 @@ class Process:
         finally:
             self.elapsed = self.loop.time()
             self.disk.dead = self.transport.dead = True
-            self.loop.bury()
+            self.loop.close_after_death()
             self.database._drop()  # noqa: SLF001 - what the kernel does: files closed, locks gone
 
     async def _run(self) -> None:
@@ -200,17 +199,17 @@ class Process:
         self.throttle = Throttle(clock=clock, quota=quota, ledger=store, slots=self.slots, rate=desired.rate)
         await self.throttle.open()
         self.coordinator = Coordinator(self.plan, self._context(), self.report)
-        world = Ports(
+        ports = Ports(
             source=self._source(store),
             gate=self.throttle,
-            store=Front(self, store),
+            store=FaultyStore(self, store),
             clock=clock,
             workers=desired.concurrency,
             capacity=self.capacity,
         )
-        self.drain = WorkerPool(world, self.coordinator)
+        self.pool = WorkerPool(ports, self.coordinator)
         if self.plan.slices:
-            await self.drain.run()
+            await self.pool.run()
 
     def _context(self) -> AccountContext:
         assert self.limit_tracker is not None
@@ -243,9 +242,9 @@ class Process:
             )
         return HttpSource(self.transport, credentials, base_url=URL)
 
-    def _emit(self, event: str, /, **facts: object) -> None:
+    def _emit(self, event: Event, /, **facts: object) -> None:
         self.events.append((self.loop.time(), event, facts))
-        self.unstored += event == "answered"
+        self.unstored += event is Event.ANSWERED
         self.most_unstored = max(self.most_unstored, self.unstored + self.rig.wire.in_flight)
 
 
@@ -254,7 +253,7 @@ async def _at_once(function: Callable[[], str]) -> str:
 
 
 class Rig:
-    """A server, a database, and the processes that harvest from one into the other, one after the other."""
+    """Server, database, and the processes that fetch from one into the other, one after the other."""
 
     def __init__(
         self,
@@ -268,15 +267,15 @@ class Rig:
         host_ahead: float = 0.0,
         start: float = START,
     ) -> None:
-        """Prepare.
+        """Create the server; nothing runs yet.
 
         Args:
             path: of the database file.
-            desired: what shall be harvested.
+            desired: what to fetch.
             options: the server's behaviour.
-            account: the server's customer; with `direct` there is no /auth.
-            calendar: what the harvester believes of the server's days; by default the truth.
-            seed: of the harvester's own luck.
+            account: the customer at the server; with `direct` there is no /auth.
+            calendar: the calendar configured in the harvester; by default the server's.
+            seed: of the jitter.
             host_ahead: seconds by which the host's clock is ahead of the true one.
             start: true epoch second at which the first process begins.
         """
@@ -291,24 +290,24 @@ class Rig:
         self.commits = 0
         self.store_delay = 0.0
         self.store_fails: Callable[[int], HarvesterError | None] = lambda _: None
-        self.processes: list[Process] = []
+        self.processes: list[RigProcess] = []
         self._clock = start
-        self._alive: Process | None = None
+        self._alive: RigProcess | None = None
 
     def now(self) -> float:
-        """The true time."""
+        """Return the true epoch seconds."""
         return self._clock + (self._alive.loop.time() if self._alive else 0.0)
 
     def run(
-        self, at: Mapping[float, Callable[[Process], None]] | None = None, *, dies_at: int | None = None
-    ) -> Process:
-        """One process, to its end.
+        self, at: Mapping[float, Callable[[RigProcess], None]] | None = None, *, dies_at: int | None = None
+    ) -> RigProcess:
+        """Run one process to its end.
 
         Args:
-            at: what happens to it, by seconds of its life.
+            at: actions on the process, by the seconds since its start.
             dies_at: the step of its loop at which it is killed.
         """
-        process = Process(self)
+        process = RigProcess(self)
         if dies_at is not None:
             process.loop.die_at(dies_at)
         self._alive = process
@@ -319,36 +318,36 @@ class Rig:
             self._clock += process.elapsed
         self.processes.append(process)
         self.wire.settle()
-        assert process.elapsed < TOO_LONG, "it never ends"
-        assert process.complaints == []
+        assert process.elapsed < TOO_LONG, "the run does not end"
+        assert process.unhandled == []
         return process
 
     def wait(self, seconds: float) -> None:
-        """Time passes while no process lives."""
+        """Let time pass while no process lives."""
         self._clock += seconds
         self.wire.settle()
 
     def identity(self) -> AccountIdentity:
-        """The account as the store knows it."""
+        """Return the account as the store identifies it."""
         zone = self.calendar.zone.key
         return AccountIdentity(self.account.name, URL, zone, self.calendar.week_start, SETTLE_DAYS)
 
     def series(self) -> list[Series]:
-        """What is harvested."""
+        """Return the series to fetch."""
         desired = self.desired
         return [Series(self.account.name, desired.resource, phone, desired.period) for phone in desired.phones]
 
-    # What to hold it to
+    # Results and what they are compared with
 
     def rows(self) -> dict[tuple[str, int, str], float | None]:
-        """What is stored: (phone, epoch, metric) -> value."""
+        """Return what is stored: (phone, epoch, metric) -> value."""
         rows = query(self.url, "SELECT phone, epoch, metric, value FROM metric_values")
         found = {(phone, epoch, metric): value for phone, epoch, metric, value in rows}
         assert len(found) == len(rows), "a value is stored twice"
         return found
 
     def truth(self, phones: Sequence[str] | None = None) -> dict[tuple[str, int, str], float | None]:
-        """What ought to be stored of these phones, all by default."""
+        """Return what ought to be stored of these phones, by default of all."""
         desired, world = self.desired, self.account.world
         return {
             (phone, epoch, metric): value
@@ -370,9 +369,9 @@ class Rig:
         return [visit for visit in self.api.journal if visit.path == AUTH]
 
     def statuses(self) -> Counter[int]:
-        """How the server answered data requests; 0 where it closed at once."""
+        """Return how often each status was answered to data requests; 0 where the server closed the connection."""
         return Counter(visit.status for visit in self.visits)
 
     def most_per_window(self) -> int:
-        """The most requests of ours that one window has counted."""
+        """Return the most requests that one window has counted for this account."""
         return max(self.api.requests_per_window(self.account.name).values(), default=0)

@@ -29,7 +29,7 @@ from harvester.store.migrate import migrate
 from tests.proof.simulation.processes import Backfill, Daemon
 from tests.proof.simulation.universe import SimProcess, Universe, belonging_to_nobody
 from tests.proof.simulation.world_of_faults import CANARY, DAY, HOUR, Death, Happening, Scenario, What, Wishes, changed
-from tests.support.in_process import Weather
+from tests.support.in_process import NetworkState
 
 if TYPE_CHECKING:
     from harvester.config import Account, Settings
@@ -234,7 +234,7 @@ class Simulation:
                 self.api.expire_credentials()
             case What.WEATHER:
                 now = universe.now()
-                universe.wire.forecast.append((now, now + one.seconds, Weather[one.kind]))
+                universe.wire.outages.append((now, now + one.seconds, NetworkState[one.kind]))
 
     def _spawn(self, work: Any) -> None:
         with belonging_to_nobody():

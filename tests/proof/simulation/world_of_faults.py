@@ -21,7 +21,7 @@ from harvester.core.period import Calendar, Period, WeekStart
 from harvester.simulator.faults import CALM, DISTORTING, KINDS, Fault, Faults
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
-from tests.support.in_process import Weather
+from tests.support.in_process import NetworkState
 
 DAY = 86_400.0
 HOUR = 3600.0
@@ -312,7 +312,7 @@ def _one(luck: Random, what: What, at: float, end: float) -> list[Happening]:
         case What.KILL:
             one = replace(one, seconds=luck.choice((5.0, 5.0, long)), steps=_steps(luck))
         case What.WEATHER:
-            one = replace(one, kind=luck.choice(list(Weather)[1:]).name)
+            one = replace(one, kind=luck.choice(list(NetworkState)[1:]).name)
         case What.DATABASE:  # more of it would be the same again
             one = replace(one, seconds=min(long, 2 * HOUR), kind=luck.choice(TROUBLES))
         case What.LOSE:
