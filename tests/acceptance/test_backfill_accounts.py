@@ -1,4 +1,4 @@
-"""Who may spend an account's quota, and what an account's trouble is to the others: nothing."""
+"""Only one process spends an account's quota, and an account's errors affect no other account."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ def by_name(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {account["name"]: account for account in result["accounts"]}
 
 
-# One spender per account
+# One process per account
 
 
-def test_a_second_backfill_waits_and_says_for_whom_or_leaves(store_url: str, install: Install) -> None:
+def test_a_second_backfill_waits_and_names_the_holder_or_leaves_75(store_url: str, install: Install) -> None:
     world = World()
     api = SimulatedApi([Account(world=world)], Options(limit=2, window=2))
     phones = PHONES[:9]
     harvester = install(api, store_url, phones=list(phones))
     with harvester.started(*BACKFILL) as first:
         first.until(lambda: sent(api) >= 1)
-        impatient = harvester.run(*BACKFILL, "--no-wait")
+        without_waiting = harvester.run(*BACKFILL, "--no-wait")
         with harvester.started(*BACKFILL) as second:
             second.until(lambda: str(first.pid) in second.err)
             assert socket.gethostname() in second.err
             assert first.ended().code == 0
             waited = second.ended()
 
-    assert impatient.code == 75
-    assert impatient.result["error"]["code"] == "busy"
-    for text in (impatient.err, impatient.result["error"]["message"]):
+    assert without_waiting.code == 75
+    assert without_waiting.result["error"]["code"] == "busy"
+    for text in (without_waiting.err, without_waiting.result["error"]["message"]):
         assert str(first.pid) in text
         assert socket.gethostname() in text
     assert (waited.code, waited.result["requests"]) == (0, 0)
@@ -61,7 +61,7 @@ def test_a_second_backfill_waits_and_says_for_whom_or_leaves(store_url: str, ins
     assert_harvested(store_url, Wanted(*DAYS, DAILY, phones, world=world))
 
 
-def test_who_waits_goes_on_when_the_holder_is_killed(store_url: str, install: Install) -> None:
+def test_a_waiting_backfill_continues_when_the_holder_is_killed(store_url: str, install: Install) -> None:
     world = World()
     api = SimulatedApi([Account(world=world)], Options(limit=3, window=2))
     harvester = install(api, store_url, phones=list(PHONES))
@@ -79,10 +79,10 @@ def test_who_waits_goes_on_when_the_holder_is_killed(store_url: str, install: In
     assert_harvested(store_url, Wanted(*DAYS, DAILY, PHONES, world=world))
 
 
-# Side by side
+# Several accounts at the same time
 
 
-def test_one_account_s_trouble_is_told_and_stops_no_other(store_url: str, install: Install) -> None:
+def test_the_error_of_one_account_is_reported_and_stops_no_other(store_url: str, install: Install) -> None:
     world = World()
     pacific = World(calendar=Calendar(ZoneInfo("America/Los_Angeles")))
     api = SimulatedApi(
@@ -99,16 +99,16 @@ def test_one_account_s_trouble_is_told_and_stops_no_other(store_url: str, instal
     }
     harvester = install(api, store_url, accounts=accounts)
     ended = harvester.run(*BACKFILL)
-    told = by_name(ended.result)
+    accounts_of = by_name(ended.result)
 
     assert ended.code == 78  # before 77
-    assert {name: account["exit"] for name, account in told.items()} == {"fine": 0, "locked": 77, "western": 78}
-    assert told["fine"]["error"] is None
-    assert told["locked"]["error"]["code"] == "credentials"
-    assert told["western"]["error"]["code"] == ended.result["error"]["code"] == "calendar"
-    assert "timezone" in told["western"]["error"]["message"]
-    assert "America/Los_Angeles" in told["western"]["error"]["message"]
-    assert (sent(api, "locked"), told["locked"]["requests"]) == (0, 0)
+    assert {name: account["exit"] for name, account in accounts_of.items()} == {"fine": 0, "locked": 77, "western": 78}
+    assert accounts_of["fine"]["error"] is None
+    assert accounts_of["locked"]["error"]["code"] == "credentials"
+    assert accounts_of["western"]["error"]["code"] == ended.result["error"]["code"] == "calendar"
+    assert "timezone" in accounts_of["western"]["error"]["message"]
+    assert "America/Los_Angeles" in accounts_of["western"]["error"]["message"]
+    assert (sent(api, "locked"), accounts_of["locked"]["requests"]) == (0, 0)
     assert sent(api, "western") <= CONCURRENCY
     assert [line for line in ended.err.splitlines() if "locked: " in line]
     assert [line for line in ended.err.splitlines() if "western: " in line]
@@ -151,7 +151,7 @@ def test_refused_credentials_cost_at_most_two_authentications(sqlite_url: str, i
     assert len(ended.err.splitlines()) <= 2
 
 
-def test_dead_temporary_credentials_cost_two_requests(sqlite_url: str, install: Install) -> None:
+def test_expired_temporary_credentials_cost_two_requests(sqlite_url: str, install: Install) -> None:
     api = SimulatedApi([direct_account()], Options(limit=100, latency=0.02))
     harvester = install(api, sqlite_url, tool=None, login="main@example.com", password="dead", phones=list(PHONES))
     ended = harvester.run(*BACKFILL)
@@ -180,7 +180,7 @@ def test_a_pair_that_dies_is_renewed_once_for_all(sqlite_url: str, install: Inst
 
 
 @pytest.mark.parametrize("status", [401, 400])
-def test_a_number_that_is_somebody_else_s_fails_alone(status: int, sqlite_url: str, install: Install) -> None:
+def test_a_number_of_another_account_fails_alone(status: int, sqlite_url: str, install: Install) -> None:
     own, foreign = PHONES[1:], PHONES[0]
     world = World(phones=own)
     api = SimulatedApi([Account(world=world)], Options(limit=100, foreign_status=status))

@@ -1,4 +1,4 @@
-"""The quota is the server's, by the server's clock: no request is refused, whatever that clock shows."""
+"""The quota follows the server's clock: no request is refused, whatever time that clock has."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ SERVER = Options(limit=LIMIT, window=WINDOW, latency=0.02)
 
 
 @dataclass(frozen=True, slots=True)
-class Harvesting:
-    """A backfill from a server with a clock of its own."""
+class RunningBackfill:
+    """Backfill from a server whose clock differs from the host's."""
 
     running: Running
     api: SimulatedApi
@@ -41,8 +41,8 @@ class Harvesting:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def harvests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Harvesting]]:
-    """One for each clock, side by side: each of them waits most of the time."""
+def backfills(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RunningBackfill]]:
+    """One backfill per clock, all at the same time: each of them waits most of the time."""
     with ExitStack() as stack:
         found = {}
         for name, offset in CLOCKS.items():
@@ -51,26 +51,26 @@ def harvests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Har
             base_url, url = stack.enter_context(serving_in_thread(api)), f"sqlite:///{home}/store.db"
             tables = configuration(base_url, url, limit=LIMIT, window=WINDOW, phones=list(PHONES))
             running = stack.enter_context(Installation(home, tables).started(*BACKFILL))
-            found[name] = Harvesting(running, api, url)
+            found[name] = RunningBackfill(running, api, url)
         yield found
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
-def test_another_clock_costs_no_refusal(clock: str, harvests: dict[str, Harvesting]) -> None:
-    api = harvests[clock].api
-    ended = harvests[clock].running.ended()
+def test_a_different_clock_costs_no_refused_request(clock: str, backfills: dict[str, RunningBackfill]) -> None:
+    api = backfills[clock].api
+    ended = backfills[clock].running.ended()
     windows = api.requests_per_window()
 
     assert ended.code == 0
     assert ended.result["rate_limited"] == 0
     assert not any(api.refused_per_window().values())
     assert sum(windows.values()) == ended.result["requests"] == len(PHONES)
-    assert max(windows.values()) == LIMIT  # and nothing is left unused
+    assert max(windows.values()) == LIMIT  # and no request of it is unused
     assert len(windows) <= len(PHONES) // LIMIT + 2
-    assert_harvested(harvests[clock].url, WANTED)
+    assert_harvested(backfills[clock].url, WANTED)
 
 
-def test_a_limit_that_the_configuration_has_wrong_is_learnt(sqlite_url: str, install: Install) -> None:
+def test_a_wrong_limit_in_the_configuration_is_corrected_by_the_headers(sqlite_url: str, install: Install) -> None:
     api = SimulatedApi([Account(world=WORLD)], SERVER)
     harvester = install(api, sqlite_url, limit=150, window=900, phones=list(PHONES[:50]))
     ended = harvester.run(*BACKFILL)
@@ -79,7 +79,7 @@ def test_a_limit_that_the_configuration_has_wrong_is_learnt(sqlite_url: str, ins
     assert max(api.requests_per_window().values()) <= LIMIT
 
 
-def test_without_headers_the_configured_windows_are_kept(sqlite_url: str, install: Install) -> None:
+def test_without_headers_the_configured_quota_applies(sqlite_url: str, install: Install) -> None:
     api = SimulatedApi([Account(world=WORLD)], replace(SERVER, reset_style=ResetStyle.ABSENT))
     ended = install(api, sqlite_url, phones=list(PHONES[:50])).run(*BACKFILL)
 
@@ -87,7 +87,7 @@ def test_without_headers_the_configured_windows_are_kept(sqlite_url: str, instal
     assert max(api.requests_per_window().values()) <= LIMIT
 
 
-def test_a_neighbour_and_a_reserve_are_left_their_share(sqlite_url: str, install: Install) -> None:
+def test_the_reserve_is_left_to_other_clients(sqlite_url: str, install: Install) -> None:
     api = SimulatedApi([Account(world=WORLD)], replace(SERVER, neighbour=8))
     harvester = install(api, sqlite_url, phones=list(PHONES[:30]))
     harvester.configure("quota", reserve=10)

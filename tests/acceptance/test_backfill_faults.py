@@ -1,4 +1,4 @@
-"""A server with faults and manners of its own: the table is the truth all the same, or says what is lacking."""
+"""Servers with faults and peculiarities: the table equals the truth, or the result names what is missing."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def wanted(*phones: str, world: World = WORLD) -> Wanted:
     return Wanted(*DAYS, DAILY, phones, world=world)
 
 
-# What strikes at random
+# Random faults
 
 
-def test_faults_on_the_way_change_nothing_but_the_cost(store_url: str, install: Install) -> None:
+def test_transport_faults_change_only_the_number_of_requests(store_url: str, install: Install) -> None:
     limit = 40
     faults = Faults(
         server_error=0.04, bad_gateway=0.03, unavailable=0.02, html=0.03, throttle=0.03, drop=0.03, drop_body=0.03,
@@ -49,10 +49,10 @@ def test_faults_on_the_way_change_nothing_but_the_cost(store_url: str, install: 
     phones = PHONES[:15]
     harvester = install(api, store_url, phones=list(phones), api={"max_days_per_request": 200})
     ended = harvester.run(*BACKFILL)
-    struck = {visit.fault for visit in api.journal if visit.fault is not None}
+    faults_seen = {visit.fault for visit in api.journal if visit.fault is not None}
     most = max(api.requests_per_window().values())
 
-    assert len(struck) >= 8  # else this shows nothing
+    assert len(faults_seen) >= 8  # otherwise the test is void
     assert most <= limit
     assert ended.code == (3 if ended.result["failed"] else 0), ended.err
     assert ended.result["retries"] > 0
@@ -64,7 +64,9 @@ def test_faults_on_the_way_change_nothing_but_the_cost(store_url: str, install: 
     assert_harvested(store_url, wanted(*phones))
 
 
-def test_a_slice_that_fails_every_time_is_told_and_the_same_command_heals_it(sqlite_url: str, install: Install) -> None:
+def test_a_slice_that_always_fails_is_reported_and_the_same_command_fetches_it_later(
+    sqlite_url: str, install: Install
+) -> None:
     api = SimulatedApi([Account(world=WORLD)], Options())
     api.order(Fault.JUNK, times=1000, where=f"/20240101/20241231/day/{PHONES[0]}")
     harvester = install(api, sqlite_url, phones=list(PHONES[:2]))
@@ -77,16 +79,16 @@ def test_a_slice_that_fails_every_time_is_told_and_the_same_command_heals_it(sql
     assert api.visits[f"/performance/20240101/20241231/day/{PHONES[0]}"] == 5
 
     api.cancel_orders()
-    healed = harvester.run(*BACKFILL)
-    assert (healed.code, healed.result["requests"], healed.result["failed"]) == (0, 1, [])
+    repeated = harvester.run(*BACKFILL)
+    assert (repeated.code, repeated.result["requests"], repeated.result["failed"]) == (0, 1, [])
     assert_harvested(sqlite_url, wanted(*PHONES[:2]))
 
 
-# How wide a range may be
+# Range limits
 
 
 @pytest.mark.parametrize("status", [400, 500])
-def test_a_server_that_takes_a_hundred_days_is_learnt(status: int, sqlite_url: str, install: Install) -> None:
+def test_a_range_limit_of_a_hundred_days_is_found(status: int, sqlite_url: str, install: Install) -> None:
     api = SimulatedApi([Account(world=WORLD)], Options(limit=1000, max_days=100, wide_status=status))
     harvester = install(api, sqlite_url, phones=[*PHONES[:4]])
     ended = harvester.run(*BACKFILL)
@@ -98,7 +100,7 @@ def test_a_server_that_takes_a_hundred_days_is_learnt(status: int, sqlite_url: s
     # 366 -> 183 -> 92: halving finds no wider one.
     assert sent(api) - len(refused) <= 4 * 10
 
-    # What was learnt holds for the next process.
+    # The next process knows the limit.
     plan = harvester.run("plan", "--start", "2021-01-01", "--end", "2022-12-31", "--json").result
     visits = len(api.journal)
     second = harvester.run("backfill", "--start", "2021-01-01", "--end", "2022-12-31", "--json")
@@ -107,7 +109,7 @@ def test_a_server_that_takes_a_hundred_days_is_learnt(status: int, sqlite_url: s
     assert all(visit.status == 200 for visit in list(api.journal)[visits:])
 
 
-def test_twenty_slices_of_92_days_need_few_requests_where_all_are_taken(sqlite_url: str, install: Install) -> None:
+def test_twenty_slices_of_92_days_need_few_requests_to_find_the_limit(sqlite_url: str, install: Install) -> None:
     api = SimulatedApi([Account(world=WORLD)], Options(limit=1000, max_days=100))
     harvester = install(api, sqlite_url, phones=[PHONES[0]])
     ended = harvester.run("backfill", "--start", "2020-01-01", "--end", "2025-01-14", "--json")
@@ -116,10 +118,10 @@ def test_twenty_slices_of_92_days_need_few_requests_where_all_are_taken(sqlite_u
     assert sent(api) <= 45
 
 
-# Days that the server does not have
+# Days without data
 
 
-def test_a_server_without_today_gives_all_other_days(sqlite_url: str, install: Install) -> None:
+def test_a_server_that_refuses_today_gives_all_other_days(sqlite_url: str, install: Install) -> None:
     api = SimulatedApi([Account(world=WORLD)], Options(today_refused=True))
     harvester = install(api, sqlite_url, phones=list(PHONES[:3]))
     ended = harvester.run("backfill", "--start", "2026-01-01", "--json")
@@ -153,15 +155,15 @@ def test_days_before_the_first_data(before: Beyond, sqlite_url: str, install: In
     assert harvester.run(*BACKFILL).result["requests"] == 0
 
 
-# Odd things inside whole answers
+# Peculiar values inside complete answers
 
-ODD = ("backfill", "--start", "2024-01-01", "--end", "2024-01-31", "--json")
+JANUARY = ("backfill", "--start", "2024-01-01", "--end", "2024-01-31", "--json")
 
 
-def odd(fault: Fault, sqlite_url: str, install: Install, form: str) -> dict[str, Any]:
+def rows_with(fault: Fault, sqlite_url: str, install: Install, form: str) -> dict[str, Any]:
     api = SimulatedApi([Account(world=WORLD)], Options())
     api.order(fault)
-    ended = install(api, sqlite_url, phones=[PHONES[0]], api={"format": form}).run(*ODD)
+    ended = install(api, sqlite_url, phones=[PHONES[0]], api={"format": form}).run(*JANUARY)
     assert ended.code == 0, ended.err
     rows = ended.result["rows"]
     assert isinstance(rows, dict)
@@ -170,37 +172,39 @@ def odd(fault: Fault, sqlite_url: str, install: Install, form: str) -> dict[str,
 
 @pytest.mark.parametrize("form", ["json", "xml"])
 def test_a_null_is_stored_as_null(form: str, sqlite_url: str, install: Install) -> None:
-    assert odd(Fault.NULLS, sqlite_url, install, form)["new"] == 31 * 6
+    assert rows_with(Fault.NULLS, sqlite_url, install, form)["new"] == 31 * 6
     nulls = query(sqlite_url, "SELECT count(*) FROM metric_values WHERE value IS NULL AND final")
     assert nulls == [(1,)]
 
 
 @pytest.mark.parametrize("form", ["json", "xml"])
-def test_a_value_that_is_no_number_is_rejected_and_the_rest_taken(form: str, sqlite_url: str, install: Install) -> None:
-    rows = odd(Fault.NAN, sqlite_url, install, form)
+def test_a_value_that_is_no_number_is_rejected_and_the_others_are_stored(
+    form: str, sqlite_url: str, install: Install
+) -> None:
+    rows = rows_with(Fault.NAN, sqlite_url, install, form)
     assert (rows["rejected"], rows["new"], rows["absent"]) == (1, 31 * 6 - 1, 0)
     assert query(sqlite_url, "SELECT count(*) FROM reject") == [(1,)]
 
 
 @pytest.mark.parametrize("form", ["json", "xml"])
 def test_an_absent_period_is_counted(form: str, sqlite_url: str, install: Install) -> None:
-    rows = odd(Fault.ABSENT, sqlite_url, install, form)
+    rows = rows_with(Fault.ABSENT, sqlite_url, install, form)
     assert (rows["absent"], rows["rejected"], rows["new"]) == (1, 0, 30 * 6)
 
 
 @pytest.mark.parametrize("form", ["json", "xml"])
-def test_a_metric_never_heard_of_is_there_at_once(form: str, sqlite_url: str, install: Install) -> None:
-    assert odd(Fault.UNKNOWN, sqlite_url, install, form)["new"] == 31 * 7
+def test_an_unknown_metric_is_stored_at_once(form: str, sqlite_url: str, install: Install) -> None:
+    assert rows_with(Fault.UNKNOWN, sqlite_url, install, form)["new"] == 31 * 7
     rows = query(sqlite_url, "SELECT metric, count(*), sum(value) FROM metric_values GROUP BY metric")
     assert (UNKNOWN_METRIC, 31, 31.0) in rows
     assert (UNKNOWN_METRIC,) in query(sqlite_url, "SELECT metric FROM metrics")
 
 
 @pytest.mark.parametrize("form", ["json", "xml"])
-def test_a_phone_without_any_answer_inside_is_absent_altogether(form: str, sqlite_url: str, install: Install) -> None:
+def test_a_phone_with_an_empty_answer_is_absent(form: str, sqlite_url: str, install: Install) -> None:
     # PHP writes an empty map as [].
     world = World(first_day=date(2026, 1, 1), before=Beyond.ABSENT)
     api = SimulatedApi([Account(world=world)], Options())
-    ended = install(api, sqlite_url, phones=[PHONES[0]], api={"format": form}).run(*ODD)
+    ended = install(api, sqlite_url, phones=[PHONES[0]], api={"format": form}).run(*JANUARY)
 
     assert (ended.code, ended.result["rows"]["absent"], ended.result["rows"]["new"]) == (0, 31, 0)

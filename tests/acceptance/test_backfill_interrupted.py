@@ -1,4 +1,4 @@
-"""Whatever ends a backfill early, what was fetched is kept, and the same command goes on from there."""
+"""A backfill that ends early keeps what it stored, and the same command continues."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def served(options: Options) -> SimulatedApi:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_130_and_nothing_is_asked_for_twice(
+def test_a_signal_leaves_130_and_nothing_is_requested_twice(
     number: signal.Signals, sqlite_url: str, install: Install
 ) -> None:
     api = served(Options(limit=25, window=2, latency=0.05))
@@ -52,8 +52,8 @@ def test_a_signal_leaves_130_and_nothing_is_asked_for_twice(
     assert first["error"]["code"] == first["accounts"][0]["error"]["code"] == "interrupted"
     assert first["accounts"][0]["exit"] == 130
     assert "Traceback" not in interrupted.err
-    kept = stored_rows(sqlite_url).total()
-    assert kept == first["rows"]["new"] > 0
+    stored = stored_rows(sqlite_url).total()
+    assert stored == first["rows"]["new"] > 0
     assert first["slices"]["done"] == first["requests"] == sent(api) < PLANNED
 
     second = harvester.run(*BACKFILL)
@@ -63,7 +63,7 @@ def test_a_signal_leaves_130_and_nothing_is_asked_for_twice(
     assert_harvested(sqlite_url, WANTED)
 
 
-def test_slow_answers_in_flight_are_waited_for_and_kept(sqlite_url: str, install: Install) -> None:
+def test_slow_answers_in_flight_are_waited_for_and_stored(sqlite_url: str, install: Install) -> None:
     api = served(Options(latency=0.7))
     harvester = install(api, sqlite_url, phones=list(PHONES))
     with harvester.started(*BACKFILL) as running:
@@ -96,7 +96,7 @@ def test_a_second_signal_leaves_at_once(store_url: str, install: Install) -> Non
     assert_harvested(store_url, WANTED)
 
 
-def test_a_signal_while_the_quota_is_waited_for_ends_the_wait(sqlite_url: str, install: Install) -> None:
+def test_a_signal_ends_a_wait_for_the_quota(sqlite_url: str, install: Install) -> None:
     api = served(Options(limit=5, window=900))
     harvester = install(api, sqlite_url, phones=list(PHONES))
     with harvester.started(*BACKFILL) as running:
@@ -107,7 +107,7 @@ def test_a_signal_while_the_quota_is_waited_for_ends_the_wait(sqlite_url: str, i
     assert (ended.code, ended.result["slices"]["done"]) == (130, 5)
 
 
-def test_a_signal_while_another_process_holds_the_account_ends_the_wait(sqlite_url: str, install: Install) -> None:
+def test_a_signal_ends_a_wait_for_the_account(sqlite_url: str, install: Install) -> None:
     api = served(Options(limit=5, window=900))
     harvester = install(api, sqlite_url, phones=list(PHONES))
     with harvester.started(*BACKFILL) as holder:
@@ -120,17 +120,17 @@ def test_a_signal_while_another_process_holds_the_account_ends_the_wait(sqlite_u
     assert (ended.code, ended.result["requests"]) == (130, 0)
 
 
-def test_kills_cost_little_and_lose_nothing(store_url: str, install: Install) -> None:
+def test_kills_cost_few_requests_and_lose_nothing(store_url: str, install: Install) -> None:
     limit, kills = 40, 5
     faults = Faults(server_error=0.04, drop=0.04, cut=0.04)
     api = served(Options(limit=limit, window=2, latency=0.02, jitter=0.05, faults=faults))
     harvester = install(api, store_url, phones=list(PHONES))
-    luck = random.Random(7)  # noqa: S311 - any moments will do
+    chance = random.Random(7)  # noqa: S311 - moments of the kills
     for _ in range(kills):
         with harvester.started(*BACKFILL) as running:
-            enough = sent(api) + luck.randrange(1, 9)
+            enough = sent(api) + chance.randrange(1, 9)
             running.until(lambda enough=enough: sent(api) >= enough)  # type: ignore[misc]
-            time.sleep(luck.random() * 0.05)
+            time.sleep(chance.random() * 0.05)
             running.kill()
     finished = harvester.run(*BACKFILL)
 
@@ -140,5 +140,5 @@ def test_kills_cost_little_and_lose_nothing(store_url: str, install: Install) ->
     assert max(api.requests_per_window().values()) <= limit
     assert not any(api.refused_per_window().values())
     again = [count - 1 for path, count in api.visits.items() if path.startswith("/performance")]
-    struck = sum(1 for visit in api.journal if visit.fault is not None)
-    assert sum(again) <= kills * 2 * CONCURRENCY + struck
+    faults_seen = sum(1 for visit in api.journal if visit.fault is not None)
+    assert sum(again) <= kills * 2 * CONCURRENCY + faults_seen

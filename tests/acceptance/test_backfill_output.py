@@ -1,4 +1,4 @@
-"""Results on stdout, everything else on stderr, no escape codes off a terminal, and a password nowhere."""
+"""Results go to stdout, everything else to stderr, without escape codes off a terminal; a password goes nowhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PHONES = ["8005550100", "8005550101", "8005550102"]
 RANGE = ("--start", "2024-01-01", "--end", "2024-12-31")
 
 
-def dumped(url: str) -> str:
+def dump(url: str) -> str:
     """Every table and view as text."""
     if url.startswith("sqlite:"):
         names = query(url, "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')")
@@ -43,7 +43,7 @@ def test_off_a_terminal_there_are_lines_and_no_escape_codes(sqlite_url: str, ins
     assert ended.err
 
 
-def test_stdout_holds_the_object_alone(sqlite_url: str, install: Install) -> None:
+def test_stdout_holds_only_the_object(sqlite_url: str, install: Install) -> None:
     api = SimulatedApi([Account()], Options(faults=Faults(server_error=0.3)))
     ended = install(api, sqlite_url, phones=PHONES).run("backfill", *RANGE, "--json", "-vv")
 
@@ -55,7 +55,7 @@ def test_stdout_holds_the_object_alone(sqlite_url: str, install: Install) -> Non
     }  # fmt: skip
 
 
-def test_a_usage_error_prints_no_object_and_a_line(sqlite_url: str, install: Install) -> None:
+def test_a_usage_error_prints_a_line_and_no_object(sqlite_url: str, install: Install) -> None:
     harvester = install(SimulatedApi([Account()]), sqlite_url, phones=PHONES)
     for wrong in (
         ("--start", "2024-02-30"),
@@ -69,7 +69,7 @@ def test_a_usage_error_prints_no_object_and_a_line(sqlite_url: str, install: Ins
         assert not ended.out
 
 
-def assert_silent(harvester: Installation, *ended: Ended) -> None:
+def assert_no_password(harvester: Installation, *ended: Ended) -> None:
     for one in ended:
         assert CANARY not in one.out
         assert CANARY not in one.err
@@ -80,7 +80,7 @@ def assert_silent(harvester: Installation, *ended: Ended) -> None:
 
 
 @pytest.mark.parametrize("direct", [False, True], ids=["tool", "direct"])
-def test_a_password_that_opens_shows_nowhere(store_url: str, install: Install, *, direct: bool) -> None:
+def test_an_accepted_password_is_printed_nowhere(store_url: str, install: Install, *, direct: bool) -> None:
     world = World(phones=tuple(PHONES[1:]))
     faults = Faults(server_error=0.1, html=0.1, cut=0.1, junk=0.1)
     api = SimulatedApi(
@@ -90,32 +90,32 @@ def test_a_password_that_opens_shows_nowhere(store_url: str, install: Install, *
     harvester = install(api, store_url, phones=PHONES, password=CANARY, tool=None if direct else "fuseplus")
     ended = harvester.run("backfill", *RANGE, "-vv", "--json")
 
-    assert ended.code == 3  # one number is somebody else's
-    assert_silent(harvester, ended)
-    assert CANARY not in dumped(store_url)
+    assert ended.code == 3  # one number belongs to another account
+    assert_no_password(harvester, ended)
+    assert CANARY not in dump(store_url)
 
 
 @pytest.mark.parametrize("direct", [False, True], ids=["tool", "direct"])
-def test_a_password_that_is_refused_shows_nowhere(sqlite_url: str, install: Install, *, direct: bool) -> None:
+def test_a_refused_password_is_printed_nowhere(sqlite_url: str, install: Install, *, direct: bool) -> None:
     api = SimulatedApi([Account(password="another", direct=direct)], Options())
     harvester = install(api, sqlite_url, phones=PHONES, password=CANARY, tool=None if direct else "fuseplus")
     ended = harvester.run("backfill", *RANGE, "-vv", "--json")
 
     assert ended.code == 77
-    assert_silent(harvester, ended)
-    assert CANARY not in dumped(sqlite_url)
+    assert_no_password(harvester, ended)
+    assert CANARY not in dump(sqlite_url)
 
 
-def test_the_password_shows_in_no_traceback(sqlite_url: str, install: Install, tmp_path: Path) -> None:
-    # A bug of our own, wherever it may be: the answer's parser loses its mind.
+def test_no_traceback_holds_the_password(sqlite_url: str, install: Install, tmp_path: Path) -> None:
+    # An unexpected error while a local variable holds the password.
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "sitecustomize.py").write_text(
         "import harvester.source.http as http\n"
-        "def lost(self, *args, **kwargs):\n"
+        "def fail(self, *args, **kwargs):\n"
         "    secret = self._credentials.__dict__\n"
-        "    raise RuntimeError('lost my mind')\n"
-        "http.HttpSource.fetch = lost\n"
+        "    raise RuntimeError('unexpected state')\n"
+        "http.HttpSource.fetch = fail\n"
     )
     api = SimulatedApi([Account(password=CANARY)], Options())
     harvester = install(api, sqlite_url, phones=PHONES, password=CANARY)
@@ -123,5 +123,5 @@ def test_the_password_shows_in_no_traceback(sqlite_url: str, install: Install, t
 
     assert ended.code == 1
     assert ended.result["error"]["code"] == "bug"
-    assert "lost my mind" in ended.err
-    assert_silent(harvester, ended)
+    assert "unexpected state" in ended.err
+    assert_no_password(harvester, ended)

@@ -1,4 +1,4 @@
-"""A backfill brings the truth, value by value, for as few requests as `plan` says, and once."""
+"""A backfill stores the true values with as few requests as `plan` says, and requests nothing twice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUSY = Options(limit=1000)
 
 
 @pytest.mark.parametrize("wire", [("json", "GET"), ("xml", "POST")], ids=["json", "xml-post"])
-def test_days_weeks_and_months_equal_the_truth_and_are_asked_for_once(
+def test_days_weeks_and_months_equal_the_truth_and_are_requested_once(
     store_url: str, wire: tuple[str, str], install: Install
 ) -> None:
     form, method = wire
@@ -90,17 +90,17 @@ def test_ten_years_of_days_take_ten_requests(sqlite_url: str, install: Install) 
     assert_harvested(sqlite_url, wanted)
 
 
-def test_a_wider_range_asks_for_what_is_missing_alone_and_refetch_for_all(sqlite_url: str, install: Install) -> None:
+def test_a_wider_range_requests_what_is_missing_and_refetch_all(sqlite_url: str, install: Install) -> None:
     world = World()
     api = SimulatedApi([Account(world=world)], BUSY)
     harvester = install(api, sqlite_url, phones=["8005550100"])
     harvester.run("backfill", "--start", "2024-06-01", "--end", "2024-06-30")
     api.visits.clear()
     wider = harvester.run("backfill", "--start", "2024-05-01", "--end", "2024-07-31", "--json").result
-    asked = sorted(path for path in api.visits if path != "/auth")
+    requested = sorted(path for path in api.visits if path != "/auth")
 
-    # June between them costs nothing more to ask for again, and saves a request.
-    assert asked == ["/performance/20240501/20240731/day/8005550100"]
+    # Requesting June again, between the two, saves a request.
+    assert requested == ["/performance/20240501/20240731/day/8005550100"]
     assert wider["rows"]["unchanged"] == 30 * 6
     assert wider["rows"]["new"] == (31 + 31) * 6
 

@@ -1,4 +1,4 @@
-"""kill -9 at every step of a small run, and at odd moments of larger ones: what holds whatever the moment was."""
+"""kill -9 at every step of a small run and at chosen moments of larger ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SLICES = 12
 TIGHT = replace(NEAR, limit=5)  # three windows for twelve slices: deaths fall before, into and after waits
 
 
-def assert_healed(rig: Rig, slices: int) -> None:
+def assert_next_run_completes(rig: Rig, slices: int) -> None:
     process = rig.run()
     assert process.error is None
     assert rig.rows() == rig.truth()
@@ -26,7 +26,7 @@ def assert_healed(rig: Rig, slices: int) -> None:
     assert 429 not in rig.statuses()
     deaths = len(rig.processes) - 1
     assert slices <= len(rig.visits) <= slices + deaths * 2 * rig.desired.concurrency
-    assert rig.run().report.requests == 0, "all is final, so nothing is left to ask for"
+    assert rig.run().report.requests == 0, "all is final, so nothing is left to request"
 
 
 def steps_of(path: Path, desired: Desired, options: Options, account: Account | None) -> int:
@@ -38,42 +38,44 @@ def steps_of(path: Path, desired: Desired, options: Options, account: Account | 
 
 @pytest.mark.parametrize("account", [Account(), Account(direct=True)], ids=["tool", "direct"])
 @pytest.mark.parametrize("away", [0.0, 200.0])
-def test_death_at_any_step_costs_nothing_but_what_was_in_flight(tmp_path: Path, account: Account, away: float) -> None:
+def test_death_at_any_step_costs_only_what_was_in_flight(tmp_path: Path, account: Account, away: float) -> None:
     desired = replace(SMALL, concurrency=3, limit=5)
     steps = steps_of(tmp_path / "whole.db", desired, TIGHT, account)
-    # Where the process waits it only naps, and dies as well after any nap as after another.
-    chosen = sorted({*range(0, 160, 3), *Random(7).sample(range(160, steps), 40)})  # noqa: S311 - a choice, not a secret
+    # While the process waits it only sleeps, and one sleep is as good as another to die after.
+    chosen = sorted({*range(0, 160, 3), *Random(7).sample(range(160, steps), 40)})  # noqa: S311 - steps, not a secret
     for step in chosen:
         rig = Rig(tmp_path / f"{step}.db", desired, TIGHT, account)
         assert rig.run(dies_at=step).died
         rig.wait(away)
-        assert_healed(rig, SLICES)
+        assert_next_run_completes(rig, SLICES)
 
 
 def test_death_after_death_still_ends(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", replace(SMALL, concurrency=3, limit=5), TIGHT)
-    random = Random(11)  # noqa: S311 - a choice, not a secret
+    random = Random(11)  # noqa: S311 - steps, not a secret
     for _ in range(12):
         rig.run(dies_at=random.randrange(40, 260))
         rig.wait(random.choice([0.0, 1.0, 90.0]))
-    assert_healed(rig, SLICES)
+    assert_next_run_completes(rig, SLICES)
 
 
 @pytest.mark.parametrize("moment", [0.5, 1.99, 3.7, 7.4, 602.0])
 @pytest.mark.parametrize("reserve", [0, 40])
 @pytest.mark.parametrize("host_ahead", [0.0, -3600.0])
 def test_what_is_in_flight_at_death_is_counted(tmp_path: Path, moment: float, reserve: int, host_ahead: float) -> None:
-    # Slow answers: up to 16 requests are under way or unstored, and the server counts them after we are gone.
+    # Slow answers: up to 16 requests are under way or unstored, and the server counts them after the death.
     desired = Desired(max_days=8, reserve=reserve)
     rig = Rig(tmp_path / "store.db", desired, Options(latency=1.0, jitter=2.0), host_ahead=host_ahead)
     slices = 5 * 46
     assert rig.run({moment: lambda process: process.kill()}).died
-    assert_healed(rig, slices)
+    assert_next_run_completes(rig, slices)
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 8])
 @pytest.mark.parametrize("store_delay", [0.5, 4.0, 70.0])
-def test_no_more_waits_to_be_stored_than_there_is_room(tmp_path: Path, concurrency: int, store_delay: float) -> None:
+def test_no_more_answers_wait_to_be_stored_than_the_capacity(
+    tmp_path: Path, concurrency: int, store_delay: float
+) -> None:
     rig = Rig(tmp_path / "store.db", replace(SMALL, max_days=1, concurrency=concurrency), Options(latency=0.02))
     rig.store_delay = store_delay
     process = rig.run()
@@ -82,8 +84,8 @@ def test_no_more_waits_to_be_stored_than_there_is_room(tmp_path: Path, concurren
     assert rig.rows() == rig.truth()
 
 
-def test_workers_that_wait_for_room_do_not_keep_each_other_from_sending(tmp_path: Path) -> None:
-    desired = replace(SMALL, max_days=1, limit=10_000, rate=1e9)  # nothing but the store makes anybody wait
+def test_workers_that_wait_for_capacity_do_not_block_each_other(tmp_path: Path) -> None:
+    desired = replace(SMALL, max_days=1, limit=10_000, rate=1e9)  # only the store makes workers wait
     rig = Rig(tmp_path / "store.db", desired, Options(limit=10_000))
     rig.store_delay = 0.01
     process = rig.run({0.5: lambda process: process.kill()})
@@ -92,9 +94,9 @@ def test_workers_that_wait_for_room_do_not_keep_each_other_from_sending(tmp_path
 
 
 @pytest.mark.parametrize("store_delay", [0.5, 4.0])
-def test_a_kill_while_the_store_is_slow_costs_at_most_the_room(tmp_path: Path, store_delay: float) -> None:
+def test_a_kill_while_the_store_is_slow_costs_at_most_the_capacity(tmp_path: Path, store_delay: float) -> None:
     rig = Rig(tmp_path / "store.db", replace(SMALL, max_days=1), Options(latency=0.3))
     rig.store_delay = store_delay
     assert rig.run({3.0: lambda process: process.kill()}).died
     rig.store_delay = 0.0
-    assert_healed(rig, 93)
+    assert_next_run_completes(rig, 93)

@@ -1,4 +1,4 @@
-"""Credentials through the whole runner, in virtual time: exchanged once for all, and never at the cost of the quota."""
+"""Credentials through the whole runner, in virtual time: exchanged once for all workers, without spending the quota."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_auth_that_is_down_for_twenty_seconds_is_survived(tmp_path: Path) -> 
     assert len(process.emitted(Event.NO_CREDENTIALS)) <= 7, "one exchange for all workers, with growing pauses"
 
 
-def test_an_auth_that_is_down_when_a_pair_dies_is_survived(tmp_path: Path) -> None:
+def test_an_auth_that_is_down_when_a_pair_expires_is_survived(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", MONTHS, replace(SLOW, latency=0.02))
     rig.wire.api.order(Fault.UNAVAILABLE, 4, where="/auth")
     process = rig.run({8.0: expire})
@@ -63,7 +63,7 @@ def test_a_throttled_auth_waits_for_its_window(tmp_path: Path, retry_after: bool
 
 
 def test_a_throttled_auth_is_no_outage(tmp_path: Path) -> None:
-    # Down, throttled for ten minutes, down again: never down for as long as patience lasts.
+    # Down, throttled for ten minutes, down again: never down for GIVE_UP_AFTER.
     rig = Rig(tmp_path / "store.db", YEARS, NEAR)
     rig.api.order(Fault.SERVER_ERROR, 1, where="/auth")
     rig.api.order(Fault.THROTTLE, 1, where="/auth")
@@ -73,20 +73,20 @@ def test_a_throttled_auth_is_no_outage(tmp_path: Path) -> None:
     assert rig.rows() == rig.truth()
 
 
-@pytest.mark.parametrize("deaths", [(5.2,), (5.2, 8.3, 12.1), (5.9,)])
-def test_a_pair_that_dies_is_renewed_once_for_all_in_flight(tmp_path: Path, deaths: Sequence[float]) -> None:
+@pytest.mark.parametrize("expiries", [(5.2,), (5.2, 8.3, 12.1), (5.9,)])
+def test_an_expired_pair_is_renewed_once_for_all_in_flight(tmp_path: Path, expiries: Sequence[float]) -> None:
     rig = Rig(tmp_path / "store.db", MONTHS, SLOW)
-    process = rig.run(dict.fromkeys(deaths, expire))
+    process = rig.run(dict.fromkeys(expiries, expire))
     assert process.error is None
-    assert len(rig.auths) == 1 + len(deaths)
-    assert rig.statuses()[401] <= 8 * len(deaths)
+    assert len(rig.auths) == 1 + len(expiries)
+    assert rig.statuses()[401] <= 8 * len(expiries)
     assert not process.report.failed
     assert rig.rows() == rig.truth()
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_late_401s_of_an_old_pair_renew_nothing(tmp_path: Path, seed: int) -> None:
-    # Answers take between 0.1 s and 6 s: the last 401 for the old pair comes long after the new one was given.
+    # Answers take between 0.1 s and 6 s: the last 401 for the old pair comes long after the new pair.
     rig = Rig(tmp_path / "store.db", MONTHS, replace(SLOW, seed=seed, latency=0.1, jitter=6.0), seed=seed)
     process = rig.run({6.0: expire})
     assert process.error is None
@@ -95,16 +95,16 @@ def test_late_401s_of_an_old_pair_renew_nothing(tmp_path: Path, seed: int) -> No
     assert rig.rows() == rig.truth()
 
 
-def test_a_pair_is_exchanged_anew_after_a_day(tmp_path: Path) -> None:
+def test_a_pair_is_replaced_after_a_day(tmp_path: Path) -> None:
     desired = replace(YEARS, phones=PHONES[:1], max_days=1, first=date(2023, 6, 1), limit=2)
     rig = Rig(tmp_path / "store.db", desired, replace(NEAR, limit=2))
     process = rig.run()
     assert process.elapsed > 86_400
-    assert rig.statuses() == {200: 214}, "no 401 told us to"
+    assert rig.statuses() == {200: 214}, "not because of a 401"
     assert len(rig.auths) == 2
 
 
-def test_a_number_of_somebody_else_fails_alone(tmp_path: Path) -> None:
+def test_a_number_of_another_account_fails_alone(tmp_path: Path) -> None:
     for account in (owning(*PHONES[1:]), owning(*PHONES[1:], direct=True), owning(*PHONES[:-1])):
         rig = Rig(tmp_path / f"{len(list(tmp_path.iterdir()))}.db", MONTHS, NEAR, account)
         process = rig.run()
@@ -113,14 +113,14 @@ def test_a_number_of_somebody_else_fails_alone(tmp_path: Path) -> None:
         assert {failed.slice.series.phone for failed in process.report.failed} == {foreign}
         assert process.report.slices.failed == 12
         assert len(rig.auths) <= 2
-        assert rig.statuses()[401] <= 12 + 2, "a request for each slice; after a renewal the held ones again"
+        assert rig.statuses()[401] <= 12 + 2, "a request for each slice; after a renewal the parked ones again"
         assert rig.rows() == rig.truth(account.world.phones)
 
 
 @pytest.mark.parametrize("concurrency", [1, 8, 32])
 @pytest.mark.parametrize("direct", [False, True])
 def test_refused_credentials_cost_few_requests(tmp_path: Path, concurrency: int, direct: bool) -> None:  # noqa: FBT001 - a case
-    # Every number is somebody else's, or the pair opens nothing: the same from outside.
+    # Every number belongs to another account, or the pair is wrong: the API answers alike.
     desired = replace(YEARS, phones=tuple(f"800555{number:04}" for number in range(40)), concurrency=concurrency)
     rig = Rig(tmp_path / "store.db", desired, NEAR, owning(*OTHERS, direct=direct))
     process = rig.run()
@@ -130,7 +130,7 @@ def test_refused_credentials_cost_few_requests(tmp_path: Path, concurrency: int,
     assert rig.rows() == {}
 
 
-def test_credentials_refused_at_the_door_cost_one_request(tmp_path: Path) -> None:
+def test_credentials_refused_by_auth_cost_one_request(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", YEARS, NEAR)
     rig.api.suspend("main")
     process = rig.run()
@@ -139,12 +139,12 @@ def test_credentials_refused_at_the_door_cost_one_request(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("direct", [False, True])
-def test_an_account_that_is_closed_while_we_work_ends_it(tmp_path: Path, direct: bool) -> None:  # noqa: FBT001 - a case
+def test_an_account_that_is_closed_while_it_is_fetched_ends_the_run(tmp_path: Path, direct: bool) -> None:  # noqa: FBT001 - a case
     rig = Rig(tmp_path / "store.db", MONTHS, SLOW, Account(direct=direct))
     process = rig.run({5.2: lambda process: process.rig.api.suspend("main")})
     assert isinstance(process.error, CredentialsRefused)
     assert rig.statuses()[401] == 8, "what was in flight"
-    assert process.report.slices.done == rig.statuses()[200], "what had come is stored"
+    assert process.report.slices.done == rig.statuses()[200], "what was answered is stored"
     assert not process.report.failed
 
 

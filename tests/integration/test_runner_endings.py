@@ -1,4 +1,4 @@
-"""Every other way to end, in virtual time: interrupted, a wrong calendar, a failing store. Nothing is left behind."""
+"""Other ways to end, in virtual time: an interrupt, a wrong calendar, a failing store. No task or slot is left."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def assert_nothing_is_left(process: RigProcess, concurrency: int = 8) -> None:
 
 
 def approx(seconds: float) -> object:
-    return pytest.approx(seconds, abs=0.001)  # each turn of the loop takes a nanosecond or so
+    return pytest.approx(seconds, abs=0.001)  # each step of the loop takes a microsecond
 
 
 def interrupt(process: RigProcess) -> None:
@@ -43,7 +43,7 @@ def cancel(process: RigProcess) -> None:
 
 
 @pytest.mark.parametrize("moment", [0.001, 1.0, 2.5, 3.0, 7.7])
-def test_an_interrupt_lets_land_what_is_in_flight(tmp_path: Path, moment: float) -> None:
+def test_an_interrupt_finishes_the_requests_in_flight(tmp_path: Path, moment: float) -> None:
     rig = Rig(tmp_path / "store.db", MONTHS, SLOW)
     process = rig.run({moment: interrupt})
     assert isinstance(process.error, Interrupted)
@@ -51,7 +51,7 @@ def test_an_interrupt_lets_land_what_is_in_flight(tmp_path: Path, moment: float)
     assert process.report.requests == process.report.slices.done == len(rig.visits)
     assert_nothing_is_left(process)
     assert rig.run().error is None
-    assert len(rig.visits) == 240, "nothing was asked for twice"
+    assert len(rig.visits) == 240, "nothing was requested twice"
     assert rig.rows() == rig.truth()
 
 
@@ -74,7 +74,7 @@ def test_an_interrupt_ends_the_pause_before_a_probe_and_an_exchange_at_once(tmp_
         assert_nothing_is_left(process)
 
 
-def test_a_request_that_never_answers_is_cut_after_ten_seconds(tmp_path: Path) -> None:
+def test_an_unanswered_request_is_cancelled_ten_seconds_after_an_interrupt(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", MONTHS, NEAR)
     rig.wire.outages.append((START + 2, START + 1000, NetworkState.UNANSWERED))
     process = rig.run({3.0: interrupt})
@@ -105,12 +105,12 @@ def test_a_wrong_zone_costs_one_request_and_stores_nothing(tmp_path: Path, concu
     process = rig.run()
     assert isinstance(process.error, CalendarMismatch)
     assert (process.error.setting, process.error.fits) == ("timezone", "America/New_York")
-    assert len(rig.visits) == process.report.requests == 1, "the quota is unknown, so one goes first"
+    assert len(rig.visits) == process.report.requests == 1, "the quota is unknown, so one request goes first"
     assert rig.rows() == {}
     assert_nothing_is_left(process, concurrency)
 
 
-def test_a_wrong_week_start_is_found_as_soon(tmp_path: Path) -> None:
+def test_a_wrong_week_start_costs_one_request(tmp_path: Path) -> None:
     monday = Calendar(ZoneInfo("America/New_York"), WeekStart.MONDAY)
     rig = Rig(tmp_path / "store.db", replace(MONTHS, period=Period.WEEK), NEAR, calendar=monday)
     process = rig.run()
@@ -119,7 +119,7 @@ def test_a_wrong_week_start_is_found_as_soon(tmp_path: Path) -> None:
     assert len(rig.visits) == 1
 
 
-def test_a_server_that_moves_to_another_zone_costs_what_is_in_flight(tmp_path: Path) -> None:
+def test_a_server_that_changes_its_zone_costs_what_is_in_flight(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", MONTHS, SLOW)
 
     def move(_: RigProcess) -> None:
@@ -159,7 +159,7 @@ def test_after_a_failed_commit_nothing_more_is_sent(
     assert process.error is error
     assert rig.wire.sent == sent_at_failure[0]
     assert [facts["error"] for facts in process.emitted(Event.STORE_FAILED)] == [str(error)]
-    assert len(rig.rows()) == process.report.rows.new, "only what was told is stored"
+    assert len(rig.rows()) == process.report.rows.new, "only what was reported is stored"
     assert_nothing_is_left(process)
     rig.store_fails, rig.store_delay = lambda _: None, 0.0
     assert rig.run().error is None
@@ -167,11 +167,11 @@ def test_after_a_failed_commit_nothing_more_is_sent(
 
 
 @pytest.mark.parametrize("pages", [5, 30])
-def test_a_full_disk_ends_it_and_leaves_whole_slices(tmp_path: Path, pages: int) -> None:
+def test_a_full_disk_ends_the_run_and_leaves_whole_slices(tmp_path: Path, pages: int) -> None:
     rig = Rig(tmp_path / "store.db", FEW, NEAR)
 
     def fill(process: RigProcess) -> None:
-        session = process.database._connection  # noqa: SLF001 - no other way to a full disk without a disk
+        session = process.database._connection  # noqa: SLF001 - a full disk cannot be had otherwise
         assert session is not None
         with session.transaction() as connection:
             count = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
@@ -188,13 +188,13 @@ def test_a_full_disk_ends_it_and_leaves_whole_slices(tmp_path: Path, pages: int)
     assert rig.rows() == rig.truth()
 
 
-def test_a_quota_that_cannot_be_written_down_is_not_spent(tmp_path: Path) -> None:
+def test_allowance_that_cannot_be_stored_is_not_spent(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", MONTHS, NEAR)
 
-    def fill(process: RigProcess) -> None:
+    def lose_disk(process: RigProcess) -> None:
         process.disk.dead = True
 
-    process = rig.run({0.001: fill})
+    process = rig.run({0.001: lose_disk})
     assert isinstance(process.error, StoreLost)
     assert rig.wire.sent == 0
     assert_nothing_is_left(process)

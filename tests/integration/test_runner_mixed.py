@@ -1,4 +1,4 @@
-"""Every fault at once, by seed: whatever the mix, the books agree and the table equals the truth."""
+"""All faults together, by seed: the counts agree and the table equals the truth."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ KINDS = (
 )
 
 
-def drawn(path: Path, seed: int) -> Rig:
-    """A world, a harvest and their troubles."""
+def random_rig(path: Path, seed: int) -> Rig:
+    """Return a rig with a random server, random faults and a random plan."""
     random = Random(seed)  # noqa: S311 - a scenario, not a secret
     odds = {kind: random.choice([0, 0, 0.01, 0.03]) for kind in KINDS}
     options = Options(
@@ -61,8 +61,8 @@ def drawn(path: Path, seed: int) -> Rig:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_the_books_agree_and_the_table_equals_the_truth(tmp_path: Path, seed: int) -> None:
-    rig = drawn(tmp_path / "store.db", seed)
+def test_the_counts_agree_and_the_table_equals_the_truth(tmp_path: Path, seed: int) -> None:
+    rig = random_rig(tmp_path / "store.db", seed)
     process = rig.run()
     report, slices = process.report, process.report.slices
     assert report.requests == rig.wire.sent
@@ -70,8 +70,8 @@ def test_the_books_agree_and_the_table_equals_the_truth(tmp_path: Path, seed: in
         assert report.requests == len(rig.visits)
     assert report.rate_limited == rig.statuses()[429]
     throttles = sum(visit.fault is Fault.THROTTLE for visit in rig.visits)
-    stranger = rig.api.options.neighbour > rig.desired.reserve
-    assert report.rate_limited <= throttles + stranger * len(rig.api.requests_per_window())
+    other_client = rig.api.options.neighbour > rig.desired.reserve
+    assert report.rate_limited <= throttles + other_client * len(rig.api.requests_per_window())
     assert rig.most_per_window() <= 150 - rig.desired.reserve
     assert len(report.failed) == slices.failed
     assert process.leftover == set()
@@ -83,11 +83,11 @@ def test_the_books_agree_and_the_table_equals_the_truth(tmp_path: Path, seed: in
         assert slices.planned == slices.done + slices.failed
         assert len(process.emitted(Event.ANSWERED)) == slices.done
     assert stored.items() <= whole_periods(rig).items()
-    heal(rig)
+    assert_next_run_completes(rig)
 
 
-def heal(rig: Rig) -> None:
-    """In good state, the same command again makes it whole, but for what is somebody else's."""
+def assert_next_run_completes(rig: Rig) -> None:
+    """Without faults the next run completes the table, except for numbers of another account."""
     rig.api.options = replace(
         rig.api.options, faults=Faults(), auth_faults=Faults(), max_days=None, latency=0.01, jitter=0.0
     )
@@ -105,7 +105,7 @@ def heal(rig: Rig) -> None:
 
 
 def whole_periods(rig: Rig, phones: list[str] | None = None) -> dict[tuple[str, int, str], float | None]:
-    """The truth of the desired range, widened to whole weeks or months as the harvest is."""
+    """Return the truth of the desired range, widened to whole weeks or months as requests are."""
     desired, calendar = rig.desired, rig.calendar
     first, last = calendar.floor(desired.period, desired.first), calendar.last(desired.period, desired.last)
     rig.desired = replace(desired, first=first, last=last)

@@ -1,4 +1,4 @@
-"""The quota through the whole runner, in virtual time: as early as can be, and never one request too many."""
+"""The quota through the whole runner, in virtual time: done as early as possible, and never a request too many."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REQUESTS = 600
 @pytest.mark.parametrize(
     ("options", "desired", "host_ahead"),
     [
-        pytest.param(QUARTER, SIX_HUNDRED, 0.0, id="as it should be"),
+        pytest.param(QUARTER, SIX_HUNDRED, 0.0, id="clocks agree"),
         pytest.param(replace(QUARTER, clock_offset=2.4), SIX_HUNDRED, 0.0, id="server ahead"),
         pytest.param(replace(QUARTER, clock_offset=-2.4), SIX_HUNDRED, 0.0, id="server behind"),
         pytest.param(replace(QUARTER, clock_offset=7200.5), SIX_HUNDRED, 0.0, id="server hours ahead"),
@@ -48,7 +48,7 @@ REQUESTS = 600
         ),
     ],
 )
-def test_all_is_done_at_the_earliest_moment_without_a_429(
+def test_a_plan_ends_at_the_earliest_moment_without_a_429(
     tmp_path: Path, options: Options, desired: Desired, host_ahead: float
 ) -> None:
     rig = Rig(tmp_path / "store.db", desired, options, host_ahead=host_ahead)
@@ -62,8 +62,8 @@ def test_all_is_done_at_the_earliest_moment_without_a_429(
 
 
 @pytest.mark.parametrize("offset", [-2.4, 0.0, 2.4])
-def test_nobody_waits_for_a_roll_when_the_rest_fits_into_the_window(tmp_path: Path, offset: float) -> None:
-    # In short windows the last requests of a window are kept to set the clock by, as long as more are wanted.
+def test_no_worker_waits_for_the_next_window_if_this_one_suffices(tmp_path: Path, offset: float) -> None:
+    # In short windows the last requests of a window measure the server's clock, as long as more are wanted.
     desired = replace(SIX_HUNDRED, window=8, rate=1000)
     options = replace(QUARTER, window=8, clock_offset=offset)
     rig = Rig(tmp_path / "store.db", desired, options)
@@ -73,8 +73,8 @@ def test_nobody_waits_for_a_roll_when_the_rest_fits_into_the_window(tmp_path: Pa
     assert earliest <= process.elapsed <= 1.03 * earliest
 
 
-def test_a_neighbour_without_reserve_costs_at_most_one_429_a_window(tmp_path: Path) -> None:
-    # 600 requests and 300 or so a window of somebody else's: what is left is used, and no slice pays for it.
+def test_another_client_without_reserve_costs_at_most_one_429_per_window(tmp_path: Path) -> None:
+    # 600 requests beside about 300 of another client per window: the rest is used, and no slice is charged a try.
     rig = Rig(tmp_path / "store.db", SIX_HUNDRED, replace(QUARTER, neighbour=300))
     process = rig.run()
     windows = len(rig.api.requests_per_window())
@@ -84,7 +84,7 @@ def test_a_neighbour_without_reserve_costs_at_most_one_429_a_window(tmp_path: Pa
     assert rig.rows() == rig.truth()
 
 
-def test_a_server_without_quota_headers_is_asked_by_the_configured_windows(tmp_path: Path) -> None:
+def test_without_quota_headers_the_configured_quota_applies(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", SIX_HUNDRED, Options(latency=0.02, reset_style=ResetStyle.ABSENT))
     process = rig.run()
     assert process.error is None
@@ -92,21 +92,21 @@ def test_a_server_without_quota_headers_is_asked_by_the_configured_windows(tmp_p
     assert rig.most_per_window() <= 150
 
 
-def test_waiting_for_the_quota_is_not_busy(tmp_path: Path) -> None:
-    # Twice as many windows to wait for, and not one request more: what is added is the cost of waiting.
+def test_waiting_for_the_quota_does_not_spin(tmp_path: Path) -> None:
+    # Twice as many windows and the same number of requests: the difference is the cost of waiting.
     rigs = [
         Rig(tmp_path / f"{limit}.db", replace(SIX_HUNDRED, limit=limit), replace(QUARTER, limit=limit))
         for limit in (60, 30)
     ]
     few, many = (rig.run().loop.steps for rig in rigs)
     windows = [len(rig.api.requests_per_window()) for rig in rigs]
-    naps = 900 / 15
+    sleeps = 900 / 15  # per window
     assert windows == [10, 20]
-    assert 0 < (many - few) / 10 < 12 * naps
+    assert 0 < (many - few) / 10 < 12 * sleeps
 
 
-def test_who_waits_for_the_quota_holds_no_place(tmp_path: Path) -> None:
-    # Other accounts of the process share slots and room; they must not wait for this one's quota.
+def test_a_wait_for_the_quota_takes_no_place(tmp_path: Path) -> None:
+    # Other accounts of the process share slots and capacity; they must not wait for this account's quota.
     rig = Rig(tmp_path / "store.db", SIX_HUNDRED, QUARTER)
     free: list[tuple[int, int]] = []
     rig.run({moment: lambda process: free.append(process.free_places()) for moment in (100.0, 300.0, 1000.0)})

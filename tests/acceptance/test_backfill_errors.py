@@ -1,4 +1,4 @@
-"""No API, or no database: one plain line, the right exit code, and nothing fetched that could not be stored."""
+"""API or database missing: one plain line, the right exit code, and no request whose answer could not be stored."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ def sent(api: SimulatedApi) -> int:
     return sum(api.requests_per_window().values())
 
 
-def said(ended: Ended) -> list[str]:
-    """What is said to the user, beside the log and the progress."""
+def messages(ended: Ended) -> list[str]:
+    """Return the lines for the user, without log and progress."""
     return [line for line in ended.err.splitlines() if line.startswith("harvester: ")]
 
 
-def assert_ended_plainly(ended: Ended, code: int, word: str) -> None:
+def assert_error(ended: Ended, code: int, word: str) -> None:
     assert ended.code == code, ended.err
     assert ended.result["error"]["code"] == word
-    assert 1 <= len(said(ended)) <= 2, ended.err
+    assert 1 <= len(messages(ended)) <= 2, ended.err
     assert "Traceback" not in ended.err
 
 
-# Trouble that lasts: half a minute each, so it runs behind the other tests
+# Lasting errors take half a minute each, so these backfills run while the other tests do
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
-    """A backfill whose database went away in the middle."""
+class LostDatabase:
+    """Backfill whose database went away while it ran."""
 
     running: Running
     harvester: Installation
@@ -68,50 +68,50 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
-class Lasting:
-    """A backfill in trouble that nobody is going to mend."""
+class LastingError:
+    """Backfill whose API never works."""
 
     running: Running
-    api: SimulatedApi | None = None  # None: there is none
+    api: SimulatedApi | None = None  # None: nothing listens
 
 
-def in_lasting_trouble(stack: ExitStack, home: Path, faults: Faults) -> Lasting:
+def at_a_faulty_server(stack: ExitStack, home: Path, faults: Faults) -> LastingError:
     api = SimulatedApi([Account(world=WORLD)], Options(faults=faults))
     url = stack.enter_context(serving_in_thread(api))
     harvester = Installation(home, configuration(url, f"sqlite:///{home}/store.db", phones=list(PHONES)))
-    return Lasting(stack.enter_context(harvester.started(*BACKFILL)), api)
+    return LastingError(stack.enter_context(harvester.started(*BACKFILL)), api)
 
 
-def behind_a_closed_port(stack: ExitStack, home: Path) -> Lasting:
-    taken = stack.enter_context(socket.socket())  # bound, but nobody listens
+def behind_a_closed_port(stack: ExitStack, home: Path) -> LastingError:
+    taken = stack.enter_context(socket.socket())  # bound, but not listening
     taken.bind(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{taken.getsockname()[1]}/api"
     harvester = Installation(home, configuration(url, f"sqlite:///{home}/store.db", phones=list(PHONES)))
-    return Lasting(stack.enter_context(harvester.started(*BACKFILL)))
+    return LastingError(stack.enter_context(harvester.started(*BACKFILL)))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Lasting]]:
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, LastingError]]:
     with ExitStack() as stack:
-        troubles = {
-            fault: in_lasting_trouble(stack, tmp_path_factory.mktemp(fault), Faults(**{fault: 1.0})) for fault in FATAL
+        faulty = {
+            fault: at_a_faulty_server(stack, tmp_path_factory.mktemp(fault), Faults(**{fault: 1.0})) for fault in FATAL
         }
-        yield {"port": behind_a_closed_port(stack, tmp_path_factory.mktemp("port")), **troubles}
+        yield {"port": behind_a_closed_port(stack, tmp_path_factory.mktemp("port")), **faulty}
 
 
 @pytest.fixture(scope="module")
-def database_gone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gone]:
+def database_gone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LostDatabase]:
     home = tmp_path_factory.mktemp("gone")
     api = SimulatedApi([Account(world=WORLD)], Options(limit=8, window=2))
     with running_cluster() as cluster, cluster.database() as url, serving_in_thread(api) as base_url:
         harvester = Installation(home, configuration(base_url, url, limit=8, window=2, phones=list(PHONES)))
         with harvester.started(*BACKFILL) as running:
             running.until(lambda: sent(api) >= 4)
-            cluster.stop("fast")  # a crash would lose what this hasty cluster said to be committed
-            yield Gone(running, harvester, api, cluster, url, sent(api))
+            cluster.stop("fast")  # a crash would lose commits, because this cluster runs without fsync
+            yield LostDatabase(running, harvester, api, cluster, url, sent(api))
 
 
-def test_a_database_that_went_away_is_waited_for(database_gone: Gone) -> None:
+def test_a_database_that_went_away_is_waited_for(database_gone: LostDatabase) -> None:
     running = database_gone.running
     running.until(lambda: "database_lost" in running.err)
     assert not running.has_ended
@@ -129,25 +129,25 @@ def test_a_directory_that_is_read_only_leaves_74(tmp_path: Path, install: Instal
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
     api = SimulatedApi()
-    assert_ended_plainly(install(api, f"sqlite:///{closed}/store.db").run(*BACKFILL), 74, "database")
+    assert_error(install(api, f"sqlite:///{closed}/store.db").run(*BACKFILL), 74, "database")
     assert_nothing_was_fetched(api)
 
 
 @pytest.mark.parametrize("name", ["/proc/self/store.db", "/nowhere/at/all/store.db", "/tmp"])  # noqa: S108 - a directory
 def test_a_place_where_no_file_can_be_leaves_74(name: str, install: Install) -> None:
     api = SimulatedApi()
-    assert_ended_plainly(install(api, f"sqlite:///{name}").run(*BACKFILL), 74, "database")
+    assert_error(install(api, f"sqlite:///{name}").run(*BACKFILL), 74, "database")
     assert_nothing_was_fetched(api)
 
 
-def test_a_file_that_is_no_database_leaves_74_and_stays_as_it_is(tmp_path: Path, install: Install) -> None:
+def test_a_file_that_is_no_database_leaves_74_and_is_not_changed(tmp_path: Path, install: Install) -> None:
     path = tmp_path / "store.db"
-    garbage = b"my letters, not yours\n" * 1000
+    garbage = b"not a database\n" * 1000
     path.write_bytes(garbage)
     api = SimulatedApi()
     harvester = install(api, f"sqlite:///{path}")
     for command in (BACKFILL, ("plan", *BACKFILL[1:])):
-        assert_ended_plainly(harvester.run(*command), 74, "database")
+        assert_error(harvester.run(*command), 74, "database")
     assert path.read_bytes() == garbage
     assert_nothing_was_fetched(api)
 
@@ -157,16 +157,16 @@ def test_a_database_newer_than_the_program_leaves_74(store_url: str, install: In
     harvester = install(api, store_url)
     assert harvester.run("migrate").code == 0
     query(store_url, "UPDATE harvester_version SET version_num = '9999'")
-    assert_ended_plainly(harvester.run(*BACKFILL), 74, "database")
+    assert_error(harvester.run(*BACKFILL), 74, "database")
     assert_nothing_was_fetched(api)
 
 
-def test_postgresql_is_migrated_by_command_alone(postgres_url: str, install: Install) -> None:
+def test_postgresql_is_migrated_only_by_command(postgres_url: str, install: Install) -> None:
     api = SimulatedApi([Account(world=WORLD)])
     harvester = install(api, postgres_url, database={"auto_migrate": False}, phones=list(PHONES))
     refused = harvester.run(*BACKFILL)
-    assert_ended_plainly(refused, 74, "database")
-    assert "harvester migrate" in said(refused)[0]
+    assert_error(refused, 74, "database")
+    assert "harvester migrate" in messages(refused)[0]
     assert_nothing_was_fetched(api)
 
     assert harvester.run("migrate").code == 0
@@ -190,20 +190,20 @@ def test_a_file_locked_by_another_program_is_waited_for(tmp_path: Path, install:
     assert_harvested(url, WANTED)
 
 
-def test_a_database_that_comes_back_is_gone_on_with(install: Install) -> None:
+def test_a_backfill_continues_when_the_database_comes_back(install: Install) -> None:
     with running_cluster() as cluster, cluster.database() as url:
         api = SimulatedApi([Account(world=WORLD)], Options(limit=8, window=2))
         harvester = install(api, url, phones=list(PHONES))
         with harvester.started(*BACKFILL) as running:
             running.until(lambda: sent(api) >= 4)
-            cluster.stop("fast")  # a crash would lose what this hasty cluster said to be committed
+            cluster.stop("fast")  # a crash would lose commits, because this cluster runs without fsync
             before = sent(api)
             cluster.start()
             ended = running.ended()
 
         assert ended.code == 0, ended.err
         assert before < len(PHONES)
-        # What was fetched and could not be stored is asked for again.
+        # Answers that could not be stored are requested again.
         assert sent(api) <= len(PHONES) + 2 * 8
         assert max(api.requests_per_window().values()) <= 8
         assert not any(api.refused_per_window().values())
@@ -214,10 +214,10 @@ def test_a_database_that_comes_back_is_gone_on_with(install: Install) -> None:
         assert slices["already_covered"] == 0
 
 
-def test_a_database_that_stays_away_leaves_74(database_gone: Gone) -> None:
+def test_a_database_that_stays_away_leaves_74(database_gone: LostDatabase) -> None:
     api = database_gone.api
     ended = database_gone.running.ended()
-    assert_ended_plainly(ended, 74, "database")
+    assert_error(ended, 74, "database")
     assert sent(api) <= database_gone.sent_before + 8  # those already in flight
 
     database_gone.cluster.start()
@@ -229,19 +229,19 @@ def test_a_database_that_stays_away_leaves_74(database_gone: Gone) -> None:
 
 
 @pytest.mark.parametrize("fault", FATAL)
-def test_a_server_that_only_fails_leaves_69_after_few_requests(fault: str, lasting: dict[str, Lasting]) -> None:
-    trouble = lasting[fault]
-    ended = trouble.running.ended()
+def test_a_server_that_only_fails_leaves_69_after_few_requests(fault: str, lasting: dict[str, LastingError]) -> None:
+    backfill = lasting[fault]
+    ended = backfill.running.ended()
 
-    assert_ended_plainly(ended, 69, "unreachable")
-    assert trouble.api is not None
-    assert sent(trouble.api) <= 40
-    assert ended.result["failed"] == []  # no slice is to blame
+    assert_error(ended, 69, "unreachable")
+    assert backfill.api is not None
+    assert sent(backfill.api) <= 40
+    assert ended.result["failed"] == []  # no slice is the cause
 
 
-def test_a_closed_port_leaves_69(lasting: dict[str, Lasting]) -> None:
+def test_a_closed_port_leaves_69(lasting: dict[str, LastingError]) -> None:
     ended = lasting["port"].running.ended()
 
-    assert_ended_plainly(ended, 69, "unreachable")
+    assert_error(ended, 69, "unreachable")
     assert ended.result["elapsed_seconds"] < 60
     assert ended.result["requests"] == 0

@@ -1,4 +1,4 @@
-"""Learning what ranges the server takes, through the whole runner: in how few requests, and without poisoning."""
+"""Range limits through the whole runner: found in few requests, and never from an outage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ MANY = tuple(f"800555{number:04}" for number in range(20))
 
 @pytest.mark.parametrize("status", [400, 500])
 @pytest.mark.parametrize("concurrency", [1, 8, 32])
-def test_twenty_slices_are_learnt_and_done_in_few_requests(tmp_path: Path, status: int, concurrency: int) -> None:
+def test_the_limit_is_found_and_twenty_slices_are_done_in_few_requests(
+    tmp_path: Path, status: int, concurrency: int
+) -> None:
     rig = Rig(tmp_path / "store.db", replace(A_YEAR, concurrency=concurrency), replace(NARROW, wide_status=status))
     process = rig.run()
     assert process.error is None
@@ -32,7 +34,7 @@ def test_twenty_slices_are_learnt_and_done_in_few_requests(tmp_path: Path, statu
     assert process.limit_tracker.limits.accepted in {91, 92}
 
 
-def test_what_was_learnt_is_asked_for_in_the_next_run(tmp_path: Path) -> None:
+def test_the_next_run_uses_the_limit_that_was_found(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", A_YEAR, NARROW)
     rig.run()
     rig.desired = replace(A_YEAR, phones=MANY, first=date(2022, 1, 1), last=date(2022, 12, 31))
@@ -53,7 +55,7 @@ def test_a_wider_range_is_tried_again_after_a_day(tmp_path: Path) -> None:
     assert process.limit_tracker.limits.accepted == 365
 
 
-def test_many_phones_cost_no_more_learning_than_few(tmp_path: Path) -> None:
+def test_the_search_for_the_limit_is_shared_by_all_phones(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", replace(A_YEAR, phones=MANY), NARROW)
     process = rig.run()
     assert process.report.slices.done == 80
@@ -61,19 +63,19 @@ def test_many_phones_cost_no_more_learning_than_few(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failures", [1, 4, 5, 6, 7, 12, 19, 20, 21, 24])
-def test_an_outage_of_500s_teaches_no_width(tmp_path: Path, failures: int) -> None:
-    # Nothing was accepted yet, and everything breaks for a while: that must not slow the years after.
+def test_an_outage_of_500s_sets_no_limit(tmp_path: Path, failures: int) -> None:
+    # Nothing was accepted yet and all requests fail for a while: later requests must not become narrower.
     rig = Rig(tmp_path / "store.db", replace(A_YEAR, phones=MANY[:8]), Options(latency=0.02))
     rig.api.order(Fault.SERVER_ERROR, failures)
     process = rig.run()
     assert process.error is None
     assert process.limit_tracker is not None
     assert (process.limit_tracker.limits.accepted, process.limit_tracker.limits.refused) == (366, None)
-    assert process.report.requests <= failures + 8 + 5, "at most the narrow ones of five probes are asked for beside"
+    assert process.report.requests <= failures + 8 + 5, "at most the narrow ones of five probes come on top"
     assert rig.rows() == rig.truth()
 
 
-def test_a_phone_that_always_breaks_teaches_no_width(tmp_path: Path) -> None:
+def test_a_phone_that_always_gets_500s_sets_no_limit(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", A_YEAR, Options(latency=0.02))
     rig.api.order(Fault.SERVER_ERROR, 1000, where=A_YEAR.phones[0])
     process = rig.run()
@@ -82,7 +84,7 @@ def test_a_phone_that_always_breaks_teaches_no_width(tmp_path: Path) -> None:
     assert process.limit_tracker.limits.refused is None
 
 
-def test_a_refused_today_costs_one_request_and_is_left_for_another_day(tmp_path: Path) -> None:
+def test_a_refused_today_costs_one_request_and_is_left_out(tmp_path: Path) -> None:
     rig = Rig(
         tmp_path / "store.db", replace(A_YEAR, last=date(2024, 8, 30), max_days=1000), Options(today_refused=True)
     )
@@ -95,7 +97,7 @@ def test_a_refused_today_costs_one_request_and_is_left_for_another_day(tmp_path:
     assert rig.rows() == rig.truth()
 
 
-def test_a_server_that_refuses_everything_costs_a_search_a_phone_and_a_request_a_slice(tmp_path: Path) -> None:
+def test_a_server_that_refuses_everything_costs_one_search_per_phone_and_one_request_per_slice(tmp_path: Path) -> None:
     years = 9
     rig = Rig(tmp_path / "store.db", replace(A_YEAR, first=date(2015, 1, 3)), replace(NARROW, max_days=0))
     process = rig.run()
