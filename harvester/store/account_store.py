@@ -5,25 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from harvester.core.model import Batch, FailedSlice, QuotaRecord, RangeLimits, RowCounts, Series, Stretch
 from harvester.core.period import Calendar
 from harvester.errors import StoreLost
 from harvester.failpoints import Step, step
 from harvester.store import orders, queries, schema
+from harvester.store.connection import StoreConnection
+from harvester.store.db_thread import DatabaseThread
 from harvester.store.ids import IdCache
 from harvester.store.ledger import Ledgers
 from harvester.store.sql import upsert
+from harvester.store.types import AccountIdentity, BackfillOrder, FailedRange, RecordedState
 from harvester.store.values import as_stored_text, store_answers
-
-if TYPE_CHECKING:
-    from harvester.core.model import Batch, FailedSlice, QuotaRecord, RangeLimits, RowCounts, Series, Stretch
-    from harvester.store.connection import StoreConnection
-    from harvester.store.db_thread import DatabaseThread
-    from harvester.store.types import AccountIdentity, BackfillOrder, FailedRange, RecordedState
 
 _T = TypeVar("_T")
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import date
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from harvester.core.model import Series
 from harvester.core.period import Period
 from harvester.errors import ConfigError, StoreError
 from harvester.store import orders, queries, schema
@@ -25,11 +27,6 @@ from harvester.store.lock import holder_name, try_lock
 from harvester.store.migrate import migrate_target, refuse_unready, schema_state_of
 from harvester.store.sql import insert_new
 from harvester.store.types import AccountHeld, AccountIdentity, OrderProgress, SchemaFit, other_days
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-    from harvester.core.model import Series
 
 _T = TypeVar("_T")
 

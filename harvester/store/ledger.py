@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from sqlalchemy import Connection
 
 from harvester.core.coverage import lag_of, overlay, stretch_of
 from harvester.core.model import FailedSlice, Series, Slice, Stretch
 from harvester.core.period import ONE_DAY, Calendar
 from harvester.store.bulk import Day, Row, day_adapter, read_each, run_all
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 _READ_COVERAGE = "SELECT first_day, last_day, asked_on, lag FROM coverage WHERE series_id = ? ORDER BY first_day"
 _READ_FAILED = (

@@ -10,16 +10,13 @@ import os
 import socket
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from sqlalchemy import text
 
 from harvester.errors import StoreError
+from harvester.store.connection import StoreConnection
 from harvester.store.dsn import SqliteTarget
-
-if TYPE_CHECKING:
-    from harvester.store.connection import StoreConnection
 
 
 def holder_name() -> str:

@@ -17,10 +17,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 
 from harvester.core.model import Series
@@ -28,9 +29,6 @@ from harvester.core.period import Period
 from harvester.store.schema import account, backfill_order
 from harvester.store.types import BackfillOrder, OrderProgress, OrderState
 from harvester.store.values import as_stored_text
-
-if TYPE_CHECKING:
-    from sqlalchemy.sql.compiler import SQLCompiler
 
 STALE_AFTER_SECONDS: Final = 60  # without a heartbeat
 BEAT_EVERY_SECONDS: Final = 10  # a call before that only reads: each write to SQLite waits for the disk

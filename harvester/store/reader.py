@@ -10,20 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, date, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Boolean, Date, Select, column, func, literal, select, table
 
 from harvester.core.model import ALL, Series
+from harvester.core.period import Period
 from harvester.store import queries, schema
 from harvester.store.connection import StoreConnection
 from harvester.store.dsn import parse
 from harvester.store.errors import translated
 from harvester.store.migrate import read_schema_state, refuse_unready
 from harvester.store.types import AccountStatus, FailedRange, RecordedState, SeriesStatus
-
-if TYPE_CHECKING:
-    from harvester.core.period import Period
 
 _TRUE = literal(True, Boolean())
 _FETCH_ROWS = 5_000  # per round trip to PostgreSQL

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Table
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

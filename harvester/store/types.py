@@ -6,12 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from harvester.core.model import QuotaRecord, RangeLimits, Series, Stretch
 from harvester.core.period import Period, WeekStart
-
-if TYPE_CHECKING:
-    from harvester.core.model import QuotaRecord, RangeLimits, Series, Stretch
 
 
 @dataclass(frozen=True, slots=True)

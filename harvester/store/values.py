@@ -20,19 +20,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
 
 from harvester.core.model import Batch, FailedSlice, RowCounts, Series
+from harvester.core.period import Calendar
 from harvester.failpoints import Step, step
 from harvester.store.bulk import Day, Row, day_adapter, insert_many, read_each, run_all
 from harvester.store.ids import IdCache, Metric
 from harvester.store.ledger import Ledgers, SeriesLedger, as_date, write_ledgers
 from harvester.store.schema import NO_METRIC
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from harvester.core.period import Calendar
 
 _Key = tuple[Day, int]  # a period's first day, a metric
 _Values = dict[int, dict[Day, float | None]]  # by metric and a period's first day

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,9 +23,7 @@ from harvester.store.types import AccountHeld
 from tests.support.answers import JANUARY, answer, identity, series
 from tests.support.databases import claimed, opened, query
 from tests.support.inline_executor import InlineExecutor
-
-if TYPE_CHECKING:
-    from tests.support.postgres import Cluster
+from tests.support.postgres import Cluster
 
 ROOT = Path(__file__).parents[2]
 HOLD = """

@@ -7,24 +7,21 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 from datetime import date
-from typing import TYPE_CHECKING
 
 import pytest
 
+from harvester.core.model import Series
 from harvester.core.period import Period
 from harvester.errors import StoreError, StoreLost
 from harvester.store import dsn
 from harvester.store.account_store import AccountStore
+from harvester.store.database import Database
 from harvester.store.lock import holder_name
 from harvester.store.orders import BEAT_EVERY_SECONDS, STALE_AFTER_SECONDS
 from harvester.store.types import BackfillOrder, OrderProgress, OrderState
 from tests.support.answers import JANUARY, identity, series
 from tests.support.databases import claimed, opened, query
-
-if TYPE_CHECKING:
-    from harvester.core.model import Series
-    from harvester.store.database import Database
-    from tests.support.postgres import Cluster
+from tests.support.postgres import Cluster
 
 LAST = date(2024, 3, 31)
 WANTED = (series(), series("ALL", "volume", Period.MONTH))

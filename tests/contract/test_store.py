@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
 from harvester.core.coverage import final_spans
 from harvester.core.model import FailedSlice, QuotaRecord, RangeLimits, Reject, RowCounts, Slice
 from harvester.core.period import Period
+from harvester.store.account_store import AccountStore
 from harvester.store.reader import Reader
 from harvester.store.types import RecordedState
 from tests.support.answers import CALENDAR, JANUARY, SETTLE_DAYS, answer, at, identity, series
 from tests.support.databases import claimed, query
-
-if TYPE_CHECKING:
-    from harvester.store.account_store import AccountStore
 
 SECOND = JANUARY + timedelta(1)
 THIRD = JANUARY + timedelta(2)

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from alembic.script import ScriptDirectory
@@ -22,10 +21,8 @@ from harvester.store.schema import HEAD, VERSIONS
 from harvester.store.types import SchemaFit
 from tests.support.answers import identity, series
 from tests.support.databases import claimed, query
+from tests.support.postgres import Cluster
 from tests.support.schema import difference, migrate_to
-
-if TYPE_CHECKING:
-    from tests.support.postgres import Cluster
 
 ROOT = Path(__file__).parents[2]
 KILLED = """

@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
 from harvester.store.account_store import AccountStore
 from harvester.store.database import Database
-
-if TYPE_CHECKING:
-    from harvester.store.types import AccountIdentity
+from harvester.store.types import AccountIdentity
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:

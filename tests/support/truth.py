@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from harvester.core.period import Calendar, Period
+from harvester.simulator.world import World
 from tests.support.databases import query
-
-if TYPE_CHECKING:
-    from harvester.core.period import Calendar, Period
-    from harvester.simulator.world import World
 
 ROWS = """
 SELECT account, resource, phone, period, epoch, period_start, local_date, metric, value, complete, final
