@@ -117,13 +117,9 @@ def read_schema_state(connection: Connection) -> SchemaState:
 def refuse_unknown(target: Target, state: SchemaState) -> None:
     """Raise SchemaUnknown if no migration starts from this state."""
     if state.fit is SchemaFit.NEWER:
-        raise SchemaUnknown(
-            f"{target} has schema {state.revision} of a newer harvester and was not changed; use that harvester"
-        )
+        raise SchemaUnknown(f"{target} has schema {state.revision} of a newer harvester; use that one")
     if state.fit is SchemaFit.FOREIGN:
-        raise SchemaUnknown(
-            f"{target} contains another program's tables and was not changed; give the harvester a file of its own"
-        )
+        raise SchemaUnknown(f"{target} contains another program's tables; give the harvester a file of its own")
 
 
 def refuse_unready(target: Target, state: SchemaState) -> None:
