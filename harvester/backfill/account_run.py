@@ -7,9 +7,9 @@ again and what is still missing is planned again, for at most `RECONNECT_SECONDS
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING
 
 from harvester.backfill.handover import Handover
+from harvester.config import Account
 from harvester.core.model import RunReport
 from harvester.engine.account_plan import (
     BackfillRequest,
@@ -19,18 +19,15 @@ from harvester.engine.account_plan import (
     plan_account,
     stored_of,
 )
+from harvester.engine.process import Process
 from harvester.engine.session import Session, record_error, record_success
 from harvester.errors import Busy, HarvesterError, Interrupted, StoreError, StoreLost
 from harvester.events import Event
+from harvester.runner.coordinator import Coordinator
+from harvester.runner.worker_pool import WorkerPool
+from harvester.store.account_store import AccountStore
 from harvester.store.types import AccountHeld, RecordedState
-
-if TYPE_CHECKING:
-    from harvester.config import Account
-    from harvester.engine.process import Process
-    from harvester.runner.coordinator import Coordinator
-    from harvester.runner.worker_pool import WorkerPool
-    from harvester.store.account_store import AccountStore
-    from harvester.throttle import Throttle
+from harvester.throttle import Throttle
 
 RECONNECT_SECONDS = 30.0  # in which a lost database may come back
 POLL_SECONDS = 0.5  # between two attempts to claim the account

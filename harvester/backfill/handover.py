@@ -11,17 +11,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import date
-from typing import TYPE_CHECKING
 
+from harvester.config import Account
+from harvester.core.model import RunReport
 from harvester.engine.account_plan import BackfillRequest, configured_series
 from harvester.errors import StoreError
+from harvester.store.database import Database
 from harvester.store.order_report import decode_report, order_error
 from harvester.store.types import OrderState
-
-if TYPE_CHECKING:
-    from harvester.config import Account
-    from harvester.core.model import RunReport
-    from harvester.store.database import Database
 
 
 class Handover:

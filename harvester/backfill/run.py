@@ -7,20 +7,17 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from harvester.backfill.account_run import AccountRun
 from harvester.backfill.outcome import AccountOutcome
 from harvester.clock import SystemClock
+from harvester.config import Account, Settings
+from harvester.engine.account_plan import BackfillRequest
 from harvester.engine.process import build_process
 from harvester.engine.wiring import build_database
 from harvester.errors import HarvesterError
 from harvester.events import Event
-
-if TYPE_CHECKING:
-    from harvester.config import Account, Settings
-    from harvester.engine.account_plan import BackfillRequest
-    from harvester.runner.ports import Observer
+from harvester.runner.ports import Observer
 
 Display = Callable[[Sequence[AccountRun]], AbstractAsyncContextManager[None]]
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from harvester.backfill.outcome import AccountOutcome
 from harvester.console.text import counted, duration
 from harvester.core.model import RowCounts
 from harvester.errors import Busy, Interrupted
-
-if TYPE_CHECKING:
-    from harvester.backfill.outcome import AccountOutcome
 
 _MAX_NAMED = 5  # failed slices
 

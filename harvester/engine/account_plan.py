@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
 
+from harvester.config import Account, Settings
 from harvester.core.coverage import Span
 from harvester.core.model import RangeLimits, Series, Stretch
 from harvester.core.planning import Desire, Plan, Rules, Stored, plan_slices
 from harvester.core.refusal import RangeLimitTracker
 from harvester.errors import SliceRejected
 from harvester.store.types import AccountIdentity, FailedRange
-
-if TYPE_CHECKING:
-    from harvester.config import Account, Settings
 
 Range = tuple["date", "date"]  # first and last day
 

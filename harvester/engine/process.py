@@ -9,15 +9,15 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harvester.clock import Clock
+from harvester.config import Account, Settings
 from harvester.engine.wiring import build_transport
 from harvester.runner.capacity_limiter import CapacityLimiter
+from harvester.runner.ports import Observer
+from harvester.store.database import Database
 
 if TYPE_CHECKING:
-    from harvester.clock import Clock
-    from harvester.config import Account, Settings
-    from harvester.runner.ports import Observer
     from harvester.source.transport import Transport
-    from harvester.store.database import Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

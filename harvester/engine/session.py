@@ -7,25 +7,25 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from harvester import config
+from harvester.config import Account
 from harvester.core.breaker import GIVE_UP_AFTER
+from harvester.core.model import Batch, FailedSlice, RangeLimits, RowCounts, RunReport, Slice
+from harvester.core.planning import Plan
 from harvester.core.priority import Priority
+from harvester.core.refusal import RangeLimitTracker
+from harvester.engine.process import Process
 from harvester.engine.wiring import build_source, build_throttle
 from harvester.errors import CalendarMismatch, CredentialsRefused, HarvesterError, StoreLost, Unreachable
 from harvester.events import Event
 from harvester.runner.coordinator import AccountContext, Coordinator
 from harvester.runner.worker_pool import Ports, WorkerPool
 from harvester.source.instrumented import InstrumentedTransport
+from harvester.store.account_store import AccountStore
 from harvester.store.types import RecordedState
+from harvester.throttle import Throttle
 
 if TYPE_CHECKING:
-    from harvester.config import Account
-    from harvester.core.model import Batch, FailedSlice, RangeLimits, RowCounts, RunReport, Slice
-    from harvester.core.planning import Plan
-    from harvester.core.refusal import RangeLimitTracker
-    from harvester.engine.process import Process
     from harvester.source.transport import Transport
-    from harvester.store.account_store import AccountStore
-    from harvester.throttle import Throttle
 
 
 class Session:

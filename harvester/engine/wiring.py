@@ -10,18 +10,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from harvester import config
+from harvester.clock import Clock
+from harvester.config import Account, Settings
 from harvester.core.quota import Quota
 from harvester.redaction import Redactor
+from harvester.store.account_store import AccountStore
 from harvester.store.database import Database
 from harvester.throttle import QuotaLedger, Throttle
 
 if TYPE_CHECKING:
-    from harvester.clock import Clock
-    from harvester.config import Account, Settings
     from harvester.source.credentials import DirectCredentials, ToolCredentials
     from harvester.source.http import HttpSource
     from harvester.source.transport import AiohttpTransport, Transport
-    from harvester.store.account_store import AccountStore
 
 
 def build_database(settings: Settings, environ: Mapping[str, str]) -> Database:

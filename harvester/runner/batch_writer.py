@@ -7,15 +7,12 @@ before a request is sent and returned when its answer is stored. So a kill loses
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
+from harvester.core.model import Batch, FailedSlice, RangeLimits, RunReport
 from harvester.errors import StoreError
 from harvester.events import Event
-
-if TYPE_CHECKING:
-    from harvester.core.model import Batch, FailedSlice, RangeLimits, RunReport
-    from harvester.runner.capacity_limiter import CapacityLimiter
-    from harvester.runner.ports import Observer, Store
+from harvester.runner.capacity_limiter import CapacityLimiter
+from harvester.runner.ports import Observer, Store
 
 
 class BatchWriter:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from harvester.core.breaker import GIVE_UP_AFTER, Breaker
 from harvester.core.model import FailedSlice, RunReport, Series, Slice
+from harvester.core.period import Calendar
+from harvester.core.planning import Plan
 from harvester.core.priority import Priority
 from harvester.core.refusal import (
     NextStep,
@@ -40,11 +41,7 @@ from harvester.errors import (
     Unauthorized,
 )
 from harvester.events import Event
-
-if TYPE_CHECKING:
-    from harvester.core.period import Calendar
-    from harvester.core.planning import Plan
-    from harvester.runner.ports import Observer
+from harvester.runner.ports import Observer
 
 INTERNAL_SERVER_ERROR = 500
 NO_ANSWER = (Outage.CONNECT, Outage.CLOSED, Outage.TIMEOUT)

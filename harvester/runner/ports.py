@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
-if TYPE_CHECKING:
-    from harvester.core.model import Batch, FailedSlice, Page, RangeLimits, RowCounts, Slice
-    from harvester.events import Event
+from harvester.core.model import Batch, FailedSlice, Page, RangeLimits, RowCounts, Slice
+from harvester.events import Event
 
 
 class Permit(Protocol):

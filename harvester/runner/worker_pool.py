@@ -14,10 +14,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from harvester.clock import Clock
+from harvester.core.model import RunReport
 from harvester.core.normalize import normalize
 from harvester.core.retry import pause
+from harvester.core.work_queue import Entry
 from harvester.errors import (
     HarvesterError,
     Interrupted,
@@ -31,14 +33,9 @@ from harvester.errors import (
 )
 from harvester.events import Event
 from harvester.runner.batch_writer import BatchWriter
-
-if TYPE_CHECKING:
-    from harvester.clock import Clock
-    from harvester.core.model import RunReport
-    from harvester.core.work_queue import Entry
-    from harvester.runner.capacity_limiter import CapacityLimiter
-    from harvester.runner.coordinator import Coordinator
-    from harvester.runner.ports import Gate, Permit, Source, Store
+from harvester.runner.capacity_limiter import CapacityLimiter
+from harvester.runner.coordinator import Coordinator
+from harvester.runner.ports import Gate, Permit, Source, Store
 
 DRAIN_SECONDS = 10.0  # for requests in flight to end
 

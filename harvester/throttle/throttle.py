@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
 from aiolimiter import AsyncLimiter
 
 from harvester.clock import LONGEST_SLEEP, Clock
 from harvester.core.headers import read_quota_headers
+from harvester.core.model import QuotaRecord
 from harvester.core.quota import Block, Denied, Quota, Snapshot, Token
 from harvester.failpoints import Step, step
-
-if TYPE_CHECKING:
-    from harvester.core.model import QuotaRecord
 
 
 class QuotaLedger(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,11 +13,9 @@ from harvester.core.period import Calendar, Period, WeekStart
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
+from tests.acceptance.conftest import Install
 from tests.support.simulation import direct_account
 from tests.support.truth import Wanted, assert_harvested
-
-if TYPE_CHECKING:
-    from tests.acceptance.conftest import Install
 
 CONCURRENCY = 8  # the default
 PHONES = tuple(f"80055501{number:02}" for number in range(12))

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,12 +13,10 @@ from harvester.core.period import Period
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options, ResetStyle
 from harvester.simulator.world import World
+from tests.acceptance.conftest import Install
 from tests.support.process import Installation, Running, configuration
 from tests.support.simulation import serving_in_thread
 from tests.support.truth import Wanted, assert_harvested
-
-if TYPE_CHECKING:
-    from tests.acceptance.conftest import Install
 
 LIMIT, WINDOW = 20, 3
 HOUR = 3600.0

@@ -11,7 +11,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,14 +19,12 @@ from harvester.simulator.api import SimulatedApi
 from harvester.simulator.faults import Faults
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
+from tests.acceptance.conftest import Install
 from tests.support.databases import query
 from tests.support.postgres import Cluster, running_cluster
 from tests.support.process import Ended, Installation, Running, configuration
 from tests.support.simulation import serving_in_thread
 from tests.support.truth import Wanted, assert_harvested
-
-if TYPE_CHECKING:
-    from tests.acceptance.conftest import Install
 
 WORLD = World()
 FATAL = ("html", "bad_gateway", "drop")

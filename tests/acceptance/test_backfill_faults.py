@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -13,11 +13,9 @@ from harvester.simulator.api import SimulatedApi
 from harvester.simulator.faults import UNKNOWN_METRIC, Fault, Faults
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import Beyond, World
+from tests.acceptance.conftest import Install
 from tests.support.databases import query
 from tests.support.truth import Wanted, assert_harvested, stored_rows
-
-if TYPE_CHECKING:
-    from tests.acceptance.conftest import Install
 
 PHONES = tuple(f"80055501{number:02}" for number in range(20))
 DAYS = (date(2023, 1, 1), date(2024, 12, 31))

@@ -6,7 +6,6 @@ import random
 import signal
 import time
 from datetime import date
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,10 +14,8 @@ from harvester.simulator.api import SimulatedApi
 from harvester.simulator.faults import Faults
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
+from tests.acceptance.conftest import Install
 from tests.support.truth import Wanted, assert_harvested, stored_rows
-
-if TYPE_CHECKING:
-    from tests.acceptance.conftest import Install
 
 CONCURRENCY = 8  # the default
 WORLD = World()

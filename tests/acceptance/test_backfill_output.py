@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,11 +11,9 @@ from harvester.simulator.api import SimulatedApi
 from harvester.simulator.faults import Faults
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
+from tests.acceptance.conftest import Install
 from tests.support.databases import query
 from tests.support.process import CHECKOUT, Ended, Installation
-
-if TYPE_CHECKING:
-    from tests.acceptance.conftest import Install
 
 CANARY = "c4n4ry-p4ssw0rd"
 PHONES = ["8005550100", "8005550101", "8005550102"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,11 +11,9 @@ from harvester.core.period import Period
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
+from tests.acceptance.conftest import Install
 from tests.support.databases import query
 from tests.support.truth import Wanted, assert_harvested
-
-if TYPE_CHECKING:
-    from tests.acceptance.conftest import Install
 
 PHONES = ("ALL", "8005550100")
 RESOURCES = ("performance", "volume", "events", "profile")

@@ -14,10 +14,11 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from harvester.errors import Outage, SourceUnavailable, StoreLost
+from harvester.simulator.api import SimulatedApi
 from harvester.simulator.faults import Ending
 from harvester.simulator.options import AUTH
 from harvester.simulator.request import Exchange, Reply, Request
@@ -25,9 +26,6 @@ from harvester.source.transport import CONNECT_TIMEOUT, Response
 from harvester.source.transport import Request as Sent
 from tests.support.inline_executor import InlineExecutor
 from tests.support.virtual import VirtualLoop
-
-if TYPE_CHECKING:
-    from harvester.simulator.api import SimulatedApi
 
 P = ParamSpec("P")
 T = TypeVar("T")

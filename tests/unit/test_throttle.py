@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pytest
 
+from harvester.core.model import QuotaRecord
 from harvester.core.quota import BLOCK, Quota
 from harvester.errors import StoreError
+from harvester.runner.ports import Gate, Permit
 from harvester.throttle import Throttle
 from tests.support.virtual import Deadlock, VirtualClock, VirtualLoop, run_virtual
 from tests.support.window_server import EPOCH, WindowServer
-
-if TYPE_CHECKING:
-    from harvester.core.model import QuotaRecord
-    from harvester.runner.ports import Gate, Permit
 
 HALF_TRIP = 0.01  # seconds
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,6 +14,7 @@ from harvester.core.model import RangeLimits, RunReport, Series, Slice
 from harvester.core.period import Calendar, Period
 from harvester.core.planning import Plan
 from harvester.core.refusal import ERRORS_BEFORE_TEST, RangeLimitTracker
+from harvester.core.work_queue import Entry
 from harvester.errors import (
     CalendarMismatch,
     HarvesterError,
@@ -28,9 +28,6 @@ from harvester.errors import (
 )
 from harvester.events import Event
 from harvester.runner.coordinator import AccountContext, Coordinator
-
-if TYPE_CHECKING:
-    from harvester.core.work_queue import Entry
 
 CALENDAR = Calendar(ZoneInfo("America/New_York"))
 NOON = 1_704_128_400.0  # 2024-01-01 12:00 in New York
