@@ -1,4 +1,4 @@
-"""The configuration: found, merged, checked as a whole, and only then believed."""
+"""Configuration: found, merged and checked as a whole before any part of it is used."""
 
 from harvester.config.cron import cron_fields, ticks_per_day
 from harvester.config.database_url import locate as locate_database

@@ -1,7 +1,7 @@
-"""Checks of single values: each takes what was written and returns it in its normal form.
+"""Checks of single values: each takes a value as it was written and returns it in its normal form.
 
-A ValueError says in plain words what is wrong and the mend, without the key (its place is added later) and
-without any value that may hold a password.
+A ValueError says what is wrong and how to fix it. It does not name the key, whose place is added later, and repeats no
+value that may contain a password.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from harvester.config import cron as crontab
-from harvester.config.wording import hint, none_of, shown
+from harvester.config.wording import hint, none_of, quoted
 from harvester.core.model import RESOURCES
 
 T = TypeVar("T")
@@ -22,67 +22,71 @@ _ACCOUNT_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f]")
-_FIRST_YEAR, _LAST_YEAR = 1990, 2099  # anything else is a slip of the finger
+_FIRST_YEAR, _LAST_YEAR = 1990, 2099  # any other year is a typing error
 _HIGHEST_PORT = 65_535
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def no_boolean(value: object) -> object:
-    """Numbers: Python counts true as 1, nobody else does."""
+    """Refuse true and false where a number is expected, for Python takes them as 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")  # noqa: TRY004 - pydantic collects ValueErrors only
     return value
 
 
 def empty_is_none(value: object) -> object:
-    """Optional keys: the environment can only switch one off by an empty text."""
+    """Return None for an empty text: the only way in which the environment can unset an optional key."""
     return None if value == "" else value
 
 
 def account_name(name: str) -> str:
-    """The name of an account."""
+    """Check the name of an account."""
     if not _ACCOUNT_NAME.fullmatch(name) or "__" in name:
-        raise ValueError("an account's name is lower-case letters, digits, - and _, begins with a letter, has no __")
+        raise ValueError(
+            "the name of an account has lower-case letters, digits, - and _, begins with a letter and contains no __"
+        )
     if name == "database":  # $CREDENTIALS_DIRECTORY/database.password is the database's
-        raise ValueError("an account cannot be called database: that is the name of the database's password")
+        raise ValueError("an account cannot be named database: database.password is the password of the database")
     return name
 
 
 def login(text: str) -> str:
-    """A login."""
+    """Check a login."""
     if not text.strip():
         raise ValueError("must not be empty")
     if any(not char.isprintable() for char in text):
-        raise ValueError("holds an unprintable character")
+        raise ValueError("contains an unprintable character")
     return text
 
 
 def schema_name(text: str) -> str:
-    """A PostgreSQL schema."""
+    """Check the name of a PostgreSQL schema."""
     if not _SCHEMA_NAME.fullmatch(text) or text.startswith("pg_"):
-        raise ValueError(f"{shown(text)} is no schema's name: lower-case letters, digits and _, not beginning with pg_")
+        raise ValueError(
+            f"{quoted(text)} is not a schema name: lower-case letters, digits and _, not beginning with pg_"
+        )
     return text
 
 
 def resource(text: str) -> str:
-    """A resource of the API."""
+    """Check the name of a resource."""
     if text not in RESOURCES:
         raise ValueError(none_of(text, RESOURCES))
     return text
 
 
 def no_repeats(items: tuple[T, ...]) -> tuple[T, ...]:
-    """A list of choices."""
+    """Refuse an empty list, and one that contains an item twice."""
     if not items:
         raise ValueError("must not be empty")
     repeated = [item for place, item in enumerate(items) if item in items[:place]]
     if repeated:
-        raise ValueError(f"{shown(str(repeated[0]))} is there twice")
+        raise ValueError(f"{quoted(str(repeated[0]))} is listed twice")
     return items
 
 
 def day(value: object) -> date | None:
-    """A date as TOML has it, or as ISO text."""
+    """Return a TOML date or an ISO text as a date; None for an empty text."""
     if value is None or value == "":
         return None
     if isinstance(value, date) and not isinstance(value, datetime):
@@ -91,7 +95,7 @@ def day(value: object) -> date | None:
         try:
             found = date.fromisoformat(value)
         except ValueError:
-            raise ValueError(f"{shown(value)} is not in the calendar") from None
+            raise ValueError(f"{quoted(value)} is not in the calendar") from None
     else:
         raise ValueError("must be a date, like 2024-01-31")
     if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
@@ -100,15 +104,16 @@ def day(value: object) -> date | None:
 
 
 def zone(name: str) -> str:
-    """An IANA time zone."""
+    """Check the name of an IANA time zone."""
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError):
-        raise ValueError(f"{shown(name)} is no time zone{_zone_hint(name)}") from None
+        raise ValueError(f"{quoted(name)} is not a time zone{_zone_hint(name)}") from None
     return name
 
 
 def _zone_hint(name: str) -> str:
+    """Return the end of a sentence that names the nearest zone, a city without its continent included."""
     zones = available_timezones()
     by_end = {known.rpartition("/")[2].casefold(): known for known in sorted(zones)}
     city = name.rpartition("/")[2].replace(" ", "_").casefold()
@@ -118,16 +123,16 @@ def _zone_hint(name: str) -> str:
 
 
 def cron(text: str) -> str:
-    """Five cron fields."""
+    """Check five cron fields."""
     crontab.parse(text)
     return " ".join(text.split())
 
 
 def listen(value: object) -> tuple[str, int] | None:
-    """`host:port`, `[::1]:port`, or nothing."""
+    """Return host and port of `host:port` or `[::1]:port`; None for an empty text."""
     if value is None or value == "":
         return None
-    if isinstance(value, tuple) and len(value) == 2:  # noqa: PLR2004 - an Address, made in code
+    if isinstance(value, tuple) and len(value) == 2:  # noqa: PLR2004 - an Address that was built in code
         return value
     host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -141,29 +146,29 @@ def listen(value: object) -> tuple[str, int] | None:
 
 
 def host_name(text: str) -> str:
-    """A name under which the daemon may be asked, as a Host header says it without the port."""
+    """Check a name of the daemon's host: a Host header without the port."""
     if not text or _UNPRINTABLE.search(text) or "/" in text:
-        raise ValueError("must be a host's name, without scheme and path")
+        raise ValueError("must be a host name, without scheme and path")
     return text.lower()
 
 
 def http_url(text: str) -> str:
-    """An http or https URL. It may hold a token or a password, so it is not repeated in the error."""
+    """Check an http or https URL. It may contain a token or a password, so the error does not repeat it."""
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
     if parts.scheme not in _DEFAULT_PORTS or not host or _UNPRINTABLE.search(text):
-        raise ValueError("must be a URL that begins with http:// or https:// and names a host")
+        raise ValueError("must be a URL with http:// or https:// and a host")
     return text
 
 
 def base_url(text: str) -> str:
-    """The API's base URL in the one form under which accounts are compared: no slash at its end, host lower-case."""
+    """Return the API's base URL in the form in which accounts are compared: host in lower case, no slash at the end."""
     parts = urlsplit(http_url(text))
     if "@" in parts.netloc:
-        raise ValueError("must not hold a login: that belongs into the account")
+        raise ValueError("must not contain a login: write it in the account's table")
     if parts.query or parts.fragment:
         raise ValueError("must end before any ? or #")
     host = parts.hostname or ""

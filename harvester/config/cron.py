@@ -1,9 +1,9 @@
-"""Five cron fields, read once and written anew for the scheduler.
+"""Parser of five cron fields, and their translation for APScheduler.
 
-The scheduler's own reading differs from everybody's: it counts Monday as 0, refuses some steps, and wants both
-day fields to match. So the fields become sets here, by cron's customs (weekday 0 and 7 are Sunday, names in any
-case), and the scheduler is given plain lists. A day of the month together with a weekday means "either" to cron
-and "both" to the scheduler; nobody who writes it can be sure what he gets, so it is refused.
+APScheduler reads the fields differently from cron: it counts Monday as 0, refuses some steps, and requires both day
+fields to match. So they are parsed here into sets, by cron's rules (weekday 0 and 7 are Sunday, names in any case), and
+APScheduler receives plain lists. A day of the month together with a weekday means "either" to cron and "both" to
+APScheduler, so it is refused.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FIELDS = (
 
 
 class Cron(NamedTuple):
-    """When it fires: the minutes, hours, days of the month, months and weekdays (Sunday is 0) that match."""
+    """Times of a schedule: the minutes, hours, days of the month, months and weekdays (Sunday is 0) that match."""
 
     minutes: frozenset[int]
     hours: frozenset[int]
@@ -46,10 +46,10 @@ class Cron(NamedTuple):
 
 
 def parse(text: str) -> Cron:
-    """Read five cron fields.
+    """Return the times that five cron fields mean.
 
     Raises:
-        ValueError: what is wrong, in plain words.
+        ValueError: the text is not a valid schedule; the message says why.
     """
     words = text.lower().split()
     if len(words) != len(_FIELDS):
@@ -58,12 +58,12 @@ def parse(text: str) -> Cron:
     if not _is_full(_FIELDS[2], found.days) and not _is_full(_FIELDS[4], found.weekdays):
         raise ValueError("give a day of the month or a weekday, not both: leave one of them *")
     if not any(min(found.days) <= _MONTH_LENGTHS[month - 1] for month in found.months):
-        raise ValueError("never happens: no such day in these months")
+        raise ValueError("never occurs: these months have no such day")
     return found
 
 
 def cron_fields(text: str) -> dict[str, str]:
-    """The same moments as keyword arguments of APScheduler's CronTrigger; its `timezone` is to be UTC."""
+    """Return the same times as keyword arguments of APScheduler's CronTrigger, which needs UTC as its `timezone`."""
     found = parse(text)
     names = ("minute", "hour", "day", "month", "day_of_week")
     fields = {}
@@ -74,7 +74,7 @@ def cron_fields(text: str) -> dict[str, str]:
 
 
 def ticks_per_day(text: str) -> float:
-    """How often it fires a day, on average over the years."""
+    """Return the number of ticks per day, averaged over the years."""
     found = parse(text)
     lengths = {
         month: 28.25 if month == _MONTHS.index("feb") + 1 else _MONTH_LENGTHS[month - 1] for month in found.months
@@ -93,10 +93,10 @@ def _values(field: _Field, word: str) -> frozenset[int]:
         span, slash, step_text = part.partition("/")
         match = _PART.fullmatch(span)
         if not match or (slash and not (step_text.isascii() and step_text.isdigit() and 1 <= len(step_text) <= 2)):  # noqa: PLR2004 - two digits are enough for sixty minutes
-            raise ValueError(f"the {field.title} cannot be read: {part[:20]}")
+            raise ValueError(f"the {field.title} is not valid: {part[:20]}")
         step = int(step_text) if slash else 1
         if step < 1:
-            raise ValueError(f"the {field.title}'s step must be at least 1")
+            raise ValueError(f"the step of the {field.title} must be at least 1")
         first, last = _span(field, match, stepped=bool(slash))
         found.update(range(first, last + 1, step))
     if field.names == _WEEKDAYS:
@@ -115,7 +115,7 @@ def _span(field: _Field, match: re.Match[str], *, stepped: bool) -> tuple[int, i
     else:
         last = field.high if stepped else first
     if last < first:
-        raise ValueError(f"the {field.title}'s range runs backwards: {match[0]}")
+        raise ValueError(f"the range of the {field.title} ends before it begins: {match[0]}")
     return first, last
 
 

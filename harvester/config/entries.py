@@ -1,7 +1,7 @@
-"""Values with the place they were written at: what files and environment are turned into before they are merged.
+"""Values with their places: the form into which files and environment are parsed before they are merged.
 
-A path is a tuple of keys, ("accounts", "main", "api", "timeout"). Only known keys come through; whatever else was
-written is reported here, with the nearest known key.
+A path is a tuple of keys, such as ("accounts", "main", "api", "timeout"). The keys that exist follow from the fields of
+the settings. Any other key is reported here, with the nearest known one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Final
 from harvester.config import checks
 from harvester.config.setting_info import Scope, infos
 from harvester.config.settings import Account, Api, Daemon, Database, Log, ProcessApi, Quota
-from harvester.config.wording import hint, shown
+from harvester.config.wording import hint, quoted
 
 Keys = tuple[str, ...]
 Table = dict[str, "Entry"]  # the values of one table, without its sub-tables
-Tree = dict[str, "Tree | None"]  # a key's own keys; None: a value stands there
+Tree = dict[str, "Tree | None"]  # the keys below a key; None for the key of a value
 
-ANY: Final = "*"  # in a Tree: a name of the user's choice
+ANY: Final = "*"  # in a Tree: a name that the user chooses
 SECRETS: Final = ("password", "password_file", "password_command")
 LISTS: Final = frozenset({"phones", "resources", "periods", "allowed_hosts", "password_command"})
 
@@ -50,34 +50,34 @@ KNOWN: Final[Tree] = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One value as it was written."""
+    """A value as it was written."""
 
     value: object
-    place: str  # for messages: "config.toml:12: api.timeout", or a variable's name
-    base: Path  # what a relative path is relative to
-    file: Path | None = None  # None: the environment
+    place: str  # for messages: "config.toml:12: api.timeout", or the name of a variable
+    base: Path  # directory of relative paths
+    file: Path | None = None  # None for the environment
 
 
 @dataclass(slots=True)
 class Layer:
-    """What one source says: its values, and the accounts that it names, each with its place."""
+    """Content of one source: its values, and the place of each account that it names."""
 
     entries: dict[Keys, Entry]
     accounts: dict[str, str]
 
-    @staticmethod
-    def empty() -> Layer:
-        """A layer that says nothing."""
-        return Layer({}, {})
+    @classmethod
+    def empty(cls) -> Layer:
+        """Return a layer without values and accounts."""
+        return cls({}, {})
 
 
 def dotted(keys: Keys) -> str:
-    """A path of keys as TOML writes it."""
+    """Return a path of keys in TOML's notation."""
     return ".".join(keys)
 
 
 def tables(entries: Mapping[Keys, Entry]) -> dict[Keys, Table]:
-    """The values sorted by the table in which they stand."""
+    """Return the values grouped by their table."""
     found: dict[Keys, Table] = {}
     for keys, entry in entries.items():
         found.setdefault(keys[:-1], {})[keys[-1]] = entry
@@ -85,7 +85,7 @@ def tables(entries: Mapping[Keys, Entry]) -> dict[Keys, Table]:
 
 
 def leaves(tree: Tree, prefix: Keys = ()) -> Iterator[Keys]:
-    """Every path at which a value may stand."""
+    """Yield the path of every value that the tree allows."""
     for key, below in tree.items():
         if below is None:
             yield (*prefix, key)
@@ -94,8 +94,8 @@ def leaves(tree: Tree, prefix: Keys = ()) -> Iterator[Keys]:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """Takes a table apart into a layer."""
+class TableParser:
+    """Parser of TOML tables into a layer."""
 
     layer: Layer
     problems: list[str]
@@ -103,12 +103,12 @@ class Walk:
     entry: Callable[[object, str], Entry]
 
     def table(self, values: Mapping[str, object], tree: Tree, prefix: Keys = ()) -> None:
-        """One table and those below it. `prefix` is where it stands in the whole configuration."""
+        """Add a table and those below it to the layer. `prefix` is its path in the whole configuration."""
         for key, value in values.items():
             self._key((*prefix, key), value, tree)
 
     def account(self, name: str, values: Mapping[str, object]) -> None:
-        """One account's table."""
+        """Add the table of an account to the layer."""
         place = self.place(("accounts", name))
         try:
             checks.account_name(name)
@@ -152,6 +152,6 @@ def _unknown(keys: Keys, tree: Tree) -> str:
     close = hint(key, tree)
     if not close:
         homes = [dotted(path[:-1]) for path in leaves(KNOWN) if path[-1] == key and ANY not in path]
-        close = f"; it belongs into [{homes[-1]}]" if homes else ""
+        close = f"; it belongs in [{homes[-1]}]" if homes else ""
     what = "table" if len(keys) == 1 else "key"
-    return f"unknown {what} {shown(key)}{close or '; known here: ' + ', '.join(tree)}"
+    return f"unknown {what} {quoted(key)}{close or '; known here: ' + ', '.join(tree)}"

@@ -1,7 +1,7 @@
-"""HARVESTER_* variables: each names one key, its tables separated by two underscores.
+"""HARVESTER_* variables: each sets one key, whose tables are separated by two underscores.
 
-Variables are upper case and know no hyphen: ACCOUNTS__MY_SITE is the account `my-site` or `my_site`, whichever
-the files define; where they define neither it is a new one, `my_site`. Lists are comma-separated.
+Variables are in upper case and cannot contain a hyphen: ACCOUNTS__MY_SITE is the account `my-site` or `my_site`,
+whichever the files define; if they define neither, it is a new account `my_site`. Lists are comma-separated.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from harvester.config.wording import nearest
 
 PREFIX: Final = "HARVESTER_"
 FILE: Final = "HARVESTER_CONFIG"
+SIMULATE_PASSWORD: Final = "HARVESTER_SIMULATE_PASSWORD"  # noqa: S105 - the name of a variable
+_NO_SETTINGS: Final = frozenset({FILE, SIMULATE_PASSWORD})
 _ACCOUNTS: Final = "ACCOUNTS__"
 _DEFAULTS: Final = "DEFAULTS__"
-# Kubernetes gives every container such variables for a service that is called "harvester".
+# Kubernetes sets such variables in every container if a service is named "harvester".
 _SERVICE_LINK: Final = re.compile(r"HARVESTER_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
 
 def variable(keys: Keys) -> str:
-    """The variable that sets a key."""
+    """Return the name of the variable that sets a key."""
     return PREFIX + "__".join(key.upper().replace("-", "_") for key in keys)
 
 
@@ -33,28 +35,28 @@ _OF_ACCOUNT: Final = {variable(keys).removeprefix(PREFIX): keys for keys in leav
 
 
 def settings_in(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are meant as settings, the choice of the file left out."""
+    """Return the variables that are settings."""
     return {
         name: value
         for name, value in sorted(environ.items())
-        if name.startswith(PREFIX) and name != FILE and not _SERVICE_LINK.fullmatch(name)
+        if name.startswith(PREFIX) and name not in _NO_SETTINGS and not _SERVICE_LINK.fullmatch(name)
     }
 
 
 def read_environment(environ: Mapping[str, str], accounts: Iterable[str], cwd: Path, problems: list[str]) -> Layer:
-    """What the environment says.
+    """Return the values that the environment sets.
 
     Args:
         environ: all variables.
-        accounts: the names that files define.
-        cwd: what relative paths are relative to.
-        problems: gets a line for each mistake.
+        accounts: the names of the accounts that the files define.
+        cwd: directory of relative paths.
+        problems: receives a line for each mistake.
     """
     layer = Layer.empty()
-    known = _Names(accounts)
+    names = _VariableNames(accounts)
     for name, value in settings_in(environ).items():
         try:
-            keys = _PLAIN[name] if name in _PLAIN else known.keys(name.removeprefix(PREFIX))
+            keys = _PLAIN[name] if name in _PLAIN else names.keys(name.removeprefix(PREFIX))
         except ValueError as error:
             problems.append(f"{name}: {error}")
             continue
@@ -64,8 +66,8 @@ def read_environment(environ: Mapping[str, str], accounts: Iterable[str], cwd: P
     return layer
 
 
-class _Names:
-    """Which account a variable means."""
+class _VariableNames:
+    """Parser of the names of variables, which knows the accounts that the files define."""
 
     def __init__(self, accounts: Iterable[str]) -> None:
         self._accounts: dict[str, list[str]] = {}
@@ -73,11 +75,11 @@ class _Names:
             self._accounts.setdefault(name.upper().replace("-", "_"), []).append(name)
 
     def keys(self, name: str) -> Keys:
-        """The path that a variable's name, without the prefix, spells."""
+        """Return the path that the name of a variable, without the prefix, means."""
         if not name.startswith(_ACCOUNTS):
             raise ValueError(_process_wide(name.removeprefix(_DEFAULTS)) or _unknown(PREFIX + name, [*_PLAIN, FILE]))
         rest = name.removeprefix(_ACCOUNTS)
-        # From the end: a name may end with an underscore, no key begins with one.
+        # From the end, because the name of an account may end with an underscore, and no key begins with one.
         for end, keys in sorted(_OF_ACCOUNT.items(), key=lambda pair: len(pair[0]), reverse=True):
             if rest.endswith("__" + end) and "__" not in (account := rest.removesuffix("__" + end)):
                 return ("accounts", self._account(account), *keys)
@@ -85,11 +87,11 @@ class _Names:
         raise ValueError(_process_wide(key) or _unknown(key, _OF_ACCOUNT, f"{PREFIX}{_ACCOUNTS}{account}__"))
 
     def _account(self, written: str) -> str:
-        meant = self._accounts.get(written, [])
-        if len(meant) > 1:
-            raise ValueError(f"could mean any of the accounts {', '.join(meant)}: rename one")
-        if meant:
-            return meant[0]
+        matching = self._accounts.get(written, [])
+        if len(matching) > 1:
+            raise ValueError(f"could mean any of the accounts {', '.join(matching)}: rename one")
+        if matching:
+            return matching[0]
         if written != written.upper():
             raise ValueError("must be written in upper case")
         return checks.account_name(written.lower())
@@ -107,7 +109,7 @@ def _unknown(word: str, known: Iterable[str], before: str = "") -> str:
     found = nearest(word.upper(), known)
     if found:
         return f"unknown setting; did you mean {before}{found}?"
-    return "unknown setting; see config.example.toml: a key `timeout` of [api] is HARVESTER_API__TIMEOUT here"
+    return "unknown setting; see config.example.toml; the variable of `timeout` in [api] is HARVESTER_API__TIMEOUT"
 
 
 def _value(keys: Keys, text: str) -> object:

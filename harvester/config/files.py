@@ -1,4 +1,4 @@
-"""Configuration files: where they are looked for, whether one may be trusted, and what is in them."""
+"""Configuration files: reading, parsing, and the check that no other user can write them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from harvester.config.entries import KNOWN, Entry, Keys, Layer, Walk, dotted
+from harvester.config.entries import KNOWN, Entry, Keys, Layer, TableParser, dotted
 
-_MOST_BYTES = 16 * 1024 * 1024
+_MAX_BYTES = 16 * 1024 * 1024
 _GROUP_WRITES, _OTHERS_WRITE = stat.S_IWGRP, stat.S_IWOTH
 _PART = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
 _HEADER = re.compile(rf"\s*\[\s*({_PART}(?:\s*\.\s*{_PART})*)\s*\]\s*(?:#.*)?")
@@ -21,24 +21,24 @@ _KEY = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*=")
 
 
 class Unreadable(Exception):
-    """A file that cannot be read; the argument says why, in one line without the file's name."""
+    """A file cannot be read; the argument is the reason, one line without the name of the file."""
 
 
 def read_text(path: Path) -> str:
-    """The text of a file; a byte order mark is taken off.
+    """Return the text of a file without its byte order mark.
 
     Raises:
-        Unreadable: whatever is in the way.
+        Unreadable: the file is missing, not readable, too large or not UTF-8.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+            content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror or type(error).__name__}") from None
     except ValueError:
-        raise Unreadable("cannot be read: its name holds a NUL") from None
-    if len(content) > _MOST_BYTES:
-        raise Unreadable("is far too big")
+        raise Unreadable("cannot be read: its name contains a NUL") from None
+    if len(content) > _MAX_BYTES:
+        raise Unreadable(f"is larger than {_MAX_BYTES // 1024**2} MiB")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -47,12 +47,12 @@ def read_text(path: Path) -> str:
 
 
 def read_layer(path: Path, problems: list[str], *, account: str | None = None) -> Layer:
-    """What a file says.
+    """Return the values of a configuration file.
 
     Args:
         path: the file.
-        problems: gets a line for each mistake.
-        account: the name of the one account that the whole file describes, else None.
+        problems: receives a line for each mistake.
+        account: the name of the account if the whole file describes one, else None.
 
     Raises:
         Unreadable: the file cannot be read, or is not TOML.
@@ -69,16 +69,16 @@ def read_layer(path: Path, problems: list[str], *, account: str | None = None) -
         where = f"{path}:{line}" if line else str(path)
         return f"{where}: {dotted(inner)}" if inner else where
 
-    walk = Walk(layer, problems, place, lambda value, where: Entry(value, where, path.parent, path))
+    parser = TableParser(layer, problems, place, lambda value, where: Entry(value, where, path.parent, path))
     if account is None:
-        walk.table(table, KNOWN)
+        parser.table(table, KNOWN)
     else:
-        walk.account(account, table)
+        parser.account(account, table)
     return layer
 
 
 def account_files(source: Path, problems: list[str]) -> Iterator[Path]:
-    """The files of accounts.d beside the configuration, by name. Hidden ones are an editor's, not ours."""
+    """Yield the files of accounts.d beside the configuration, by name; not the hidden ones, which editors write."""
     directory = source.parent / "accounts.d"
     try:
         found = sorted(directory.iterdir())
@@ -92,11 +92,11 @@ def account_files(source: Path, problems: list[str]) -> Iterator[Path]:
             yield file
 
 
-def distrust(path: Path) -> str | None:
-    """Why somebody else could have written a file that nobody named, with the mend; None if nobody could.
+def untrusted(path: Path) -> str | None:
+    """Return the reason why another user could have written a file, with the remedy; None if none could.
 
-    A configuration may name a command to run, so a file that merely lies in the current directory must be ours
-    or root's, and so must the directory. A link is judged at both its ends.
+    A configuration may name a command to run. So a file that is only found, not named by the user, must belong to the
+    user or root and be writable for no one else, and its directory as well. Of a link, both ends are checked.
     """
     for place in dict.fromkeys((path, path.resolve())):
         for each in (place, place.parent):
@@ -105,21 +105,21 @@ def distrust(path: Path) -> str | None:
             except OSError as error:
                 return f"{each}: cannot be read: {error.strerror or type(error).__name__}"
             if reason:
-                return f"{each}: {reason}, or name the file with --config if you trust it"
+                return f"{each}: {reason}, or name the file by --config if you trust it"
     return None
 
 
 def _writers(status: os.stat_result) -> str | None:
     mode, owner = status.st_mode, status.st_uid
     if owner not in {0, os.geteuid()}:
-        return "belongs to somebody else, who could have it run commands: take it over with chown"
+        return "belongs to another user, who could make it run commands: change the owner with chown"
     if mode & _OTHERS_WRITE or (mode & _GROUP_WRITES and not is_private_group(status.st_gid, owner)):
-        return "others may write it, and have it run commands: chmod go-w"
+        return "other users can write it and make it run commands: run chmod go-w on it"
     return None
 
 
 def is_private_group(gid: int, uid: int) -> bool:
-    """Whether a group has no member but this user: many systems give everybody such a group, and umask 002."""
+    """Return True if the user is the only member of the group: many systems give each user one, and umask 002."""
     try:
         user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
     except KeyError:
@@ -133,11 +133,11 @@ def _parse(text: str) -> dict[str, object]:
     except tomllib.TOMLDecodeError as error:
         raise Unreadable(f"is not TOML: {error}") from None
     except (ValueError, RecursionError):  # a number of thousands of digits, tables nested without end
-        raise Unreadable("is not TOML that could be a configuration") from None
+        raise Unreadable("is TOML that cannot be a configuration") from None
 
 
 def _lines(text: str) -> dict[Keys, int]:
-    """On which line a key or a table is first written, as far as a look at the lines' beginnings tells."""
+    """Return the number of the first line of each key and table, found by the beginnings of the lines."""
     found: dict[Keys, int] = {}
     table: Keys = ()
     for number, line in enumerate(text.splitlines(), 1):

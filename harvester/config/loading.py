@@ -1,9 +1,9 @@
-"""From files and environment to Settings: read, merge key by key, check everything, complain once.
+"""From files and environment to Settings: read, merge key by key, check everything, report all mistakes at once.
 
-Every value keeps its place until it is checked, so that a mistake is reported where it was written, however far
-it was inherited; the same mistake inherited twice is one line. An account's key is looked for in the account's
-own table, then in [defaults]; the keys of its [api] and [quota] lastly in the process's. In each table the
-environment beats the file.
+Every value has its place until it is checked, so that a mistake is reported where it was written, however far it was
+inherited; the same mistake inherited twice is one line. A key of an account is looked up in the account's own table,
+then in [defaults]; a key of its `api` or `quota` last in [api] or [quota]. In each table the environment takes
+precedence over the file.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 from harvester.config import search
 from harvester.config.entries import Layer
 from harvester.config.environment import read_environment
-from harvester.config.files import Unreadable, account_files, distrust, read_layer
+from harvester.config.files import Unreadable, account_files, read_layer, untrusted
 from harvester.config.sections import Builder
-from harvester.config.wording import plain
+from harvester.config.wording import printable
 from harvester.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,21 +27,21 @@ ETC: Final = Path("/etc/harvester")
 
 
 def load(path: Path | None, environ: Mapping[str, str], *, cwd: Path, home: Path, etc: Path = ETC) -> Settings:
-    """Read the whole configuration. No secret is read that stands elsewhere.
+    """Return the whole configuration. Secrets in other files and the output of commands are not read.
 
     Args:
         path: the file that the user named, if any.
         environ: the environment.
-        cwd: an absolute path.
-        home: an absolute path.
-        etc: where the machine's configuration is.
+        cwd: the current directory, absolute.
+        home: the home directory, absolute.
+        etc: the directory of the machine's configuration.
 
     Raises:
-        ConfigError: every mistake, one line each.
+        ConfigError: there are mistakes; each is one line.
     """
     problems: list[str] = []
     source, trusted = search.find(path, environ, cwd=cwd, home=home, etc=etc)
-    files = _read_files(source, problems, distrustful=not trusted) if source else Layer.empty()
+    files = _read_files(source, problems, check_trust=not trusted) if source else Layer.empty()
     from_environment = read_environment(environ, files.accounts, cwd, problems)
     settings = Builder(files, from_environment, problems, base=source.parent if source else cwd, home=home).build(
         source
@@ -50,13 +50,18 @@ def load(path: Path | None, environ: Mapping[str, str], *, cwd: Path, home: Path
     return settings
 
 
-def _read_files(source: Path, problems: list[str], *, distrustful: bool) -> Layer:
-    """The main file and accounts.d beside it, as one layer. Nothing is said of their content while one is broken."""
+def _read_files(source: Path, problems: list[str], *, check_trust: bool) -> Layer:
+    """Return the main file and accounts.d beside it as one layer.
+
+    Raises:
+        ConfigError: a file cannot be read or trusted. Mistakes in the others are not reported then, for some of them
+            may follow from it.
+    """
     whole = Layer.empty()
     broken: list[str] = []
     others = list(account_files(source, broken))
-    if distrustful and others:
-        broken += [reason for each in others if (reason := distrust(each))]
+    if check_trust and others:
+        broken += [reason for each in others if (reason := untrusted(each))]
         _refuse(broken)
     for file in (source, *others):
         try:
@@ -65,7 +70,7 @@ def _read_files(source: Path, problems: list[str], *, distrustful: bool) -> Laye
             broken.append(f"{file}: {error}")
             continue
         problems += [
-            f"{layer.accounts[name]}: the account {name} is defined already: {whole.accounts[name]}"
+            f"{layer.accounts[name]}: the account {name} is already defined: {whole.accounts[name]}"
             for name in sorted(layer.accounts.keys() & whole.accounts.keys())
         ]
         whole.entries.update(layer.entries)
@@ -76,4 +81,4 @@ def _read_files(source: Path, problems: list[str], *, distrustful: bool) -> Laye
 
 def _refuse(problems: list[str]) -> None:
     if problems:
-        raise ConfigError(*map(plain, dict.fromkeys(problems)))
+        raise ConfigError(*map(printable, dict.fromkeys(problems)))

@@ -1,4 +1,4 @@
-"""Filters: the part of the configuration that a command was asked to work on."""
+"""Filters: the part of the configuration that a command works on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harvester.config.phones import normalize
-from harvester.config.wording import hint, shown
+from harvester.config.wording import hint, quoted
 from harvester.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def require_accounts(settings: Settings) -> None:
-    """For commands that have nothing to do without one.
+    """Raise if no account is configured, for commands that need one.
 
     Raises:
         ConfigError: no account is configured.
@@ -35,27 +35,27 @@ def narrow(
     resources: Sequence[str] = (),
     periods: Sequence[str] = (),
 ) -> Settings:
-    """The settings with only those accounts, phones, resources and periods; an empty filter lets all pass.
+    """Return the settings with only those accounts, phones, resources and periods; an empty filter selects all.
 
-    Accounts of which nothing is left are left out.
+    Accounts without any selected series are omitted.
 
     Raises:
-        UsageError: a value is not configured, or no series passes all filters.
+        UsageError: a value is not configured, or no series matches all filters.
     """
-    everything = settings.accounts.values()
-    wanted = {
-        "account": _known("account", accounts, [account.name for account in everything]),
+    configured = settings.accounts.values()
+    selected = {
+        "account": _known("account", accounts, [account.name for account in configured]),
         "phone": _known(
             "phone",
             [_number(phone) for phone in phones],
-            [phone.number for each in everything for phone in each.phones],
+            [phone.number for each in configured for phone in each.phones],
         ),
-        "resource": _known("resource", resources, [name for each in everything for name in each.resources]),
-        "period": _known("period", periods, [period.value for each in everything for period in each.periods]),
+        "resource": _known("resource", resources, [name for each in configured for name in each.resources]),
+        "period": _known("period", periods, [period.value for each in configured for period in each.periods]),
     }
-    chosen = [part for each in everything if (part := _part(each, wanted))]
-    if everything and not chosen:
-        raise UsageError("no configured series passes all of these filters together")
+    chosen = [part for each in configured if (part := _part(each, selected))]
+    if configured and not chosen:
+        raise UsageError("no configured series matches all of these filters together")
     return replace(settings, accounts={account.name: account for account in chosen})
 
 
@@ -67,18 +67,19 @@ def _number(written: str) -> str:
 
 
 def _known(kind: str, values: Iterable[str], known: Collection[str]) -> Collection[str]:
-    """The values to keep; all that are known if none was asked for."""
-    wanted = list(values)
-    for value in wanted:
+    """Return the values of a filter, all known ones if it is empty."""
+    selected = list(values)
+    for value in selected:
         if value not in known:
-            raise UsageError(f"--{kind} {shown(value)} is not configured{hint(value, set(known))}")
-    return wanted or known
+            raise UsageError(f"--{kind} {quoted(value)} is not configured{hint(value, set(known))}")
+    return selected or known
 
 
-def _part(account: Account, wanted: dict[str, Collection[str]]) -> Account | None:
-    phones = tuple(phone for phone in account.phones if phone.number in wanted["phone"])
-    resources = tuple(name for name in account.resources if name in wanted["resource"])
-    periods = tuple(period for period in account.periods if period.value in wanted["period"])
-    if account.name not in wanted["account"] or not (phones and resources and periods):
+def _part(account: Account, selected: dict[str, Collection[str]]) -> Account | None:
+    """Return the account with its selected series only, None if it has none."""
+    phones = tuple(phone for phone in account.phones if phone.number in selected["phone"])
+    resources = tuple(name for name in account.resources if name in selected["resource"])
+    periods = tuple(period for period in account.periods if period.value in selected["period"])
+    if account.name not in selected["account"] or not (phones and resources and periods):
         return None
     return replace(account, phones=phones, resources=resources, periods=periods)

@@ -1,11 +1,11 @@
-"""What pydantic found, said in plain words at the place where the value was written."""
+"""Translation of pydantic's errors into one line each, with the place where the value was written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from harvester.config.wording import none_of, shown
+from harvester.config.wording import none_of, quoted
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from harvester.config.entries import Entry
 
-_SILENT = frozenset({"url", "proxy", "ping_url", "login", "base_url"})  # may hold a password or a token
+_CONFIDENTIAL = frozenset({"url", "proxy", "ping_url", "login", "base_url"})  # may contain a password or a token
 _WORDS: Mapping[str, str] = {
     "int": "must be a whole number",
     "float": "must be a number",
@@ -32,12 +32,12 @@ _LIMITS: Mapping[str, tuple[str, str]] = {
 
 
 def describe(error: ValidationError, entries: Mapping[str, Entry], missing: Callable[[str], str]) -> list[str]:
-    """One line for each mistake of a section.
+    """Return one line for each mistake of a section.
 
     Args:
-        error: what pydantic says of the section.
-        entries: the section's keys as they were written.
-        missing: the place to name for a key that is not among them.
+        error: pydantic's error of the section.
+        entries: the keys of the section as they were written.
+        missing: returns the place to name for a key that is not among them.
     """
     lines = []
     for detail in error.errors(include_url=False):
@@ -50,7 +50,7 @@ def describe(error: ValidationError, entries: Mapping[str, Entry], missing: Call
 
 def _sentence(detail: ErrorDetails, field: str) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
-    written = "" if field in _SILENT else f"; it is {_written(detail['input'])}"
+    written = "" if field in _CONFIDENTIAL else f"; it is {_written(detail['input'])}"
     if kind in _LIMITS:
         key, words = _LIMITS[kind]
         return f"must be {words} {context[key]:g}{written}"
@@ -63,8 +63,8 @@ def _sentence(detail: ErrorDetails, field: str) -> str:
     if kind in {"missing", "too_short"}:
         return "is missing" if kind == "missing" else "must not be empty"
     word = _WORDS.get(kind.partition("_")[0])
-    return f"{word}{written}" if word else "cannot be used as it is written"
+    return f"{word}{written}" if word else "has an invalid value"
 
 
-def _written(value: Any) -> str:  # noqa: ANN401 - whatever somebody wrote
-    return shown(value) if isinstance(value, str | int | float) else "something else"
+def _written(value: Any) -> str:  # noqa: ANN401 - any value that can be written
+    return quoted(value) if isinstance(value, str | int | float) else "a value of another kind"

@@ -1,4 +1,4 @@
-"""Keys that point elsewhere: files of phones, files and commands that give a password."""
+"""Keys that refer to files or commands: phone files, CA files, password files, password commands."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from harvester.config.value_types import Phone, Secret
 
 
 def located(entry: Entry, home: Path, problems: list[str]) -> Path | None:
-    """The absolute path that an entry names; None if it names none. Relative ones start where it was written."""
+    """Return the absolute path that an entry names, None if it names none. Relative paths start at the entry's base."""
     if not isinstance(entry.value, str):
         problems.append(f"{entry.place}: must be a path, in quotes")
     elif "\0" in entry.value:
-        problems.append(f"{entry.place}: a path holds no NUL")
+        problems.append(f"{entry.place}: a path cannot contain a NUL")
     elif entry.value:
         return entry.base / expand_home(entry.value, home)
     return None
 
 
 def phones_of(table: Mapping[str, Entry], home: Path, problems: list[str]) -> tuple[Phone, ...] | None:
-    """The phones of an account's table, from its list and its file; None if it has neither."""
+    """Return the phones of an account's table, from its list and its file; None if it has neither."""
     found: list[Phone] = []
     listed, filed = table.get("phones"), table.get("phones_file")
     if listed:
@@ -73,7 +73,7 @@ def _filed(entry: Entry, home: Path, problems: list[str]) -> list[Phone]:
 
 
 def secret_of(table: Mapping[str, Entry], home: Path, problems: list[str]) -> Secret | None:
-    """What one table of one source says of a password; nothing is read yet. None if it says nothing."""
+    """Return the place of the password according to one table of one source, None if it has none. Nothing is read."""
     given = [(key, table[key]) for key in SECRETS if key in table]
     if not given:
         return None

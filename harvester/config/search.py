@@ -1,4 +1,4 @@
-"""Which file is the configuration."""
+"""Search for the configuration file."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import NamedTuple
 
 from harvester.config import environment
 from harvester.config.database_url import expand_home
-from harvester.config.files import distrust
+from harvester.config.files import untrusted
 from harvester.errors import ConfigError
 
 NAME = "config.toml"
 
 
 class Found(NamedTuple):
-    """The file to read, None where the environment alone configures."""
+    """Result of the search: the file to read, None if the environment alone is the configuration."""
 
     path: Path | None
-    trusted: bool  # somebody named it, or it lies where only the right people write
+    trusted: bool  # the user named it, or it is in a directory for configurations
 
 
 def find(path: Path | None, environ: Mapping[str, str], *, cwd: Path, home: Path, etc: Path) -> Found:
-    """Look for the configuration.
+    """Return the configuration file.
 
-    A file that is named must be there. One that is found in the current directory must be one that nobody else
-    may write; if not, that is an error: to pass over it silently would surprise whoever wrote it.
+    A file that the user named must exist. One in the current directory must not be writable by other users; otherwise
+    it is an error, because ignoring the file silently would surprise the user.
 
     Raises:
-        ConfigError: there is none, or none to be trusted.
+        ConfigError: there is no configuration, or it cannot be trusted.
     """
     named = path or environ.get(environment.FILE)
     if named:
@@ -45,22 +45,24 @@ def find(path: Path | None, environ: Mapping[str, str], *, cwd: Path, home: Path
             continue
         else:
             trusted = place is not places[0]
-            if not trusted and (reason := distrust(place)):
+            if not trusted and (reason := untrusted(place)):
                 raise ConfigError(reason)
             return Found(place, trusted)
     if environment.settings_in(environ):
         return Found(None, trusted=True)
     looked = ", ".join(f"{place} (permission denied)" if place in blocked else str(place) for place in places)
-    raise ConfigError(f"there is no configuration: `harvester init` writes one to begin with (looked for {looked})")
+    raise ConfigError(f"there is no configuration (looked for {looked}): create one with `harvester init`")
 
 
 def _named(path: Path, by: str) -> Path:
     try:
         path.stat()
     except FileNotFoundError:
-        raise ConfigError(f"{path}: does not exist, and {by} names it: `harvester init {path}` writes one") from None
+        raise ConfigError(
+            f"{path}: named by {by}, but does not exist: create it with `harvester init {path}`"
+        ) from None
     except (OSError, ValueError):
-        return path  # reading it will say what is wrong
+        return path  # reading it reports what is wrong
     return path
 
 

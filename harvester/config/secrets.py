@@ -1,7 +1,7 @@
-"""Passwords, read at the moment when one is needed and not before.
+"""Passwords, read when one is needed and not before.
 
-The order: the environment, then what systemd hands over in $CREDENTIALS_DIRECTORY, then the files' keys. No
-message here repeats anything that was read, and none a command's output.
+Precedence: the environment, then systemd's credentials in $CREDENTIALS_DIRECTORY, then the keys of the files. No
+message repeats anything that was read, nor the output of a command.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from typing import TYPE_CHECKING, Final
 
 from harvester.config.environment import variable
 from harvester.config.files import is_private_group
-from harvester.config.wording import plain
+from harvester.config.wording import printable
 from harvester.errors import ConfigError
 
 if TYPE_CHECKING:
     from harvester.config.settings import Settings
     from harvester.config.value_types import PasswordSources, Secret
 
-COMMAND_TIMEOUT: Final = 30.0  # seconds
-_MOST_BYTES: Final = 64 * 1024
+COMMAND_TIMEOUT_SECONDS: Final = 30.0
+_MAX_BYTES: Final = 64 * 1024
 _DATABASE: Final = "database"
 
 
 def password(account: str, settings: Settings, environ: Mapping[str, str]) -> str:
-    """The password of an account.
+    """Return the password of an account.
 
     Raises:
-        ConfigError: there is none, or it cannot be had.
+        ConfigError: there is none, or it cannot be read.
     """
     found = _resolve(account, settings.accounts[account].password, environ)
     if found is None:
@@ -46,20 +46,20 @@ def password(account: str, settings: Settings, environ: Mapping[str, str]) -> st
 
 
 def database_password(settings: Settings, environ: Mapping[str, str]) -> str | None:
-    """The password of the database, None where none is configured: libpq may know one, or need none.
+    """Return the password of the database, None if none is configured: libpq may know one, or need none.
 
-    It goes before a password in the URL.
+    It takes precedence over a password in the URL.
 
     Raises:
-        ConfigError: one is configured and cannot be had.
+        ConfigError: one is configured and cannot be read.
     """
     return _resolve(_DATABASE, settings.database.password, environ)
 
 
 def warnings(settings: Settings) -> list[str]:
-    """A line for each file that holds a secret and that others can read."""
+    """Return a line for each file that contains a secret and is readable by other users."""
     return [
-        f"{path}: others can read it, and it holds a secret: chmod 600"
+        f"{path}: other users can read it, and it contains a secret: run chmod 600 on it"
         for path in dict.fromkeys([*settings.holding_secrets, *_secret_files(settings)])
         if _read_by_others(path)
     ]
@@ -74,11 +74,14 @@ def _secret_files(settings: Settings) -> Iterator[Path]:
 
 
 def _read_by_others(path: Path) -> bool:
-    """A group that root chose, as in `root:harvester 0640`, is meant; so is one that nobody else is in."""
+    """Return True if a file is readable by others, or by a group that may not read it.
+
+    A group may read the file if root chose it, as in `root:harvester 0640`, or if it has no other member.
+    """
     try:
         status = path.stat()
     except (OSError, ValueError):
-        return False  # there is nothing to read, which will be said when it is needed
+        return False  # the file is missing, which is reported when it is needed
     if not stat.S_ISREG(status.st_mode):
         return False
     group_is_meant = status.st_uid == 0 or is_private_group(status.st_gid, status.st_uid)
@@ -87,99 +90,109 @@ def _read_by_others(path: Path) -> bool:
 
 def _resolve(name: str, sources: PasswordSources, environ: Mapping[str, str]) -> str | None:
     if sources.environment:
-        return _read(sources.environment, environ)
+        return _read_secret(sources.environment, environ)
     directory = environ.get("CREDENTIALS_DIRECTORY")
     if directory:
         for file in (f"{name}.password", f"harvester_{name}.password"):
             path = Path(directory, file)
             if os.path.lexists(path):
-                return _checked(_file(path, str(path)), str(path))
-    return _read(sources.files, environ) if sources.files else None
+                return _checked(_read_file(path, str(path)), str(path))
+    return _read_secret(sources.files, environ) if sources.files else None
 
 
-def _read(secret: Secret, environ: Mapping[str, str]) -> str:
+def _read_secret(secret: Secret, environ: Mapping[str, str]) -> str:
     if secret.value is not None:
         return _checked(secret.value.get_secret_value(), secret.place)
     if secret.file is not None:
-        return _checked(_file(secret.file, secret.place), f"{secret.place}: {secret.file}")
-    output = _run(secret, environ)
-    return _checked(_text(output.partition(b"\n")[0].removesuffix(b"\r"), secret.place), f"{secret.place}: its output")
+        return _checked(_read_file(secret.file, secret.place), f"{secret.place}: {secret.file}")
+    output = _run_command(secret, environ)
+    return _checked(
+        _decode(output.partition(b"\n")[0].removesuffix(b"\r"), secret.place), f"{secret.place}: its output"
+    )
 
 
 def _checked(found: str, place: str) -> str:
     if not found:
-        raise ConfigError(plain(f"{place}: the password is empty"))
+        raise ConfigError(printable(f"{place}: the password is empty"))
     if "\0" in found:
-        raise ConfigError(plain(f"{place}: the password holds a NUL"))
+        raise ConfigError(printable(f"{place}: the password contains a NUL"))
     return found
 
 
-def _text(content: bytes, place: str) -> str:
-    if len(content) > _MOST_BYTES:
-        raise ConfigError(plain(f"{place}: far too long for a password"))
+def _decode(content: bytes, place: str) -> str:
+    if len(content) > _MAX_BYTES:
+        raise ConfigError(printable(f"{place}: too long for a password, more than {_MAX_BYTES} bytes"))
     try:
         return content.decode()
     except UnicodeDecodeError:
-        # The cause would show the bytes.
-        raise ConfigError(plain(f"{place}: the password is not UTF-8 text")) from None
+        # The cause contains the bytes.
+        raise ConfigError(printable(f"{place}: the password is not UTF-8 text")) from None
 
 
-def _file(path: Path, place: str) -> str:
+def _read_file(path: Path, place: str) -> str:
     try:
         with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 2)
+            content = file.read(_MAX_BYTES + 2)
     except OSError as error:
-        raise ConfigError(plain(f"{place}: {path} cannot be read: {error.strerror}")) from None
+        raise ConfigError(printable(f"{place}: {path} cannot be read: {error.strerror}")) from None
     for ending in (b"\r\n", b"\n"):
         if content.endswith(ending):
             content = content.removesuffix(ending)
             break
-    return _text(content, place)
+    return _decode(content, place)
 
 
-def _run(secret: Secret, environ: Mapping[str, str]) -> bytes:
+def _run_command(secret: Secret, environ: Mapping[str, str]) -> bytes:
     command = secret.command or ()
     try:
-        process = subprocess.Popen(  # noqa: S603 - the user's own command, without a shell
+        process = subprocess.Popen(  # noqa: S603 - the user configured the command; no shell
             command,
             cwd=secret.directory,
             env=dict(environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # so that its children can be ended with it, and none can ask at the terminal
+            start_new_session=True,  # to end its children with it, and to keep them from prompting on the terminal
         )
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it cannot be run"
-        raise ConfigError(plain(f"{secret.place}: {command[0]}: {reason}")) from None
+        reason = error.strerror if isinstance(error, OSError) else "cannot be run"
+        raise ConfigError(printable(f"{secret.place}: {command[0]}: {reason}")) from None
     with process:
         try:
-            output = _drain(process, time.monotonic() + COMMAND_TIMEOUT)
+            output = _read_output(process, time.monotonic() + COMMAND_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
-            raise ConfigError(plain(f"{secret.place}: no end within {COMMAND_TIMEOUT:g} s")) from None
+            raise ConfigError(
+                printable(f"{secret.place}: the command did not end within {COMMAND_TIMEOUT_SECONDS:g} s")
+            ) from None
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     if process.returncode:
-        raise ConfigError(plain(f"{secret.place}: the command failed ({_end(process.returncode)}); try it by hand"))
+        raise ConfigError(
+            printable(f"{secret.place}: the command failed ({_ending(process.returncode)}); run it by hand")
+        )
     return output
 
 
-def _drain(process: subprocess.Popen[bytes], deadline: float) -> bytes:
-    """All output is taken, so that the command can end; only its beginning is kept."""
+def _read_output(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    """Return the beginning of the output. All of it is read, so that the command can end.
+
+    Raises:
+        subprocess.TimeoutExpired: the command did not end before `deadline` (monotonic).
+    """
     output = bytearray()
     pipe = process.stdout
     while pipe is not None:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([pipe], [], [], left)[0]:
-            raise subprocess.TimeoutExpired(process.args, COMMAND_TIMEOUT)
-        chunk = os.read(pipe.fileno(), _MOST_BYTES)
+            raise subprocess.TimeoutExpired(process.args, COMMAND_TIMEOUT_SECONDS)
+        chunk = os.read(pipe.fileno(), _MAX_BYTES)
         if not chunk:
             break
-        output += chunk[: _MOST_BYTES + 1 - len(output)]
+        output += chunk[: _MAX_BYTES + 1 - len(output)]
     process.wait(max(0.0, deadline - time.monotonic()))
     return bytes(output)
 
 
-def _end(code: int) -> str:
+def _ending(code: int) -> str:
     return f"exit code {code}" if code > 0 else f"signal {-code}"

@@ -1,4 +1,4 @@
-"""Builds each section of the settings from the merged values, and checks what concerns several sections."""
+"""Builder of the sections of the settings from the merged values, with the checks that concern several sections."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from harvester.core.model import ALL
 T = TypeVar("T")
 
 DEFAULT_DATABASE: Final = "sqlite:///voicetrends.db"
-_NOWHERE: Final = "sqlite:////dev/null"  # stands in where the URL is wrong
-_ELSEWHERE: Final = frozenset({"phones", "phones_file", *SECRETS})  # an account's keys that are read in their own way
-_ANY: Final = (Phone(ALL),)  # stands in where the phones are wrong
-_URLS: Final = ("url", "proxy")  # may hold a password
+_PLACEHOLDER_URL: Final = "sqlite:////dev/null"  # replaces an invalid URL, so that the rest is checked
+_SPECIAL: Final = frozenset({"phones", "phones_file", *SECRETS})  # keys of an account that `references` reads
+_PLACEHOLDER_PHONES: Final = (Phone(ALL),)  # replace invalid phones, so that the rest is checked
+_URLS: Final = ("url", "proxy")  # may contain a password
 _PROCESS_API: Final = frozenset(infos(ProcessApi))
 
 
 class Builder:
-    """Turns two layers into Settings; a line for whatever is wrong is added to `problems`."""
+    """Builder of Settings from two layers; it adds a line to `problems` for each mistake."""
 
     def __init__(self, files: Layer, environment: Layer, problems: list[str], *, base: Path, home: Path) -> None:
         self._files = files
@@ -38,11 +38,11 @@ class Builder:
         self._merged = tables(files.entries | environment.entries)
         self._layers = (tables(environment.entries), tables(files.entries))
         self._problems = problems
-        self._base = base  # of what is nowhere written
+        self._base = base  # directory of relative paths in defaults
         self._home = home
 
     def build(self, source: Path | None) -> Settings:
-        """Everything. Where something is wrong its default stands in its place, so that the rest is checked too."""
+        """Return the settings. An invalid section is replaced by its defaults, so that the rest is checked too."""
         self._check_defaults()
         names = dict.fromkeys([*self._files.accounts, *self._environment.accounts])
         built = [account for name in names if (account := self._account(name))]
@@ -58,13 +58,14 @@ class Builder:
         )
 
     def _table(self, *names: Keys) -> Table:
-        """The values of some tables, a later one before an earlier."""
+        """Return the values of some tables; a later table takes precedence over an earlier one."""
         table: Table = {}
         for name in names:
             table |= self._merged.get(name, {})
         return table
 
     def _section(self, model: type[T], label: str, table: Table, **ready: object) -> T | None:
+        """Return a section built from its table and values that are ready, None if it is invalid."""
         values: dict[str, Any] = {key: entry.value for key, entry in table.items()} | ready
         try:
             return model(**values)
@@ -75,7 +76,7 @@ class Builder:
     def _database(self) -> Database:
         table = self._table(("database",))
         url = table.get("url", Entry(DEFAULT_DATABASE, "database.url", self._base))
-        placed = _NOWHERE
+        placed = _PLACEHOLDER_URL
         try:
             written = url.value if isinstance(url.value, str) else ""
             placed = database_url.locate(written, base=url.base, home=self._home)
@@ -84,7 +85,9 @@ class Builder:
         from_environment, from_files = self._secrets(("database",))
         password = PasswordSources(environment=from_environment, files=from_files)
         rest = {key: entry for key, entry in table.items() if key not in {"url", *SECRETS}}
-        return self._section(Database, "database", rest, url=placed, password=password) or Database(url=_NOWHERE)
+        return self._section(Database, "database", rest, url=placed, password=password) or Database(
+            url=_PLACEHOLDER_URL
+        )
 
     def _process_api(self) -> ProcessApi:
         table = {key: entry for key, entry in self._table(("api",)).items() if key in _PROCESS_API}
@@ -95,15 +98,21 @@ class Builder:
         file = table.pop("ca_file", None)
         place = located(file, self._home, self._problems) if file else None
         if file and place and not place.is_file():
-            self._problems.append(f"{file.place}: there is no file {place}")
+            self._problems.append(f"{file.place}: {place} does not exist")
         return self._section(Api, "api", table, ca_file=place) or Api()
 
     def _check_defaults(self) -> None:
-        """Mistakes in [defaults] are told even where no account inherits them."""
+        """Check [api], [quota] and [defaults] even if no account inherits from them."""
         own = self._table(("defaults",))
-        stand_in = {"name": "nobody"} if "login" in own else {"name": "nobody", "login": "nobody"}
-        rest = {key: entry for key, entry in own.items() if key not in _ELSEWHERE}
-        self._section(Account, "defaults", rest, **stand_in, phones=phones_of(own, self._home, self._problems) or _ANY)
+        required = {"name": "none"} if "login" in own else {"name": "none", "login": "none"}
+        rest = {key: entry for key, entry in own.items() if key not in _SPECIAL}
+        self._section(
+            Account,
+            "defaults",
+            rest,
+            **required,
+            phones=phones_of(own, self._home, self._problems) or _PLACEHOLDER_PHONES,
+        )
         for more in ((), (("defaults", "api"),)):
             self._api(*more)
         for names in ((("quota",),), (("quota",), ("defaults", "quota"))):
@@ -114,13 +123,13 @@ class Builder:
         table = self._table(("defaults",), own)
         known = len(self._problems)
         phones = phones_of(table, self._home, self._problems)
-        values: dict[str, Any] = {key: entry.value for key, entry in table.items() if key not in _ELSEWHERE}
+        values: dict[str, Any] = {key: entry.value for key, entry in table.items() if key not in _SPECIAL}
         if phones or len(self._problems) > known:
-            values["phones"] = phones or _ANY
+            values["phones"] = phones or _PLACEHOLDER_PHONES
         elif phones is not None:
             empty = table["phones" if "phones" in table else "phones_file"]
-            self._problems.append(f"{empty.place}: names no phone")
-            values["phones"] = _ANY
+            self._problems.append(f"{empty.place}: contains no phone")
+            values["phones"] = _PLACEHOLDER_PHONES
         try:
             return Account(
                 name=name,
@@ -143,19 +152,19 @@ class Builder:
         return PasswordSources(environment=from_environment, files=from_files or inherited[0] or inherited[1])
 
     def _secrets(self, name: Keys) -> tuple[Secret | None, Secret | None]:
-        """What a table says of a password, in the environment and in the files."""
+        """Return the places of a password according to one table, in the environment and in the files."""
         environment, files = (secret_of(layer.get(name, {}), self._home, self._problems) for layer in self._layers)
         return environment, files
 
     def _place_of_missing(self, name: str, field: str) -> str:
         place = self._files.accounts.get(name)
-        if place is None:  # a slip in a variable's name makes an account that nobody meant
-            meant = hint(name, self._files.accounts)
-            return variable(("accounts", name, field)) + (f" (account {name}{meant})" if meant else "")
+        if place is None:  # a variable with a misspelt name creates an account
+            nearest = hint(name, self._files.accounts)
+            return variable(("accounts", name, field)) + (f" (account {name}{nearest})" if nearest else "")
         return f"{place}.{field}" if place.endswith(f"accounts.{name}") else f"{place}: {field}"
 
     def _refuse_shared_logins(self, accounts: Iterable[Account]) -> None:
-        """Two accounts of one login would spend one quota, each in the belief that it is alone."""
+        """Refuse two accounts with one login at one URL: they would spend one quota without counting each other."""
         seen: dict[tuple[str, str], str] = {}
         for account in accounts:
             identity = (account.login.casefold(), account.api.base_url)
@@ -167,7 +176,7 @@ class Builder:
                 )
 
     def _holding_secrets(self) -> tuple[Path, ...]:
-        """The files in which a password stands."""
+        """Return the files that contain a password."""
         found: dict[Path | None, None] = {}
         for keys, entry in self._files.entries.items():
             written = entry.value if isinstance(entry.value, str) else ""

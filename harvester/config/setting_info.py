@@ -1,7 +1,7 @@
-"""Metadata of a setting: what it means, whom it applies to, and how a running daemon takes a change.
+"""Metadata of a setting: what it means, whom it applies to, and how a running daemon handles a change.
 
-Every field of a section in `settings` carries a SettingInfo in its annotation. Everything that is said or decided about
-a key comes from there: which keys a table knows, which of them an account may override, which changes a SIGHUP applies,
+Every field of a section in `settings` carries a SettingInfo in its annotation. Everything that depends on a key
+comes from there: which keys a table knows, which of them an account may override, which changes a SIGHUP applies,
 docs/reference.md, and the comments of config.example.toml.
 """
 
@@ -25,7 +25,7 @@ class Scope(StrEnum):
 
 
 class Reload(StrEnum):
-    """Way in which a running daemon takes a change."""
+    """Way in which a running daemon handles a change."""
 
     LIVE = "live"  # SIGHUP applies it
     RESTART = "restart"  # the value of the start stays in use until the process starts again

@@ -57,7 +57,7 @@ class Database:
 
     url: Annotated[
         str,
-        AfterValidator(database_url.absolute),
+        AfterValidator(database_url.validate),
         SettingInfo(
             "SQLite file or PostgreSQL server, the latter as a libpq URL: "
             '"postgresql://user@host/dbname?sslmode=verify-full". PGPASSFILE, PGSERVICE and the like work.',
@@ -197,14 +197,8 @@ class Quota:
     @model_validator(mode="after")
     def _leaves_something(self) -> Self:
         if self.reserve >= self.limit:
-            raise PydanticCustomError(
-                "field",
-                "{reason}",
-                {
-                    "field": "reserve",
-                    "reason": f"{self.reserve} of {self.limit} requests leave none to us: must be below `limit`",
-                },
-            )
+            reason = f"must be below `limit`: {self.reserve} of {self.limit} requests leave none for the harvester"
+            raise PydanticCustomError("field", "{reason}", {"field": "reserve", "reason": reason})
         return self
 
 

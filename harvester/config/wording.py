@@ -1,38 +1,38 @@
-"""How mistakes are put into words: one plain line each, printable whatever was written."""
+"""Wording of mistakes: one printable line each, whatever the file or the variable contains."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_LONGEST = 60  # characters of somebody's value in a message
+_MAX_LENGTH = 60  # characters of a written value in a message
 
 
-def plain(text: str) -> str:
-    """One line that any terminal or log takes: what cannot be printed is escaped."""
+def printable(text: str) -> str:
+    """Return the text as one line in which unprintable characters are escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def shown(value: object) -> str:
-    """A value as it was written, quoted if it is text, cut if it is long. Never for what may be a password."""
-    if isinstance(value, int) and abs(value) >= 10**_LONGEST:
-        return "a huge number"  # Python refuses to write some of them
+def quoted(value: object) -> str:
+    """Return a value as it was written, in quotes if it is text, cut if it is long. Never use it for a password."""
+    if isinstance(value, int) and abs(value) >= 10**_MAX_LENGTH:
+        return "a huge number"  # Python refuses to format the longest ones
     text = f'"{value}"' if isinstance(value, str) else str(value)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 3] + "..."
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that looks most like this one, if any does."""
-    return next(iter(get_close_matches(word[:_LONGEST], sorted(known), n=1)), None)
+    """Return the known word that is most similar, or None if none is."""
+    return next(iter(get_close_matches(word[:_MAX_LENGTH], sorted(known), n=1)), None)
 
 
 def hint(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence that names the nearest known word, or nothing."""
+    """Return the end of a sentence that names the nearest known word, or an empty text."""
     found = nearest(word, known)
     return f"; did you mean {found}?" if found else ""
 
 
 def none_of(value: object, known: Iterable[str]) -> str:
-    """A choice that is none."""
+    """Return the sentence that refuses a value which is not among the known ones."""
     words = list(known)
-    return f"{shown(value)} is none of {', '.join(words)}{hint(str(value), words) if isinstance(value, str) else ''}"
+    return f"{quoted(value)} is none of {', '.join(words)}{hint(str(value), words) if isinstance(value, str) else ''}"

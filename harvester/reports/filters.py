@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from harvester.config.phones import normalize
-from harvester.config.wording import hint, shown
+from harvester.config.wording import hint, quoted
 from harvester.core.model import Series
 from harvester.errors import UsageError
 from harvester.store.types import AccountStatus
@@ -60,7 +60,7 @@ def refuse_unknown(option: str, values: Sequence[str], known: Collection[str]) -
     """
     for value in values:
         if value not in known:
-            raise UsageError(f"--{option} {shown(value)} is not stored{hint(value, known)}")
+            raise UsageError(f"--{option} {quoted(value)} is not stored{hint(value, known)}")
 
 
 def phone_numbers(written: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harvester.config.database_url import absolute, sqlite_path
+from harvester.config.database_url import sqlite_path, validate
 from harvester.errors import ConfigError, StoreError
 from harvester.redaction import Redactor
 
@@ -150,7 +150,7 @@ def parse(url: str, schema: str = "public", password: str | None = None) -> Targ
         ConfigError: the URL cannot be used.
     """
     try:
-        path = sqlite_path(absolute(url))
+        path = sqlite_path(validate(url))
     except ValueError as error:
         raise ConfigError(f"database.url: {error}") from None
     return SqliteTarget(path.resolve()) if path is not None else _postgres(url, schema, password)

@@ -1,4 +1,4 @@
-"""The wheel works away from the checkout: migrations, configuration, commands."""
+"""The wheel works without the checkout: migrations, configuration, commands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ YEAR = (date(2024, 1, 1), date(2024, 12, 31))
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """A command without this checkout in its environment; gives its stdout."""
+    """Run a command without this checkout in its environment and return its stdout."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "HARVESTER_"))}
     done = subprocess.run(
         command,
@@ -52,7 +52,7 @@ def contents(wheel: Path) -> Mapping[str, bytes]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built as `pip install .` builds it, with the tools that are here."""
+    """Wheel built as by `pip install .`, with the installed build tools."""
     out = tmp_path_factory.mktemp("wheel")
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check")
     run(*pip, "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", out, ROOT, cwd=out)
@@ -62,15 +62,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment that holds the wheel, and otherwise sees what this one has downloaded."""
+    """Interpreter of an environment with the wheel and the dependencies of this one."""
     home = tmp_path_factory.mktemp("venv")
     run(sys.executable, "-m", "venv", "--without-pip", home, cwd=home)
     interpreter = home / "bin" / "python"
     pip = (sys.executable, "-m", "pip", "--python", interpreter, "install", "--quiet", "--disable-pip-version-check")
     run(*pip, "--no-index", "--no-deps", wheel, cwd=home)
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    # A path in a .pth file is searched last, and .pth files found there are not read: not that of this checkout.
-    (Path(run(interpreter, "-c", code, cwd=home).strip()) / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
+    # A path in a .pth file is searched last, and .pth files in it are ignored, including that of this checkout.
+    (Path(run(interpreter, "-c", code, cwd=home).strip()) / "dependencies.pth").write_text(
+        sysconfig.get_path("purelib")
+    )
     return interpreter
 
 
@@ -78,7 +80,7 @@ def command_of(python: Path) -> str:
     return str(python.with_name("harvester"))
 
 
-def test_it_holds_the_package_the_migrations_and_the_licence_and_nothing_else(wheel: Path) -> None:
+def test_it_contains_the_package_the_migrations_and_the_licence_and_nothing_else(wheel: Path) -> None:
     names = contents(wheel).keys()
     package = {name for name in names if name.startswith("harvester/")}
     extra = {name.partition("/")[2] for name in names - package}
@@ -92,7 +94,7 @@ def test_it_holds_the_package_the_migrations_and_the_licence_and_nothing_else(wh
     assert {"harvester/py.typed", "harvester/migrations/env.py"} <= package
 
 
-def test_the_sdist_leads_to_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+def test_the_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, ROOT, cwd=tmp_path)
     (again,) = tmp_path.glob("*.whl")
     assert contents(again) == contents(wheel)
@@ -111,15 +113,17 @@ def test_init_writes_the_example(python: Path, tmp_path: Path) -> None:
     assert (tmp_path / "config.toml").read_bytes() == (ROOT / "config.example.toml").read_bytes()
 
 
-def test_migrate_and_backfill_bring_the_truth(python: Path, tmp_path: Path, store_url: str) -> None:
+def test_migrate_and_backfill_store_the_served_values(python: Path, tmp_path: Path, store_url: str) -> None:
     world = World()
     api = SimulatedApi([Account(world=world)], Options(limit=100))
     with serving_in_thread(api) as url:
         tables = configuration(url, store_url, database={"auto_migrate": False}, phones=[PHONE])
-        away = Installation(tmp_path, tables, command=(command_of(python),))
-        migrated = away.run("migrate")
-        again = away.run("migrate")
-        backfilled = away.run("backfill", "--start", YEAR[0].isoformat(), "--end", YEAR[1].isoformat(), "--json")
+        installation = Installation(tmp_path, tables, command=(command_of(python),))
+        migrated = installation.run("migrate")
+        again = installation.run("migrate")
+        backfilled = installation.run(
+            "backfill", "--start", YEAR[0].isoformat(), "--end", YEAR[1].isoformat(), "--json"
+        )
 
     assert (migrated.code, again.code, backfilled.code) == (0, 0, 0)
     assert "migrated from nothing" in migrated.out

@@ -1,4 +1,4 @@
-"""config.example.toml: complete, true, and what `harvester init` writes."""
+"""config.example.toml: complete, correct, and equal to what `harvester init` writes."""
 
 from __future__ import annotations
 
@@ -37,15 +37,17 @@ def test_it_loads(tmp_path: Path) -> None:
 
 
 def test_every_key_is_in_it() -> None:
-    shown = keys_of(tomllib.loads(COMMENTED_OUT.sub("", EXAMPLE)))
-    own = {keys[2:] for keys in shown if keys[0] == "accounts"} | {keys[1:] for keys in shown if keys[0] == "defaults"}
+    written = keys_of(tomllib.loads(COMMENTED_OUT.sub("", EXAMPLE)))
+    own = {keys[2:] for keys in written if keys[0] == "accounts"} | {
+        keys[1:] for keys in written if keys[0] == "defaults"
+    }
     for keys in leaves(KNOWN):
         if keys[0] == "accounts" and len(keys) == 3:
             assert keys[2:] in own, keys
         elif keys[0] != "defaults" and ANY not in keys:
-            assert keys in shown, keys
-    assert ("accounts", "main", "api", "timeout") in shown
-    assert ("accounts", "main", "quota", "reserve") in shown
+            assert keys in written, keys
+    assert ("accounts", "main", "api", "timeout") in written
+    assert ("accounts", "main", "quota", "reserve") in written
 
 
 def test_every_default_in_it_is_the_real_one(tmp_path: Path) -> None:
@@ -55,16 +57,16 @@ def test_every_default_in_it_is_the_real_one(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text(re.sub(r"(?s)\[accounts.main\].*", "", EXAMPLE))
     variables = {"HARVESTER_ACCOUNTS__MAIN__LOGIN": "x", "HARVESTER_ACCOUNTS__MAIN__PHONES": "ALL"}
-    shown = load(path, variables, cwd=tmp_path, home=tmp_path)
-    assert shown.accounts == {"main": account}
-    assert {name: getattr(shown, name) for name in real} == real
+    written = load(path, variables, cwd=tmp_path, home=tmp_path)
+    assert written.accounts == {"main": account}
+    assert {name: getattr(written, name) for name in real} == real
     defaults = tomllib.loads(EXAMPLE)["defaults"]
     assert defaults == {
         key: list(value) if isinstance(value := getattr(account, key), tuple) else value for key in defaults
     }
 
 
-def test_what_is_not_written_is_the_same(tmp_path: Path) -> None:
+def test_an_empty_file_means_the_same(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text("")
     empty = load(path, {}, cwd=tmp_path, home=tmp_path)
@@ -72,7 +74,7 @@ def test_what_is_not_written_is_the_same(tmp_path: Path) -> None:
     assert load(path, {}, cwd=tmp_path, home=tmp_path) == empty
 
 
-def test_init_writes_it_for_the_owner_alone(tmp_path: Path) -> None:
+def test_init_writes_a_file_that_only_the_owner_can_read(tmp_path: Path) -> None:
     path = tmp_path / "new/c.toml"
     result = CliRunner().invoke(init, [str(path)])
     assert result.exit_code == 0

@@ -1,4 +1,4 @@
-"""Real files: where they are found, whom they trust, what they say together."""
+"""Configuration files: where they are found, which are trusted, and how they are merged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harvester.errors import ConfigError
 
 ACCOUNT = 'login = "me@example.com"\nphones = ["ALL"]\n'
 MAIN = f"[accounts.main]\n{ACCOUNT}"
-STRANGER = 54321  # a user and group that nobody here is
+STRANGER = 54321  # a user and a group that do not exist
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def test_the_order_of_search(box: Path) -> None:
 def test_a_named_file_must_be_there(box: Path, by: str) -> None:
     write(box / "cwd/config.toml", MAIN)
     path = Path("missing.toml")
-    (told,) = problems(box, path) if by == "--config" else problems(box, environ={"HARVESTER_CONFIG": str(path)})
-    assert f"missing.toml: does not exist, and {by} names it" in told
+    (line,) = problems(box, path) if by == "--config" else problems(box, environ={"HARVESTER_CONFIG": str(path)})
+    assert f"missing.toml: named by {by}, but does not exist" in line
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "accounts.d", "account"])
@@ -81,15 +81,15 @@ def test_a_found_file_that_others_may_write_is_refused(box: Path, kind: str) -> 
     assert set(loaded(box).accounts) == {"main", "b"}
     bad = {"file": file, "directory": file.parent, "accounts.d": account.parent, "account": account}[kind]
     bad.chmod(bad.stat().st_mode | 0o002)
-    told = problems(box)
-    assert any(line.startswith(f"{bad}: others may write it") and "chmod go-w" in line for line in told)
-    assert problems(box, environ={"HARVESTER_CONFIG": ""}) == told
-    # Who names it trusts it.
+    lines = problems(box)
+    assert any(line.startswith(f"{bad}: other users can write it") and "chmod go-w" in line for line in lines)
+    assert problems(box, environ={"HARVESTER_CONFIG": ""}) == lines
+    # A file that the user named is trusted.
     assert set(loaded(box, file).accounts) == {"main", "b"}
     assert set(loaded(box, environ={"HARVESTER_CONFIG": str(file)}).accounts) == {"main", "b"}
 
 
-def test_a_link_is_judged_at_its_target(box: Path) -> None:
+def test_a_link_is_checked_at_its_target(box: Path) -> None:
     target = write(box / "elsewhere/real.toml", MAIN)
     (box / "cwd/config.toml").symlink_to(target)
     assert "main" in loaded(box).accounts
@@ -98,19 +98,19 @@ def test_a_link_is_judged_at_its_target(box: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_a_found_file_of_somebody_else_is_refused(box: Path) -> None:
+def test_a_found_file_of_another_user_is_refused(box: Path) -> None:
     file = write(box / "cwd/config.toml", MAIN, 0o644)
     os.chown(file, STRANGER, -1)
-    assert "belongs to somebody else" in problems(box)[0]
+    assert "belongs to another user" in problems(box)[0]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_a_group_counts_as_others_unless_it_is_the_owners_own(box: Path) -> None:
+def test_a_group_counts_as_other_users_unless_it_is_the_owners_own(box: Path) -> None:
     file = write(box / "cwd/config.toml", MAIN, 0o660)
     os.chown(file, 0, 0)
     assert "main" in loaded(box).accounts
     os.chown(file, 0, STRANGER)
-    assert "others may write it" in problems(box)[0]
+    assert "other users can write it" in problems(box)[0]
 
 
 def test_everything_at_its_place(box: Path) -> None:
@@ -143,7 +143,7 @@ timeout = 20
         'login = "b"\nphones_file = "b.txt"\nperiods = ["day"]\npassword_file = "b.password"\n[quota]\nlimit = 20\n',
     )
     write(box / "site/accounts.d/b.txt", "ALL\n")
-    write(box / "site/accounts.d/.#b.toml", "not ours")
+    write(box / "site/accounts.d/.#b.toml", "not TOML")
     variables = {"HARVESTER_ACCOUNTS__B_2__PERIODS": "month", "HARVESTER_ACCOUNTS__MAIN__PASSWORD_FILE": "x"}
     found = loaded(box, path, variables)
     main, second = found.accounts["main"], found.accounts["b-2"]
@@ -194,12 +194,12 @@ password_command = "pass show x"
 phones = "ALL"
 """,
     )
-    write(box / "phones.txt", "# ours\nnumber;name\n")
+    write(box / "phones.txt", "# phones\nnumber;name\n")
     write(box / "accounts.d/c.toml", "nothing = 1\n")
-    told = problems(box, path)
+    lines = problems(box, path)
     c = f"{path}:"
     for start in (
-        f'{c}1: timezone: unknown table "timezone"; it belongs into [defaults]',
+        f'{c}1: timezone: unknown table "timezone"; it belongs in [defaults]',
         f"{c}3: database.url: a database in memory",
         f'{c}5: api.timeot: unknown key "timeot"; did you mean timeout?',
         f'{c}6: api.format: "jsn" is none of json, xml; did you mean json?',
@@ -207,14 +207,14 @@ phones = "ALL"
         f"{c}9: daemon.refresh: the minute must be 0 to 59",
         f"{c}10: daemon.allowed_hosts: must be a list",
         f"{c}12: log.level: 3 is none of debug",
-        f'{c}14: defaults.timezone: "America/New York" is no time zone; did you mean America/New_York?',
+        f'{c}14: defaults.timezone: "America/New York" is not a time zone; did you mean America/New_York?',
         f"{c}15: accounts.main.login: is missing",
         f'{c}16: accounts.main.phones[1]: "800 555 123" has 9 digits',
-        f'{box}/phones.txt:2: "number;name" is no phone number',
+        f'{box}/phones.txt:2: "number;name" is not a phone number',
         f'{c}18: accounts.main.start: "2024-02-30" is not in the calendar',
         f"{c}19: accounts.main.api: must be a table: [accounts.main.api]",
         f"{c}21: accounts.main.password_command: give one of password",
-        f"{c}22: accounts.Bad: an account's name is",
+        f"{c}22: accounts.Bad: the name of an account has",
         f"{c}24: accounts.b.login: must be text",
         f"{c}25: accounts.b.password_command: must be a list of a program",
         f"{c}26: accounts.b.phones: must be a list",
@@ -222,10 +222,10 @@ phones = "ALL"
         f"{box}/accounts.d/c.toml: login: is missing",
         f"{box}/accounts.d/c.toml: phones: is missing",
     ):
-        matching = [line for line in told if line.startswith(start)]
-        assert len(matching) == 1, (start, told)
-    assert len(told) == 22
-    assert "hunter2" not in "".join(told)
+        matching = [line for line in lines if line.startswith(start)]
+        assert len(matching) == 1, (start, lines)
+    assert len(lines) == 22
+    assert "hunter2" not in "".join(lines)
 
 
 def test_an_account_cannot_override_a_setting_of_the_process(box: Path) -> None:
@@ -250,24 +250,24 @@ def test_an_account_cannot_override_a_setting_of_the_process(box: Path) -> None:
         (b"[api\n", "is not TOML"),
         (b"x = 1\nx = 2\n", "line 2"),
         (b"x = \xff\n", "line 1 is not UTF-8"),
-        (b"x = " + b"9" * 5000, "could be a configuration"),
-        (b"x = " + b"[" * 100_000, "could be a configuration"),
+        (b"x = " + b"9" * 5000, "TOML that cannot be a configuration"),
+        (b"x = " + b"[" * 100_000, "TOML that cannot be a configuration"),
     ],
 )
-def test_a_broken_file_is_told_once_with_nothing_that_follows_from_it(box: Path, content: bytes, words: str) -> None:
+def test_a_broken_file_is_reported_once_without_consequences(box: Path, content: bytes, words: str) -> None:
     path = box / "c.toml"
     path.write_bytes(content)
-    (told,) = problems(box, path, {"HARVESTER_ACCOUNTS__MAIN__PASSWORD": "x"})
-    assert told.startswith(str(path))
-    assert words in told
+    (line,) = problems(box, path, {"HARVESTER_ACCOUNTS__MAIN__PASSWORD": "x"})
+    assert line.startswith(str(path))
+    assert words in line
     path.write_text(MAIN)
     (path.parent / "accounts.d").mkdir()
     (path.parent / "accounts.d/b.toml").write_bytes(content)
-    (told,) = problems(box, path)
-    assert told.startswith(f"{box}/accounts.d/b.toml")
+    (line,) = problems(box, path)
+    assert line.startswith(f"{box}/accounts.d/b.toml")
 
 
-def test_what_is_no_file_is_told_plainly(box: Path) -> None:
+def test_a_directory_or_a_file_in_the_wrong_place_is_reported(box: Path) -> None:
     assert "Is a directory" in problems(box, box)[0]
     path = write(box / "c.toml", MAIN)
     write(box / "accounts.d", "a file")
@@ -277,10 +277,10 @@ def test_what_is_no_file_is_told_plainly(box: Path) -> None:
 def test_one_account_in_two_files_is_refused(box: Path) -> None:
     path = write(box / "c.toml", MAIN)
     write(box / "accounts.d/main.toml", ACCOUNT)
-    (told,) = problems(box, path)
-    assert str(box / "accounts.d/main.toml") in told
-    assert "defined already" in told
-    assert str(path) in told
+    (line,) = problems(box, path)
+    assert str(box / "accounts.d/main.toml") in line
+    assert "already defined" in line
+    assert str(path) in line
 
 
 def test_two_names_for_one_phone_are_refused(box: Path) -> None:
@@ -289,7 +289,7 @@ def test_two_names_for_one_phone_are_refused(box: Path) -> None:
     assert "two names" in problems(box, path)[0]
 
 
-def test_mistakes_in_defaults_are_told_without_any_account(box: Path) -> None:
+def test_mistakes_in_defaults_are_reported_without_any_account(box: Path) -> None:
     path = write(box / "c.toml", '[defaults]\nstart = "soon"\nphones = ["1"]\n[defaults.api]\ntimeout = 0\n')
     assert [line.split(": ")[1] for line in problems(box, path)] == [
         "defaults.phones[1]",
@@ -298,10 +298,10 @@ def test_mistakes_in_defaults_are_told_without_any_account(box: Path) -> None:
     ]
 
 
-def test_a_terminal_is_safe_from_what_stands_in_a_file(box: Path) -> None:
+def test_a_message_is_printable_whatever_the_file_contains(box: Path) -> None:
     path = write(box / "c.toml", '["\\u001b[31m\\n"]\n')
-    (told,) = problems(box, path)
-    assert told.isprintable()
+    (line,) = problems(box, path)
+    assert line.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -313,22 +313,22 @@ def test_a_terminal_is_safe_from_what_stands_in_a_file(box: Path) -> None:
         f'{MAIN}password = "hunter2"\n',
     ],
 )
-def test_a_file_that_holds_a_secret_is_for_nobody_else(box: Path, text: str) -> None:
+def test_a_file_that_contains_a_secret_must_be_private(box: Path, text: str) -> None:
     path = write(box / "c.toml", text)
     assert warnings(loaded(box, path)) == []
     path.chmod(0o604)
-    (told,) = warnings(loaded(box, path))
-    assert told.startswith(f"{path}: others can read it")
-    assert "chmod 600" in told
+    (line,) = warnings(loaded(box, path))
+    assert line.startswith(f"{path}: other users can read it")
+    assert "chmod 600" in line
     write(path, MAIN, 0o644)
     assert warnings(loaded(box, path)) == []
 
 
-def test_a_secret_file_is_for_nobody_else(box: Path) -> None:
+def test_a_secret_file_must_be_private(box: Path) -> None:
     secret = write(box / "s", "hunter2", 0o604)
     path = write(box / "c.toml", f'[database]\npassword_file = "s"\n{MAIN}password_file = "s"\n', 0o644)
-    (told,) = warnings(loaded(box, path))
-    assert told.startswith(f"{secret}: others can read it")
+    (line,) = warnings(loaded(box, path))
+    assert line.startswith(f"{secret}: other users can read it")
     secret.chmod(0o600)
     assert warnings(loaded(box, path)) == []
     secret.unlink()
@@ -376,9 +376,9 @@ LINES = st.sampled_from(
 def test_no_file_raises_anything_but_a_configuration_error(box: Path, text: str) -> None:
     path = box / "c.toml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    told: list[str] = []
+    lines: list[str] = []
     try:
         loaded(box, path)
     except ConfigError as error:
-        told = list(error.problems)
-    assert all(line.isprintable() for line in told)
+        lines = list(error.problems)
+    assert all(line.isprintable() for line in lines)

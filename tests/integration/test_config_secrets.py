@@ -1,4 +1,4 @@
-"""Passwords: in which order they are looked for, and that nothing shows them."""
+"""Passwords: their precedence, and that no message contains one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def command(script: str) -> str:
     return f"password_command = {[sys.executable, '-c', script]!r}"
 
 
-def test_environment_then_credentials_then_files(tmp_path: Path) -> None:
+def test_the_environment_precedes_credentials_and_these_the_files(tmp_path: Path) -> None:
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     keys = 'password = "from the file"'
@@ -51,7 +51,7 @@ def test_environment_then_credentials_then_files(tmp_path: Path) -> None:
     assert resolved(tmp_path, keys, directory | variable) == "from the environment"
 
 
-def test_an_account_goes_before_the_defaults(tmp_path: Path) -> None:
+def test_an_account_takes_precedence_over_the_defaults(tmp_path: Path) -> None:
     defaults = '[defaults]\npassword = "everybody\'s"'
     assert resolved(tmp_path, defaults) == "everybody's"
     assert resolved(tmp_path, f'password = "mine"\n{defaults}') == "mine"
@@ -80,12 +80,12 @@ def test_a_file_loses_one_line_ending_and_nothing_else(tmp_path: Path, content: 
         (None, "No such file"),
     ],
 )
-def test_a_bad_secret_file_is_told_without_its_content(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_a_bad_secret_file_is_reported_without_its_content(tmp_path: Path, content: bytes | None, words: str) -> None:
     if content is not None:
         (tmp_path / "s").write_bytes(content)
-    told = refused(tmp_path, 'password_file = "s"')
-    assert words in told
-    assert "accounts.my-site.password_file" in told
+    line = refused(tmp_path, 'password_file = "s"')
+    assert words in line
+    assert "accounts.my-site.password_file" in line
 
 
 def test_no_secret_is_read_before_it_is_needed(tmp_path: Path) -> None:
@@ -96,15 +96,15 @@ def test_no_secret_is_read_before_it_is_needed(tmp_path: Path) -> None:
     assert (tmp_path / "ran").exists()  # in the configuration's directory
 
 
-def test_no_password_at_all_names_what_would_give_one(tmp_path: Path) -> None:
+def test_a_missing_password_is_reported_with_the_variable_to_set(tmp_path: Path) -> None:
     assert "HARVESTER_ACCOUNTS__MY_SITE__PASSWORD" in refused(tmp_path)
 
 
-def test_an_empty_variable_is_no_password(tmp_path: Path) -> None:
+def test_an_empty_variable_is_refused(tmp_path: Path) -> None:
     assert "is empty" in refused(tmp_path, 'password = "x"', {"HARVESTER_ACCOUNTS__MY_SITE__PASSWORD": ""})
 
 
-def test_a_commands_first_line(tmp_path: Path) -> None:
+def test_the_first_line_of_a_command_is_the_password(tmp_path: Path) -> None:
     assert resolved(tmp_path, command("print('a b\\nsecond line\\n' + 'x' * 200_000)")) == "a b"
 
 
@@ -123,16 +123,16 @@ def test_a_command_sees_the_environment(tmp_path: Path) -> None:
         (command("import sys; sys.stdout.buffer.write(b'hunter2\\xff\\n')"), "not UTF-8"),
     ],
 )
-def test_a_failing_command_is_told_without_its_output(tmp_path: Path, keys: str, words: str) -> None:
+def test_a_failing_command_is_reported_without_its_output(tmp_path: Path, keys: str, words: str) -> None:
     assert words in refused(tmp_path, keys)
 
 
 def test_a_command_that_does_not_end_is_ended_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(secrets, "COMMAND_TIMEOUT", 0.3)
+    monkeypatch.setattr(secrets, "COMMAND_TIMEOUT_SECONDS", 0.3)
     script = "sh -c 'echo $$ > child; exec sleep 60'; true"
-    assert "no end within 0.3 s" in refused(tmp_path, f"password_command = {['sh', '-c', script]!r}")
+    assert "did not end within 0.3 s" in refused(tmp_path, f"password_command = {['sh', '-c', script]!r}")
     child = int((tmp_path / "child").read_text())
     deadline = time.monotonic() + 5
     while _runs(child):
@@ -148,7 +148,7 @@ def _runs(process: int) -> bool:
         return False
 
 
-def test_the_databases_password(tmp_path: Path) -> None:
+def test_the_password_of_the_database(tmp_path: Path) -> None:
     assert database_password(configured(tmp_path), {}) is None
     with_file = configured(tmp_path, '[database]\npassword_file = "s"')
     (tmp_path / "s").write_text("from the file\n")

@@ -34,13 +34,13 @@ def test_bad_days(value: object) -> None:
         checks.day(value)
 
 
-def test_a_moment_is_no_day() -> None:
+def test_a_datetime_is_not_a_day() -> None:
     with pytest.raises(ValueError, match="must be a date"):
         checks.day(datetime.fromisoformat("2024-01-01T00:00:00+00:00"))
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"),
+    ("name", "remedy"),
     [
         ("America/New York", "America/New_York"),
         ("new_york", "America/New_York"),
@@ -54,10 +54,10 @@ def test_a_moment_is_no_day() -> None:
         ("x" * 5000, "zone"),
     ],
 )
-def test_a_bad_zone_names_the_nearest(name: str, mend: str) -> None:
-    with pytest.raises(ValueError, match="is no time zone") as caught:
+def test_a_bad_zone_names_the_nearest(name: str, remedy: str) -> None:
+    with pytest.raises(ValueError, match="is not a time zone") as caught:
         checks.zone(name)
-    assert mend in str(caught.value)
+    assert remedy in str(caught.value)
 
 
 @pytest.mark.parametrize(

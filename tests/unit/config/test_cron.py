@@ -73,12 +73,12 @@ def test_minutes(text: str, minutes: set[int]) -> None:
         "1" * 5000 + " * * * *",
     ],
 )
-def test_what_no_cron_would_run_is_refused(text: str) -> None:
+def test_an_invalid_schedule_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse(text)
 
 
-def test_the_twenty_ninth_of_february_happens() -> None:
+def test_the_twenty_ninth_of_february_occurs() -> None:
     assert next_tick("0 0 29 2 *", NOON) == datetime(2024, 2, 29, tzinfo=UTC)
 
 

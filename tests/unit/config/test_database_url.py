@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.config.database_url import absolute, holds_password, locate, sqlite_path
+from harvester.config.database_url import holds_password, locate, sqlite_path, validate
 from harvester.config.settings import Database
 from harvester.redaction import hide_url_password
 
@@ -32,7 +32,7 @@ def test_normal_form(written: str, url: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "mend"),
+    ("written", "remedy"),
     [
         ("sqlite://", "three slashes"),
         ("sqlite:///", "memory"),
@@ -43,7 +43,7 @@ def test_normal_form(written: str, url: str | None) -> None:
         ("postgresql+psycopg://u:hunter2@h/db", 'write "postgresql://"'),
         ("sqlite+pysqlite:///x.db", 'write "sqlite://"'),
         ("postgresq://u:hunter2@h/db", "did you mean postgresql"),
-        ("mysql://u:hunter2@h/db", "no kind of database"),
+        ("mysql://u:hunter2@h/db", "not a known kind of database"),
         ("postgresql://u:hun@ter2@h/db", "%40"),
         ("postgresql://u:hun/ter2@h/db", "%2F"),
         ("postgresql://u:hunter2@h/d b", "%20"),
@@ -51,16 +51,16 @@ def test_normal_form(written: str, url: str | None) -> None:
         ("", "sqlite:///FILE"),
     ],
 )
-def test_refusals_name_the_mend_and_no_password(written: str, mend: str) -> None:
+def test_refusals_name_the_mend_and_no_password(written: str, remedy: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         locate(written, base=BASE, home=HOME)
-    assert mend in str(caught.value)
+    assert remedy in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
 def test_settings_made_in_code_need_an_absolute_path() -> None:
     with pytest.raises(ValueError, match="absolute"):
-        absolute("sqlite:///v.db")
+        validate("sqlite:///v.db")
 
 
 def test_the_file_of_a_sqlite_database() -> None:

@@ -1,4 +1,4 @@
-"""The environment alone, through the whole of `load`: no file is there to be read."""
+"""The environment alone, through the whole of `load`, where no file exists."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_environment_alone_configures_everything() -> None:
     assert (account.quota.limit, account.quota.reserve) == (50, 10)
 
 
-def test_no_password_shows() -> None:
+def test_no_repr_contains_a_password() -> None:
     url = "postgresql://u:hunter2@h/db"
     found = loaded(
         ACCOUNT
@@ -90,9 +90,9 @@ def test_no_password_shows() -> None:
     assert "hunter2" not in repr(found) + str(found)
 
 
-def test_no_password_shows_in_mistakes() -> None:
+def test_no_mistake_contains_a_password() -> None:
     secret = "hunter2"
-    told = problems(
+    lines = problems(
         {
             "HARVESTER_ACCOUNTS__MAIN__PASSWORD": secret,
             "HARVESTER_ACCOUNTS__MAIN__PASSWORD_FILE": secret,
@@ -104,8 +104,8 @@ def test_no_password_shows_in_mistakes() -> None:
             "HARVESTER_PASSWORD": secret,
         }
     )
-    assert len(told) == 8
-    assert secret not in "".join(told)
+    assert len(lines) == 8
+    assert secret not in "".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,12 @@ def test_no_password_shows_in_mistakes() -> None:
     ],
 )
 def test_an_unknown_variable_is_refused_with_the_nearest(name: str, nearest: str | None) -> None:
-    (told,) = problems(ACCOUNT | {name: "x"})
-    assert told.startswith(f"{name}: unknown setting")
-    assert nearest is None or f"did you mean {nearest}?" in told
+    (line,) = problems(ACCOUNT | {name: "x"})
+    assert line.startswith(f"{name}: unknown setting")
+    assert nearest is None or f"did you mean {nearest}?" in line
 
 
-def test_the_variables_of_a_kubernetes_service_are_none_of_ours() -> None:
+def test_the_variables_of_a_kubernetes_service_are_ignored() -> None:
     links = {
         "HARVESTER_SERVICE_HOST": "10.0.0.1",
         "HARVESTER_SERVICE_PORT": "8150",
@@ -141,23 +141,27 @@ def test_the_variables_of_a_kubernetes_service_are_none_of_ours() -> None:
     assert "there is no configuration" in problems(links)[0]
 
 
+def test_the_password_of_the_simulator_is_no_setting() -> None:
+    assert set(loaded(ACCOUNT | {"HARVESTER_SIMULATE_PASSWORD": "x"}).accounts) == {"main"}
+
+
 def test_without_file_and_variables_init_is_named() -> None:
-    (told,) = problems({})
-    assert "harvester init" in told
+    (line,) = problems({})
+    assert "harvester init" in line
 
 
 def test_a_database_alone_is_enough() -> None:
     assert loaded({"HARVESTER_DATABASE__URL": "postgresql://h/db"}).accounts == {}
 
 
-def test_a_slip_in_an_accounts_name_is_told_by_what_is_missing() -> None:
-    told = problems({"HARVESTER_ACCOUNTS__MAIN__PASSWORD": "x"})
-    assert told == ["HARVESTER_ACCOUNTS__MAIN__LOGIN: is missing", "HARVESTER_ACCOUNTS__MAIN__PHONES: is missing"]
+def test_a_misspelt_account_is_reported_by_its_missing_keys() -> None:
+    lines = problems({"HARVESTER_ACCOUNTS__MAIN__PASSWORD": "x"})
+    assert lines == ["HARVESTER_ACCOUNTS__MAIN__LOGIN: is missing", "HARVESTER_ACCOUNTS__MAIN__PHONES: is missing"]
 
 
-def test_two_accounts_with_one_login_at_one_place_are_refused() -> None:
+def test_two_accounts_with_one_login_at_one_url_are_refused() -> None:
     second = {"HARVESTER_ACCOUNTS__B__LOGIN": "Me@example.com", "HARVESTER_ACCOUNTS__B__PHONES": "ALL"}
-    (told,) = problems(
+    (line,) = problems(
         ACCOUNT
         | second
         | {
@@ -165,8 +169,8 @@ def test_two_accounts_with_one_login_at_one_place_are_refused() -> None:
             "HARVESTER_ACCOUNTS__B__API__BASE_URL": "https://X.example.com:443/api/",
         }
     )
-    assert "main" in told
-    assert "share one quota" in told
+    assert "main" in line
+    assert "share one quota" in line
     assert len(loaded(ACCOUNT | second | {"HARVESTER_ACCOUNTS__B__API__BASE_URL": "https://y/"}).accounts) == 2
 
 
@@ -179,7 +183,7 @@ def test_two_accounts_with_one_login_at_one_place_are_refused() -> None:
         ("API__CONCURRENCY", "1.5", "must be a whole number"),
         ("API__CONCURRENCY", "0", "must be at least 1"),
         ("API__FORMAT", "yaml", "none of json, xml"),
-        ("API__CA_FILE", "missing.pem", "there is no file /nonexistent/missing.pem"),
+        ("API__CA_FILE", "missing.pem", "/nonexistent/missing.pem does not exist"),
         ("QUOTA__RESERVE", "150", "must be below `limit`"),
         ("QUOTA__RESERVE", "-1", "must be at least 0"),
         ("QUOTA__LIMIT", "9" * 5000, "must be"),
@@ -187,32 +191,32 @@ def test_two_accounts_with_one_login_at_one_place_are_refused() -> None:
         ("DAEMON__SETTLE_DAYS", "x", "whole number"),
         ("DATABASE__AUTO_MIGRATE", "perhaps", "must be true or false"),
         ("DATABASE__SCHEMA", "pg_x", "schema"),
-        ("DEFAULTS__TIMEZONE", "Mars", "no time zone"),
+        ("DEFAULTS__TIMEZONE", "Mars", "not a time zone"),
         ("DEFAULTS__WEEK_START", "sonday", "did you mean sunday?"),
         ("DEFAULTS__PERIODS", "day,weak", "did you mean week?"),
-        ("ACCOUNTS__MAIN__PERIODS", "day,day", "there twice"),
+        ("ACCOUNTS__MAIN__PERIODS", "day,day", "listed twice"),
         ("ACCOUNTS__MAIN__RESOURCES", "", "must not be empty"),
         ("ACCOUNTS__MAIN__RESOURCES", "perfomance", "did you mean performance?"),
-        ("ACCOUNTS__MAIN__PHONES", " , ", "names no phone"),
+        ("ACCOUNTS__MAIN__PHONES", " , ", "contains no phone"),
         ("ACCOUNTS__MAIN__PHONES", "ALL,123", "has 3 digits"),
         ("ACCOUNTS__MAIN__PHONES_FILE", "missing.txt", "cannot be read"),
         ("ACCOUNTS__MAIN__PHONES_FILE", "a\0b", "NUL"),
         ("ACCOUNTS__MAIN__LOGIN", "a:b", "no colon"),
         ("ACCOUNTS__MAIN__TOOL", "devv", "did you mean dev?"),
         ("ACCOUNTS__MAIN__START", "soon", "must be a date"),
-        ("ACCOUNTS__DATABASE__LOGIN", "x", "cannot be called database"),
+        ("ACCOUNTS__DATABASE__LOGIN", "x", "cannot be named database"),
     ],
 )
 def test_one_mistake_is_one_line_at_its_variable(name: str, value: str, words: str) -> None:
-    (told,) = problems(ACCOUNT | {f"HARVESTER_{name}": value})
-    assert told.startswith(f"HARVESTER_{name}")
-    assert words in told
-    assert len(told) < 250
+    (line,) = problems(ACCOUNT | {f"HARVESTER_{name}": value})
+    assert line.startswith(f"HARVESTER_{name}")
+    assert words in line
+    assert len(line) < 250
 
 
-def test_all_mistakes_are_told_at_once() -> None:
-    told = problems({"HARVESTER_API__TIMEOUT": "x", "HARVESTER_LOG__LEVEL": "x", "HARVESTER_X": "x"})
-    assert len(told) == 3
+def test_all_mistakes_are_reported_at_once() -> None:
+    lines = problems({"HARVESTER_API__TIMEOUT": "x", "HARVESTER_LOG__LEVEL": "x", "HARVESTER_X": "x"})
+    assert len(lines) == 3
 
 
 def test_names_with_a_hyphen_or_at_the_edge() -> None:
@@ -264,9 +268,9 @@ NAMES = st.sampled_from(sorted(variable(keys).replace(ANY, "MAIN") for keys in l
 @given(st.dictionaries(NAMES | st.text(max_size=9).map("HARVESTER_".__add__), st.text(max_size=30), max_size=8))
 @settings(max_examples=80)
 def test_no_environment_raises_anything_but_a_configuration_error(environ: dict[str, str]) -> None:
-    told: list[str] = []
+    lines: list[str] = []
     try:
         loaded(environ)
     except ConfigError as error:
-        told = list(error.problems)
-    assert all(line.isprintable() for line in told)
+        lines = list(error.problems)
+    assert all(line.isprintable() for line in lines)

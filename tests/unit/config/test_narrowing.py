@@ -21,7 +21,7 @@ SETTINGS = Settings(
 )
 
 
-def test_no_filter_lets_all_pass() -> None:
+def test_without_filters_everything_is_selected() -> None:
     assert narrow(SETTINGS) == SETTINGS
 
 
@@ -34,7 +34,7 @@ def test_each_filter_narrows() -> None:
     assert account.periods == (Period.MONTH,)
 
 
-def test_accounts_of_which_nothing_is_left_are_left_out() -> None:
+def test_accounts_without_a_selected_series_are_omitted() -> None:
     assert list(narrow(SETTINGS, resources=["volume"]).accounts) == ["main"]
     assert list(narrow(SETTINGS, phones=["8005551235", "all"]).accounts) == ["main", "other"]
 
@@ -51,13 +51,13 @@ def test_accounts_of_which_nothing_is_left_are_left_out() -> None:
         ({"accounts": ["other"], "resources": ["volume"]}, "all of these filters together"),
     ],
 )
-def test_what_is_not_configured_is_a_usage_error(filters: dict[str, list[str]], words: str) -> None:
+def test_a_value_that_is_not_configured_is_a_usage_error(filters: dict[str, list[str]], words: str) -> None:
     with pytest.raises(UsageError) as caught:
         narrow(SETTINGS, **filters)
     assert words in str(caught.value)
 
 
-def test_commands_that_need_an_account_can_say_so() -> None:
+def test_an_account_can_be_required() -> None:
     require_accounts(SETTINGS)
     with pytest.raises(ConfigError, match="no account is configured"):
         require_accounts(Settings(database=Database(url="sqlite:////v.db")))

@@ -27,7 +27,7 @@ TEN = st.integers(min_value=2_000_000_000, max_value=9_999_999_999).map(str)
         (" all ", "ALL"),
     ],
 )
-def test_numbers_as_people_write_them(written: object, number: str) -> None:
+def test_the_usual_notations_of_a_number(written: object, number: str) -> None:
     assert normalize(written) == number
 
 
@@ -63,16 +63,16 @@ def test_anything_else_is_refused(written: object) -> None:
 
 @given(TEN, st.data())
 @settings(max_examples=50)
-def test_filling_between_the_digits_changes_nothing(digits: str, data: st.DataObject) -> None:
-    filling = st.text(alphabet=" -.()/", max_size=2)
-    dressed = "".join(data.draw(filling) + digit for digit in digits)
+def test_separators_between_the_digits_change_nothing(digits: str, data: st.DataObject) -> None:
+    separators = st.text(alphabet=" -.()/", max_size=2)
+    formatted = "".join(data.draw(separators) + digit for digit in digits)
     before = data.draw(st.sampled_from(["", "1", "+1", "+1 ", "1-"]))
-    assert normalize(before + dressed) == digits
+    assert normalize(before + formatted) == digits
 
 
 @given(st.text(max_size=20))
 @settings(max_examples=100)
-def test_what_is_taken_is_all_or_ascii_digits_and_stays(written: str) -> None:
+def test_an_accepted_number_is_all_or_ascii_digits_and_stays_the_same(written: str) -> None:
     try:
         number = normalize(written)
     except ValueError:
@@ -105,11 +105,11 @@ all  Everything
     ]
 
 
-def test_a_bad_line_is_told_with_its_number_and_the_others_are_read() -> None:
+def test_a_bad_line_is_reported_with_its_number_and_the_others_are_read() -> None:
     found = dict(read_lines("8005551234\n\nphone,name\n8005551235"))
     assert found[1] == Phone("8005551234")
     assert isinstance(found[3], str)
-    assert '"phone,name" is no phone number' in found[3]
+    assert '"phone,name" is not a phone number' in found[3]
     assert found[4] == Phone("8005551235")
 
 
