@@ -30,7 +30,7 @@ from bench.table import Row
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from tests.support.process import CHECKOUT, configuration, toml
-from tests.support.simulation import serving_in_thread
+from tests.support.simulation import refused_per_window, serving_in_thread
 
 PHONES = [f"80055503{number:02}" for number in range(10)]
 ROUNDS = 5
@@ -133,7 +133,7 @@ def _await_window(api: SimulatedApi) -> None:
 
 def _books(api: SimulatedApi) -> tuple[int, int]:
     """Return the data requests that reached the server, and how many of them it refused."""
-    refused = sum(api.refused_per_window().values())
+    refused = sum(refused_per_window(api).values())
     return sum(api.requests_per_window().values()) + refused, refused
 
 

@@ -32,7 +32,7 @@ from tests.support.ideal import Ideal
 from tests.support.process import Installation, configuration
 from tests.support.quota_world import World
 from tests.support.rig import START, Desired, Rig
-from tests.support.simulation import serving_in_thread
+from tests.support.simulation import refused_per_window, serving_in_thread
 from tests.support.window_server import WindowServer
 
 ROUNDS = 5
@@ -141,4 +141,4 @@ def _run(options: Options, reserve: int, concurrency: int) -> _Run:
         took = api.server_time(time.time()) - begun
     if ended.code or sum(api.requests_per_window().values()) != REQUESTS:
         raise SystemExit(f"bench: expected {REQUESTS} requests\n{ended.out}{ended.err}")
-    return _Run(took, begun, api.requests_per_window(), sum(api.refused_per_window().values()))
+    return _Run(took, begun, api.requests_per_window(), sum(refused_per_window(api).values()))

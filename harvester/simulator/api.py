@@ -54,14 +54,15 @@ class Visit(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Ordered:
-    """Faults ordered by a test, for the requests next to come."""
+class OrderedFault:
+    """A fault that the next `times` requests meet, if `where` is a part of their path."""
 
     fault: Fault
     times: int
-    where: str  # a part of the path; empty: every data request
+    where: str  # empty: every data request
 
     def concerns(self, path: str) -> bool:
+        """Return True if a request for this path is one of them."""
         return self.where in path if self.where else path != AUTH
 
 
@@ -81,10 +82,10 @@ class SimulatedApi:
         self.journal: deque[Visit] = deque(maxlen=self.options.journal_size)
         self.visits: Counter[str] = Counter()  # path -> how often it was asked for
         self.total = 0  # requests of every kind, those met by an outage included
+        self.ordered: list[OrderedFault] = []  # those that have not struck yet
         self._meters: dict[str, Meter] = {}
         self._auth_meters: dict[str, Meter] = {}
-        self._ordered: list[_Ordered] = []
-        self._registry = Registry(
+        self.registry = Registry(
             self.accounts.values(),
             seed=self.options.seed,
             life=self.options.pair_life,
@@ -116,10 +117,6 @@ class SimulatedApi:
         self.journal.append(Visit(at, owner, exchange.request.method, exchange.key[0], reply.status, exchange.fault))
         return spoiled(reply, exchange, self.options)
 
-    def respond(self, request: Request, now: float) -> Reply:
-        """Accept and answer at once."""
-        return self.answer(self.accept(request), now)
-
     # What a test or a benchmark asks or does.
 
     def server_time(self, now: float) -> float:
@@ -145,10 +142,6 @@ class SimulatedApi:
         """Window's first second -> data requests that the client sent and that were not refused with 429."""
         return {start: window.sent for start, window in self.books(account).windows.items() if window.sent}
 
-    def refused_per_window(self, account: str = "main") -> dict[int, int]:
-        """Window's first second -> data requests of the client that got 429."""
-        return {start: window.refused for start, window in self.books(account).windows.items() if window.refused}
-
     def spend_elsewhere(self, count: int, now: float, account: str = "main") -> int:
         """Let somebody else spend so many requests of this account now; returns how many were left for them."""
         return self.books(account).spend_elsewhere(count, self.server_time(now))
@@ -157,23 +150,15 @@ class SimulatedApi:
         """Let the next so many data requests meet this fault, or those whose path contains `where` ("/auth")."""
         if times < 1:
             raise ValueError("times must be at least 1")
-        self._ordered.append(_Ordered(fault, times, where))
-
-    def cancel_orders(self) -> None:
-        """Forget the faults that were ordered and have not struck yet."""
-        self._ordered.clear()
-
-    def expire_credentials(self, account: str | None = None) -> None:
-        """Kill the temporary pairs of one account, or of all."""
-        self._registry.expire(account)
+        self.ordered.append(OrderedFault(fault, times, where))
 
     def suspend(self, account: str) -> None:
         """Refuse everything of an account, /auth included, until `resume`."""
-        self._registry.suspend(account)
+        self.registry.suspend(account)
 
     def resume(self, account: str) -> None:
         """Serve the account again."""
-        self._registry.resume(account)
+        self.registry.resume(account)
 
     # The server's inside: each returns the account that the request is counted for, and the answer.
 
@@ -202,14 +187,14 @@ class SimulatedApi:
         for name in ("tool", "login", "password"):
             if name not in form:
                 raise Refusal(400, f"Invalid {name} parameter.")
-        pair = self._registry.exchange(form["tool"], form["login"], form["password"], at)
+        pair = self.registry.exchange(form["tool"], form["login"], form["password"], at)
         if pair is None or exchange.fault is Fault.DEAD:
             raise Refusal(self.options.auth_refused, "Invalid login or password.")
         return pair
 
     def _data(self, exchange: Exchange, at: float) -> tuple[str, Reply]:
         pair = parse_basic(exchange.request.headers.get("authorization"))
-        account, alive = self._registry.holder(*pair, at) if pair else (None, False)
+        account, alive = self.registry.holder(*pair, at) if pair else (None, False)
         owner = account.name if account else NOBODY
         meter = self.books(owner)
         if exchange.fault in PROXY:
@@ -218,7 +203,7 @@ class SimulatedApi:
         try:
             self._admit(exchange, meter, at)
             if exchange.fault is Fault.DEAD:
-                self._registry.expire(owner)
+                self.registry.expire(owner)
                 alive = False
             body = self._figures(exchange, self.accounts[owner] if alive else None, at)
         except Refusal as refusal:
@@ -250,10 +235,10 @@ class SimulatedApi:
         return wire.xml_figures(shown) if wants_xml(exchange.request) else wire.json_figures(shown)
 
     def _next_ordered(self, path: str) -> Fault | None:
-        ordered = next((order for order in self._ordered if order.concerns(path)), None)
+        ordered = next((order for order in self.ordered if order.concerns(path)), None)
         if ordered is None:
             return None
         ordered.times -= 1
         if not ordered.times:
-            self._ordered.remove(ordered)
+            self.ordered.remove(ordered)
         return ordered.fault

@@ -104,10 +104,6 @@ class World:
         """Whether the account owns this number."""
         return self.phones is None or phone == ALL or phone in self.phones
 
-    def figure(self, resource: str, metric: str, phone: str, day: date) -> Number:
-        """One day's figure once it is settled."""
-        return plain(FORMULAS[resource][metric](self.tally(phone, day)))
-
     def tally(self, phone: str, day: date) -> Tally:
         """One day's settled counts."""
         if self.first_day is not None and day < self.first_day:

@@ -14,7 +14,7 @@ from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.acceptance.conftest import Install
-from tests.support.simulation import direct_account
+from tests.support.simulation import direct_account, refused_per_window
 from tests.support.truth import Wanted, assert_harvested
 
 CONCURRENCY = 8  # the default
@@ -73,7 +73,7 @@ def test_a_waiting_backfill_continues_when_the_holder_is_killed(store_url: str, 
     assert ended.code == 0
     assert 0 < ended.result["requests"] < len(PHONES)  # it was killed in the middle
     assert max(api.requests_per_window().values()) <= 3
-    assert not api.refused_per_window()
+    assert not refused_per_window(api)
     assert_harvested(store_url, Wanted(*DAYS, DAILY, PHONES, world=world))
 
 
@@ -166,7 +166,7 @@ def test_a_pair_that_dies_is_renewed_once_for_all(sqlite_url: str, install: Inst
     harvester = install(api, sqlite_url, phones=list(PHONES), api={"max_days_per_request": 31})
     with harvester.started(*BACKFILL) as running:
         running.until(lambda: sent(api) >= 30)
-        api.expire_credentials()
+        api.registry.expire()
         ended = running.ended()
 
     assert ended.code == 0

@@ -23,7 +23,7 @@ from tests.acceptance.conftest import Install
 from tests.support.databases import query
 from tests.support.postgres import Cluster, running_cluster
 from tests.support.process import Ended, Installation, Running, configuration
-from tests.support.simulation import serving_in_thread
+from tests.support.simulation import refused_per_window, serving_in_thread
 from tests.support.truth import Wanted, assert_harvested
 
 WORLD = World()
@@ -203,7 +203,7 @@ def test_a_backfill_continues_when_the_database_comes_back(install: Install) -> 
         # Answers that could not be stored are requested again.
         assert sent(api) <= len(PHONES) + 2 * 8
         assert max(api.requests_per_window().values()) <= 8
-        assert not any(api.refused_per_window().values())
+        assert not any(refused_per_window(api).values())
         assert_harvested(url, WANTED)
 
         slices = ended.result["slices"]

@@ -15,6 +15,7 @@ from harvester.simulator.options import Account, Options
 from harvester.simulator.world import Beyond, World
 from tests.acceptance.conftest import Install
 from tests.support.databases import query
+from tests.support.simulation import refused_per_window
 from tests.support.truth import Wanted, assert_harvested, stored_rows
 
 PHONES = tuple(f"80055501{number:02}" for number in range(20))
@@ -54,8 +55,8 @@ def test_transport_faults_change_only_the_number_of_requests(store_url: str, ins
     assert most <= limit
     assert ended.code == (3 if ended.result["failed"] else 0), ended.err
     assert ended.result["retries"] > 0
-    assert ended.result["requests"] == sent(api) + sum(api.refused_per_window().values())
-    assert ended.result["rate_limited"] == sum(api.refused_per_window().values())
+    assert ended.result["requests"] == sent(api) + sum(refused_per_window(api).values())
+    assert ended.result["rate_limited"] == sum(refused_per_window(api).values())
     if ended.code == 3:
         api.options = replace(options, faults=Faults(), auth_faults=Faults())
         assert harvester.run(*BACKFILL).code == 0
@@ -76,7 +77,7 @@ def test_a_slice_that_always_fails_is_reported_and_the_same_command_fetches_it_l
     assert ended.result["slices"] == {"planned": 4, "done": 3, "failed": 1, "already_covered": 0}
     assert api.visits[f"/performance/20240101/20241231/day/{PHONES[0]}"] == 5
 
-    api.cancel_orders()
+    api.ordered.clear()
     repeated = harvester.run(*BACKFILL)
     assert (repeated.code, repeated.result["requests"], repeated.result["failed"]) == (0, 1, [])
     assert_harvested(sqlite_url, wanted(*PHONES[:2]))

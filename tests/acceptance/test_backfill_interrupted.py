@@ -15,6 +15,7 @@ from harvester.simulator.faults import Faults
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.acceptance.conftest import Install
+from tests.support.simulation import refused_per_window
 from tests.support.truth import Wanted, assert_harvested, stored_rows
 
 CONCURRENCY = 8  # the default
@@ -56,7 +57,7 @@ def test_a_signal_leaves_130_and_nothing_is_requested_twice(
     second = harvester.run(*BACKFILL)
     assert second.code == 0
     assert second.result["requests"] + first["requests"] == sent(api) == PLANNED
-    assert not api.refused_per_window()
+    assert not refused_per_window(api)
     assert_harvested(sqlite_url, WANTED)
 
 
@@ -135,7 +136,7 @@ def test_kills_cost_few_requests_and_lose_nothing(store_url: str, install: Insta
     assert_harvested(store_url, WANTED)
     # The server counts for all processes together.
     assert max(api.requests_per_window().values()) <= limit
-    assert not any(api.refused_per_window().values())
+    assert not any(refused_per_window(api).values())
     again = [count - 1 for path, count in api.visits.items() if path.startswith("/performance")]
     faults_seen = sum(1 for visit in api.journal if visit.fault is not None)
     assert sum(again) <= kills * 2 * CONCURRENCY + faults_seen

@@ -164,7 +164,7 @@ def test_no_secret_is_logged_at_debug_level(sqlite_url: str, tmp_path: Path, ins
     harvester.configure("log", level="debug")
     with daemon(harvester, "-vv", PYTHONASYNCIODEBUG="1") as run:
         run.until_idle()
-        api.expire_credentials()
+        api.registry.expire()
         (tmp_path / "other.password").write_text(WRONG)
         run.running.signal(signal.SIGHUP)
         run.until_state("idle", "main")

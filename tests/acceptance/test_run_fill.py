@@ -28,6 +28,7 @@ from tests.support.daemon import (
     today,
 )
 from tests.support.databases import query
+from tests.support.simulation import refused_per_window
 from tests.support.truth import Wanted
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def test_a_tick_requests_the_provisional_days_of_each_series_once(sqlite_url: st
         assert all(late[phone] >= early[phone] for phone in PHONES)
         assert_complete(sqlite_url, Wanted(*past_of(WORLD.calendar, DAYS), (Period.DAY,), PHONES, world=WORLD))
         assert query(sqlite_url, "SELECT count(*) FROM revisions") == [(0,)]  # today was never complete
-        assert not any(api.refused_per_window().values())
+        assert not any(refused_per_window(api).values())
 
 
 def test_a_good_refresh_is_pinged(sqlite_url: str, install: Install) -> None:
@@ -159,4 +160,4 @@ def test_yesterday_of_all_phones_is_there_within_two_windows(sqlite_url: str, in
     assert sum(order[: 2 * limit]) == len(phones)
     assert order[:limit].count(False) >= 10  # the past gets some requests, too
     assert max(api.requests_per_window().values()) <= limit
-    assert not any(api.refused_per_window().values())
+    assert not any(refused_per_window(api).values())

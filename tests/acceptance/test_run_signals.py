@@ -23,6 +23,7 @@ from tests.support.daemon import (
     prepared,
 )
 from tests.support.databases import query
+from tests.support.simulation import refused_per_window
 from tests.support.truth import Wanted
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def test_a_reload_in_the_middle_loses_nothing(sqlite_url: str, install: Install)
         assert len(run.events("reloaded")) == 3
     assert_complete(sqlite_url, wanted())
     assert max(api.requests_per_window().values()) <= 25
-    assert not any(api.refused_per_window().values())
+    assert not any(refused_per_window(api).values())
     # Requests in flight were finished; only provisional days are requested once more.
     assert max(api.visits[path] for path in api.visits if path.startswith("/performance")) <= 4
 

@@ -28,7 +28,7 @@ from tests.support.daemon import (
 from tests.support.databases import query
 from tests.support.postgres import running_cluster
 from tests.support.process import Installation, configuration
-from tests.support.simulation import serving_in_thread
+from tests.support.simulation import refused_per_window, serving_in_thread
 from tests.support.small_disk import small_disk
 from tests.support.truth import Wanted
 
@@ -57,7 +57,7 @@ def account(**settings: Any) -> dict[str, Any]:
 
 def assert_within_quota(api: SimulatedApi) -> None:
     assert max(api.requests_per_window().values()) <= api.options.limit
-    assert not any(api.refused_per_window().values())
+    assert not any(refused_per_window(api).values())
 
 
 def assert_quiet(run: Daemon) -> None:

@@ -21,6 +21,7 @@ from harvester.simulator.options import AUTH, Account, Options
 from harvester.simulator.world import World
 from tests.support.databases import query
 from tests.support.process import PATIENCE, Installation, Running
+from tests.support.simulation import refused_per_window
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Install
@@ -70,7 +71,7 @@ def test_two_daemons_divide_sixty_accounts_and_one_takes_over(postgres_url: str,
     assert asked_again(api) <= 2 * CONCURRENCY  # what was in flight
     for account in ACCOUNTS:
         assert max(api.requests_per_window(account).values()) <= LIMIT
-        assert not api.refused_per_window(account)
+        assert not refused_per_window(api, account)
     assert calls_stored(postgres_url) == true_calls()
 
 

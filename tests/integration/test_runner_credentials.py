@@ -30,7 +30,7 @@ def owning(*phones: str, direct: bool = False) -> Account:
 
 
 def expire(process: RigProcess) -> None:
-    process.rig.api.expire_credentials()
+    process.rig.api.registry.expire()
 
 
 def test_an_auth_that_is_down_for_twenty_seconds_is_survived(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def assert_next_run_completes(rig: Rig) -> None:
     rig.api.options = replace(
         rig.api.options, faults=Faults(), auth_faults=Faults(), max_days=None, latency=0.01, jitter=0.0
     )
-    rig.api.cancel_orders()
+    rig.api.ordered.clear()
     rig.wire.outages.clear()
     rig.wait(3600)
     process = rig.run()

@@ -16,7 +16,7 @@ from harvester.simulator.world import World
 from tests.support.daemon import account_of, assert_complete, calendar_at_noon, daemon, past_of, prepared
 from tests.support.deaths import AT_THE_END, KINDS, Deaths, at_all_places, failpoint
 from tests.support.process import PATIENCE, Installation, configuration
-from tests.support.simulation import serving_in_thread
+from tests.support.simulation import refused_per_window, serving_in_thread
 from tests.support.truth import Wanted
 
 CALENDAR = calendar_at_noon()
@@ -58,7 +58,7 @@ def killed_at(place: str, home: Path, database: str) -> None:
             assert not run.events("bug")
         assert_complete(database, WANTED)
         assert max(api.requests_per_window().values()) <= LIMIT
-        assert not any(api.refused_per_window().values())
+        assert not any(refused_per_window(api).values())
         # Each start asks for what is not settled once more.
         assert sent(api) <= SLICES + len(passages) * (2 * CONCURRENCY + len(PHONES))
 

@@ -32,7 +32,7 @@ from tests.support.databases import query
 from tests.support.deaths import AT_THE_END, KINDS, Deaths, at_all_places, failpoint
 from tests.support.postgres import running_cluster
 from tests.support.process import CHECKOUT, Ended, Installation, configuration
-from tests.support.simulation import serving_in_thread
+from tests.support.simulation import refused_per_window, serving_in_thread
 from tests.support.truth import Wanted, assert_harvested, stored_rows
 
 WORLD = World()
@@ -77,7 +77,7 @@ class Victim:
         assert_harvested(self.database, Wanted(FIRST, LAST, (Period.DAY,), PHONES, world=WORLD))
         books = self.api.requests_per_window()
         assert max(books.values()) <= LIMIT
-        assert not any(self.api.refused_per_window().values())
+        assert not any(refused_per_window(self.api).values())
         assert sum(books.values()) <= SLICES + deaths * 2 * CONCURRENCY
         assert ended.result["slices"]["done"] + ended.result["slices"]["already_covered"] == SLICES
 

@@ -91,17 +91,27 @@ def direct_account(name: str = "main", **settings: object) -> Account:
     return Account(name=name, login=f"{name}@example.com", password=_OPENS, direct=True, **settings)  # type: ignore[arg-type]
 
 
+def respond(api: SimulatedApi, request: Request, now: float) -> Reply:
+    """Accept and answer a request at once, without a socket."""
+    return api.answer(api.accept(request), now)
+
+
+def refused_per_window(api: SimulatedApi, account: str = "main") -> dict[int, int]:
+    """Return the client's 429s of each window, by the epoch second at which the window begins."""
+    return {start: window.refused for start, window in api.books(account).windows.items() if window.refused}
+
+
 def get(
     api: SimulatedApi, path: str, now: float, account: Account, *, accept: str = "application/json", method: str = "GET"
 ) -> Reply:
     """Ask the API itself, without a socket, with the credentials of a direct account."""
     headers = {"accept": accept, **basic(account.login, account.password)}
-    return api.respond(Request(method, path, headers), now)
+    return respond(api, Request(method, path, headers), now)
 
 
 def post_auth(api: SimulatedApi, now: float, *, accept: str = "application/json", **form: str) -> Reply:
     """Ask for a temporary pair, without a socket."""
-    return api.respond(Request("POST", "/api/auth", {"accept": accept}, urlencode(form).encode()), now)
+    return respond(api, Request("POST", "/api/auth", {"accept": accept}, urlencode(form).encode()), now)
 
 
 def header(reply: Reply, name: str) -> str | None:

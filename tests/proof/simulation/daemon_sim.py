@@ -192,7 +192,7 @@ class Simulation:
     async def _calm_down(self) -> None:
         """From now on nothing happens any more. Whoever died was started again, the host's clock was set."""
         self.api.options = replace(self.api.options, faults=CALM, auth_faults=CALM)
-        self.api.cancel_orders()
+        self.api.ordered.clear()
         for account in self.scenario.accounts:
             self.api.resume(account.name)
         for process in self.universe.processes:
@@ -231,7 +231,7 @@ class Simulation:
                 universe.host.ahead += one.seconds
                 self._noticed()
             case What.EXPIRE:
-                self.api.expire_credentials()
+                self.api.registry.expire()
             case What.WEATHER:
                 now = universe.now()
                 universe.wire.outages.append((now, now + one.seconds, NetworkState[one.kind]))

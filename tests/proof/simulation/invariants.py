@@ -354,7 +354,7 @@ def _configured(simulation: Simulation) -> Iterable[Series]:
 
 def _discreet(simulation: Simulation) -> None:
     """No secret in the database's files. The log was looked at as it came."""
-    pairs = simulation.api._registry._passes  # noqa: SLF001 - the temporary ones are secrets, too
+    pairs = simulation.api.registry._passes  # noqa: SLF001 - the temporary ones are secrets, too
     secrets = [CANARY.encode(), *(word.encode() for login, found in pairs.items() for word in (login, found.password))]
     secrets = [secret for secret in secrets if not secret.endswith(b"example.com")]
     for path in simulation.folder.glob(f"{simulation.path.name}*"):

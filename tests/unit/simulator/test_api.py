@@ -13,7 +13,7 @@ from harvester.simulator.faults import Ending
 from harvester.simulator.options import Account, Options, ResetStyle
 from harvester.simulator.request import Request
 from harvester.simulator.world import Beyond, World
-from tests.support.simulation import basic, direct_account, get, header, post_auth
+from tests.support.simulation import basic, direct_account, get, header, post_auth, refused_per_window, respond
 
 _NOW = datetime(2024, 6, 12, 16, 7, 30, tzinfo=UTC).timestamp()
 _DAY = 86_400.0
@@ -92,7 +92,7 @@ def test_a_new_pair_may_end_the_old_one(*, single: bool, status: int) -> None:
 def test_credentials_can_be_killed_and_accounts_suspended() -> None:
     api = SimulatedApi([_TOOL])
     pair = _pair(api)
-    api.expire_credentials()
+    api.registry.expire()
     assert _status(api, pair) == 401
     pair = _pair(api)
     api.suspend("main")
@@ -105,7 +105,7 @@ def test_credentials_can_be_killed_and_accounts_suspended() -> None:
 @pytest.mark.parametrize("value", ["", "Bearer x", "Basic !!", "Basic eA==", "Basic /w=="])
 def test_what_is_no_basic_auth_is_refused(value: str) -> None:
     api = SimulatedApi([_DIRECT])
-    reply = api.respond(Request("GET", _PATH, {"authorization": value}), _NOW)
+    reply = respond(api, Request("GET", _PATH, {"authorization": value}), _NOW)
     assert reply.status == 401
     assert header(reply, "WWW-Authenticate")
     assert sum(api.requests_per_window(NOBODY).values()) == 1
@@ -149,7 +149,7 @@ def test_methods(methods: set[str], method: str, status: int) -> None:
     reply = get(api, _PATH, _NOW, _DIRECT, method=method)
     assert reply.status == status
     assert header(reply, "Allow") == (", ".join(sorted(methods)) if status == 405 else None)
-    assert api.respond(Request("GET", "/api/auth"), _NOW).status == 405
+    assert respond(api, Request("GET", "/api/auth"), _NOW).status == 405
 
 
 @pytest.mark.parametrize(("foreign", "error"), [(401, "Unauthorized."), (400, "Invalid phone parameter.")])
@@ -208,7 +208,7 @@ def test_the_quota_is_one_over_all_resources_and_ends_with_its_window() -> None:
     assert get(api, _PATH, reset - 0.01, _DIRECT).status == 429
     assert get(api, _PATH, float(reset), _DIRECT).status == 200
     assert api.requests_per_window() == {reset - 900: 3, reset: 1}
-    assert api.refused_per_window() == {reset - 900: 2}
+    assert refused_per_window(api) == {reset - 900: 2}
 
 
 def test_each_account_has_a_quota_of_its_own() -> None:
@@ -252,7 +252,7 @@ def test_everything_goes_by_the_servers_own_clock() -> None:
     assert api.server_time(_NOW + 1e6) == pytest.approx(_NOW + 1e6 + 100 + 50 - 30, abs=0.01)
     reply = get(api, _PATH, _NOW + 0.75, _DIRECT)
     assert parsedate_to_datetime(header(reply, "Date") or "").timestamp() == _NOW + 100
-    assert header(SimulatedApi([_DIRECT], Options(date=False)).respond(Request("GET", _PATH), _NOW), "Date") is None
+    assert header(respond(SimulatedApi([_DIRECT], Options(date=False)), Request("GET", _PATH), _NOW), "Date") is None
 
 
 def test_a_neighbour_is_seen_in_remaining_but_not_in_the_clients_books() -> None:

@@ -13,7 +13,7 @@ import pytest
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.faults import KINDS, Ending, Fault, Faults
 from harvester.simulator.options import Options
-from tests.support.simulation import direct_account, get, header, post_auth
+from tests.support.simulation import direct_account, get, header, post_auth, refused_per_window
 
 if TYPE_CHECKING:
     from harvester.simulator.request import Reply
@@ -87,7 +87,7 @@ def test_the_api_itself_fails(fault: Fault, status: int, error: str) -> None:
     api, reply = _struck(fault)
     assert (reply.status, json.loads(reply.body)) == (status, {"error": error})
     assert api.books().remaining(_NOW) == 150 - (fault is not Fault.THROTTLE)
-    assert sum(api.refused_per_window().values()) == (fault is Fault.THROTTLE)
+    assert sum(refused_per_window(api).values()) == (fault is Fault.THROTTLE)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_an_order_is_for_data_unless_it_names_the_authentication() -> None:
     assert post_auth(api, _NOW).status == 503
     assert get(api, _PATH, _NOW, _ACCOUNT).status == 500
     api.order(Fault.SERVER_ERROR)
-    api.cancel_orders()
+    api.ordered.clear()
     assert get(api, _PATH, _NOW, _ACCOUNT).status == 200
     with pytest.raises(ValueError, match="at least 1"):
         api.order(Fault.CUT, times=0)

@@ -37,7 +37,8 @@ def test_days_tile_the_range_and_are_each_days_own_figure(resource: str, first: 
     truth = _WORLD.truth(resource, phone, Period.DAY, first, last)
     grid = _CALENDAR.grid(Period.DAY, first, last)
     for metric, values in truth.items():
-        assert values == {at: _WORLD.figure(resource, metric, phone, day) for at, day in grid.items()}
+        formula = FORMULAS[resource][metric]
+        assert values == {at: formula(_WORLD.tally(phone, day)) for at, day in grid.items()}
 
 
 @given(
