@@ -25,7 +25,7 @@ from harvester.core.refusal import RangeLimitTracker
 from harvester.daemon.account_state import AccountState, Phase
 from harvester.daemon.orders import OrderWorker
 from harvester.daemon.reconcile import ProvisionalDays, ReconcilePlan, StoredSeries, plan_reconcile
-from harvester.engine.account_plan import configured_series, identity_of, limit_trackers_of, stored_of
+from harvester.engine.account_plan import configured_series, identity_of, limit_trackers_of, max_days_of, stored_of
 from harvester.engine.process import Process
 from harvester.engine.session import Session, record_error, record_success
 from harvester.errors import CalendarMismatch, ConfigError, HarvesterError, Interrupted, SchemaUnknown, StoreError
@@ -213,9 +213,7 @@ class AccountWorker:
             self.account, await store.range_limits(), {series.resource for series in order.series}
         )
         known |= limit_trackers
-        now = self._process.clock.time()
-        max_days = {resource: limit_tracker.allowed(now) for resource, limit_tracker in known.items()}
-        plan = plan_slices(desires, stored, rules, max_days)
+        plan = plan_slices(desires, stored, rules, max_days_of(known, self._process.clock.time()))
         coordinator = session.coordinator(plan, report, known)
         return session.pool(coordinator) if plan.slices else None
 

@@ -17,7 +17,7 @@ from harvester.core.period import Period
 from harvester.core.planning import Desire, Plan, Rules, plan_slices
 from harvester.core.priority import Priority, cooldown_left, priority_by
 from harvester.core.refusal import RangeLimitTracker
-from harvester.engine.account_plan import configured_series, stored_of
+from harvester.engine.account_plan import configured_series, max_days_of, stored_of
 from harvester.store.types import FailedRange
 
 Spans = dict["Series", list[Span]]
@@ -109,11 +109,10 @@ def plan_reconcile(
         for series, more in spans.items():
             excluded.setdefault(series, []).extend(more)
     known = replace(stored_of(stored.coverage, again), excluded=excluded)
-    max_days = {resource: limit_tracker.allowed(now) for resource, limit_tracker in limit_trackers.items()}
     start = account.start or rules.today
     desires = [Desire(series, start, rules.today) for series in configured_series(account)]
     return ReconcilePlan(
-        plan=plan_slices(desires, known, rules, max_days),
+        plan=plan_slices(desires, known, rules, max_days_of(limit_trackers, now)),
         priority=priority_by(known, rules),
         due_in=min(waits, default=None),
         complete_through=_complete_through(configured_series(account), stored.coverage, rules),

@@ -81,6 +81,11 @@ def limit_trackers_of(
     return {resource: RangeLimitTracker(limits.get(resource, RangeLimits()), most) for resource in wanted}
 
 
+def max_days_of(limit_trackers: Mapping[str, RangeLimitTracker], now: float) -> dict[str, int]:
+    """Return the days per request that are allowed at present for each resource (`now`: epoch seconds)."""
+    return {resource: limit_tracker.allowed(now) for resource, limit_tracker in limit_trackers.items()}
+
+
 def plan_account(
     account: Account,
     request: BackfillRequest,
@@ -93,5 +98,5 @@ def plan_account(
     today = account.calendar.local_date(now)
     first, last = request.days(today)
     rules = Rules(account.calendar, today, settle_days, refetch=request.refetch)
-    widths = {resource: limit_tracker.allowed(now) for resource, limit_tracker in limit_trackers.items()}
-    return plan_slices([Desire(series, first, last) for series in configured_series(account)], stored, rules, widths)
+    desires = [Desire(series, first, last) for series in configured_series(account)]
+    return plan_slices(desires, stored, rules, max_days_of(limit_trackers, now))

@@ -99,7 +99,7 @@ class Session:
         context = AccountContext(
             calendar=self._account.calendar,
             now=clock.monotonic,
-            today_is=clock.time,
+            epoch_now=clock.time,
             jitter=self._process.jitter,
             limit_trackers=limit_trackers,
             renewable=self._account.tool is not None,

@@ -53,7 +53,7 @@ class AccountContext:
 
     calendar: Calendar
     now: Callable[[], float]  # monotonic seconds
-    today_is: Callable[[], float]  # epoch seconds
+    epoch_now: Callable[[], float]  # epoch seconds
     jitter: Callable[[], float]  # random in [0, 1)
     limit_trackers: Mapping[str, RangeLimitTracker]  # by resource
     renewable: bool  # new credentials can be obtained
@@ -149,7 +149,7 @@ class Coordinator:
     def _cut_to_limits(self, entry: Entry) -> bool:
         """Cut the entry's task to what may be sent now and queue the rest; return False if nothing is left to send."""
         context = self.context
-        epoch = context.today_is()
+        epoch = context.epoch_now()
         today = context.calendar.local_date(epoch)
         if entry.task.older is None and entry.task.slice.series in self._refused_series:
             entry.task = replace(entry.task, refused_before=True)
@@ -175,7 +175,7 @@ class Coordinator:
             self._reject_parked(phone)
         limit_tracker = self._limit_tracker(entry.task.slice)
         before = limit_tracker.limits
-        epoch = self.context.today_is()
+        epoch = self.context.epoch_now()
         today = self.context.calendar.local_date(epoch)
         step = after_acceptance(entry.task, limit_tracker, self.context.calendar, today, epoch)
         self.report.slices.planned += len(step.tasks)
@@ -248,7 +248,7 @@ class Coordinator:
 
     def _refused(self, entry: Entry, error: SliceRejected) -> None:
         self.context.emit(Event.REFUSED, slice=entry.task.slice, error=str(error))
-        today = self.context.calendar.local_date(self.context.today_is())
+        today = self.context.calendar.local_date(self.context.epoch_now())
         task, calendar = entry.task, self.context.calendar
         step = after_refusal(task, error.named, self._limit_tracker(task.slice), calendar, today)
         if step.failed is not None and task.slice.last == step.failed.last and not task.passed_width:

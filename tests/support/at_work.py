@@ -73,7 +73,7 @@ def coordinator_of(account: Account, report: RunReport, *, outstanding: int, in_
     context = AccountContext(
         calendar=account.calendar,
         now=lambda: NOW,
-        today_is=lambda: EPOCH,
+        epoch_now=lambda: EPOCH,
         jitter=lambda: 0.0,
         limit_trackers={"performance": RangeLimitTracker(RangeLimits(accepted=366), 366)},
         renewable=True,

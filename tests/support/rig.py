@@ -216,7 +216,7 @@ class RigProcess:
         return AccountContext(
             calendar=self.rig.calendar,
             now=self.clock.monotonic,
-            today_is=self.clock.time,
+            epoch_now=self.clock.time,
             jitter=self.rig.random.random,
             limit_trackers={self.rig.desired.resource: self.limit_tracker},
             renewable=not self.rig.account.direct,

@@ -56,7 +56,7 @@ class Scenario:
         context = AccountContext(
             calendar=CALENDAR,
             now=lambda: self.now,
-            today_is=lambda: NOON + self.now,
+            epoch_now=lambda: NOON + self.now,
             jitter=lambda: 0.5,
             limit_trackers={"performance": self.limit_tracker},
             renewable=self.renewable,

@@ -14,7 +14,7 @@ from harvester.store.order_report import decode_report, encode_report, order_err
 LINE = Series("main", "volume", "8005551234", Period.WEEK)
 
 
-def test_a_report_comes_out_of_the_database_as_it_went_in() -> None:
+def test_decoding_restores_an_encoded_report() -> None:
     report = RunReport(
         "main",
         requests=7,
@@ -29,7 +29,7 @@ def test_a_report_comes_out_of_the_database_as_it_went_in() -> None:
     assert copy == report
 
 
-def test_a_report_of_before_there_were_codes_is_read() -> None:
+def test_a_report_without_error_codes_is_read() -> None:
     report = RunReport("main", failed=[FailedSlice(Slice(LINE, date(2024, 1, 7), date(2024, 1, 20)), "rejected", "no")])
     older = json.loads(encode_report(report))
     for failed in older["failed"]:
@@ -48,12 +48,12 @@ def test_before_the_first_report_nothing_changes() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        Unreachable("nobody there"),
+        Unreachable("no answer"),
         CredentialsRefused("no"),
         StoreError("full"),
         CalendarMismatch("other days", setting="timezone", fits=None),
     ],
 )
-def test_the_owner_of_an_order_ends_as_the_daemon_did(error: HarvesterError) -> None:
+def test_the_backfill_ends_with_the_error_of_the_daemon(error: HarvesterError) -> None:
     again = order_error(error.code, error.detail)
     assert (type(again), str(again), again.exit_code) == (type(error), str(error), error.exit_code)
