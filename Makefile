@@ -60,7 +60,7 @@ bench: .venv/dev ## measure speed as ratios; prints a table, no pass or fail
 prove: $(if $(SEEDS),simulation,slow fuzz simulation) ## run the long proofs; MINUTES= limits fuzz and simulation, SEEDS=7,100-199 repeats seeds
 
 slow: .venv/dev
-	@$(PYTEST) -m slow
+	@$(PYTEST) -m "slow or hypothesis" --hypothesis-profile thorough
 
 fuzz: .venv/fuzz
 	@$(BIN)/python -W error -m tests.proof.fuzz_guided --inputs $(or $(INPUTS),1000000) --minutes $(or $(MINUTES),0)

@@ -10,9 +10,12 @@ from hypothesis import settings
 
 from tests.support.postgres import Cluster, running_cluster
 
-# On a busy machine an example takes as long as it takes.
-settings.register_profile("unhurried", settings(deadline=None))
-settings.load_profile("unhurried")
+# `make test` tries each property with a quarter of the examples that `make prove` uses: all of them take most of the
+# time of the fast tests. `pytest --hypothesis-profile thorough` selects the full number. Neither profile has a
+# deadline: on a busy machine an example takes as long as it takes.
+settings.register_profile("thorough", settings(deadline=None, max_examples=100))
+settings.register_profile("quick", settings(deadline=None, max_examples=25))
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from harvester.config import Phone, Settings, load, warnings
 from harvester.core.period import Period
 from harvester.errors import ConfigError
+from tests.support.examples import examples
 
 ACCOUNT = 'login = "me@example.com"\nphones = ["ALL"]\n'
 MAIN = f"[accounts.main]\n{ACCOUNT}"
@@ -372,7 +373,7 @@ LINES = st.sampled_from(
 
 
 @given(st.lists(LINES, max_size=8).map("\n".join) | st.text(max_size=40))
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_file_raises_anything_but_a_configuration_error(box: Path, text: str) -> None:
     path = box / "c.toml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))

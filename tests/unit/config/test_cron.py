@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from apscheduler.triggers.cron import CronTrigger
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.config.cron import cron_fields, parse, ticks_per_day
+from tests.support.examples import examples
 
 NOON = datetime(2024, 2, 28, 12, 0, tzinfo=UTC)
 
@@ -86,7 +87,7 @@ FIELD = st.sampled_from(["*", "*/7", "3", "1-5", "2,4", "5/2"])
 
 
 @given(FIELD, FIELD, st.sampled_from(["*", "1", "29-31", "*/2"]), st.sampled_from(["*", "feb", "1-6", "*/3"]))
-@settings(max_examples=25)
+@examples(25)
 def test_the_scheduler_fires_when_the_sets_say_so(minute: str, hour: str, day: str, month: str) -> None:
     text = f"{minute} {hour} {day} {month} *"
     found = parse(text)

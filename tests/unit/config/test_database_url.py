@@ -3,12 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.config.database_url import holds_password, locate, sqlite_path, validate
 from harvester.config.settings import Database
 from harvester.redaction import hide_url_password
+from tests.support.examples import examples
 
 BASE, HOME = Path("/etc/harvester"), Path("/home/me")
 
@@ -92,7 +93,7 @@ def test_a_url_without_password_is_shown_whole(url: str) -> None:
 
 
 @given(st.text(alphabet="ab:@/?&=%#", max_size=12))
-@settings(max_examples=100)
+@examples(100)
 def test_no_database_shows_its_password(around: str) -> None:
     url = f"postgresql://u:hunter2{around}@h/db"
     try:

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.config import Phone, Settings, load
@@ -14,6 +14,7 @@ from harvester.config.entries import ANY, KNOWN, leaves
 from harvester.config.environment import read_environment, variable
 from harvester.core.period import Period, WeekStart
 from harvester.errors import ConfigError
+from tests.support.examples import examples
 
 NOWHERE = Path("/nonexistent")
 ACCOUNT = {"HARVESTER_ACCOUNTS__MAIN__LOGIN": "me@example.com", "HARVESTER_ACCOUNTS__MAIN__PHONES": "ALL"}
@@ -254,7 +255,7 @@ def test_an_account_cannot_override_a_setting_of_the_process(name: str, key: str
     st.from_regex(r"[a-z](_?[a-z0-9])*_?", fullmatch=True),
     st.sampled_from([keys[2:] for keys in leaves(KNOWN) if ANY in keys]),
 )
-@settings(max_examples=50)
+@examples(50)
 def test_every_key_of_every_account_has_its_variable(name: str, keys: tuple[str, ...]) -> None:
     mistakes: list[str] = []
     path = ("accounts", name, *keys)
@@ -266,7 +267,7 @@ NAMES = st.sampled_from(sorted(variable(keys).replace(ANY, "MAIN") for keys in l
 
 
 @given(st.dictionaries(NAMES | st.text(max_size=9).map("HARVESTER_".__add__), st.text(max_size=30), max_size=8))
-@settings(max_examples=80)
+@examples(80)
 def test_no_environment_raises_anything_but_a_configuration_error(environ: dict[str, str]) -> None:
     lines: list[str] = []
     try:

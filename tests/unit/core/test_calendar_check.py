@@ -6,11 +6,12 @@ from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.calendar_check import ZONES, instant_of, matching_calendars
 from harvester.core.period import Calendar, Period, WeekStart
+from tests.support.examples import examples
 
 calendars = st.builds(Calendar, st.sampled_from(ZONES).map(ZoneInfo), st.sampled_from(WeekStart))
 
@@ -21,7 +22,7 @@ def test_every_zone_that_is_tried_exists(name: str) -> None:
 
 
 @given(st.sampled_from(Period), calendars, calendars, st.dates(date(2001, 1, 1), date(2030, 1, 1)))
-@settings(max_examples=60)
+@examples(60)
 def test_matches_are_the_zones_in_which_each_instant_begins_a_period(
     period: Period, server: Calendar, configured: Calendar, first: date
 ) -> None:

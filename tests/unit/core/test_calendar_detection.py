@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.calendar_check import ZONES
@@ -14,6 +14,7 @@ from harvester.core.calendar_detection import compare_calendar, weeks_to_probe
 from harvester.core.model import Page, Series, Slice
 from harvester.core.period import Calendar, Period, WeekStart
 from harvester.errors import CalendarMismatch, PayloadError
+from tests.support.examples import examples
 
 NEW_YORK = Calendar(ZoneInfo("America/New_York"))
 TODAY = date(2025, 11, 23)
@@ -48,7 +49,7 @@ def mismatch(found: Page, configured: Calendar) -> CalendarMismatch:
 
 
 @given(calendars, todays, st.integers(1, 400))
-@settings(max_examples=60)
+@examples(60)
 def test_the_range_is_whole_past_weeks(calendar: Calendar, today: date, max_days: int) -> None:
     first, last = weeks_to_probe(calendar, today, max_days)
     assert calendar.floor(Period.WEEK, first) == first
@@ -59,7 +60,7 @@ def test_the_range_is_whole_past_weeks(calendar: Calendar, today: date, max_days
 
 
 @given(calendars, todays)
-@settings(max_examples=60)
+@examples(60)
 def test_the_configured_calendar_comes_first_if_it_fits(calendar: Calendar, today: date) -> None:
     text = compare_calendar(probe(calendar, calendar, today=today), calendar)
     assert text.startswith(f"the answer fits {calendar.zone.key}")
@@ -67,7 +68,7 @@ def test_the_configured_calendar_comes_first_if_it_fits(calendar: Calendar, toda
 
 
 @given(todays, st.sampled_from(["Etc/GMT+5", "Etc/GMT+4", "America/Chicago", "America/Sao_Paulo", "UTC"]))
-@settings(max_examples=60)
+@examples(60)
 def test_another_zone_is_found_in_every_season(today: date, other: str) -> None:
     error = mismatch(probe(NEW_YORK, Calendar(ZoneInfo(other)), today=today), NEW_YORK)
     assert error.setting == "timezone"

@@ -4,12 +4,13 @@ import itertools
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.coverage import Span, final_spans, final_through, gaps, lag_of, merge_spans, overlay, stretch_of
 from harvester.core.model import Series, Slice, Stretch
 from harvester.core.period import ONE_DAY, Calendar, Period
+from tests.support.examples import examples
 
 CALENDAR = Calendar(ZoneInfo("America/New_York"))
 ORIGIN = date(2024, 1, 1)
@@ -36,7 +37,7 @@ def each_period(period: Period, stretch: Stretch) -> list[date]:
 
 
 @given(periods, st.lists(answers, min_size=1, max_size=12), st.integers(0, 5))
-@settings(max_examples=150)
+@examples(150)
 def test_an_overlay_keeps_the_newest_word_about_every_period(
     period: Period, sent: list[tuple[int, int, int]], settle_days: int
 ) -> None:

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.calendar_check import ZONES
@@ -17,6 +17,7 @@ from harvester.core.normalize import MAX_REJECTS, normalize
 from harvester.core.payload import parse_metrics
 from harvester.core.period import Calendar, Period, WeekStart
 from harvester.errors import CalendarMismatch, PayloadError
+from tests.support.examples import examples
 
 NEW_YORK = Calendar(ZoneInfo("America/New_York"))
 FIRST, LAST = date(2024, 3, 8), date(2024, 3, 12)  # the clock changes on the tenth
@@ -249,7 +250,7 @@ def test_weeks_of_another_zone_name_the_zone_first(start: WeekStart) -> None:
     zone=st.sampled_from(ZONES),
     start=st.sampled_from(WeekStart),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_an_answer_in_our_calendar_is_taken_whole(
     period: Period, first: date, days: int, zone: str, start: WeekStart
 ) -> None:
@@ -274,7 +275,7 @@ RAWS = (
         st.lists(st.tuples(KEYS, RAWS), max_size=6),
     )
 )
-@settings(max_examples=100)
+@examples(100)
 def test_no_entry_is_lost_and_none_is_taken_twice(metrics: dict[str, list[tuple[str, Raw]]]) -> None:
     try:
         batch = judged(metrics)

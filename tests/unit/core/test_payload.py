@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harvester.core.model import InvalidValue
@@ -23,6 +23,7 @@ from harvester.core.payload import (
     parse_metrics,
 )
 from harvester.errors import PayloadError
+from tests.support.examples import examples
 
 WIRE = Path(__file__).parents[2] / "wire"
 
@@ -41,14 +42,14 @@ def entries(value: str) -> object:
 
 
 @given(METRICS, WHITE, st.booleans())
-@settings(max_examples=60)
+@examples(60)
 def test_json_comes_back_as_it_was_written(metrics: dict[str, dict[str, float | None]], white: str, bom: bool) -> None:  # noqa: FBT001 - hypothesis gives it
     body = (white + json.dumps(metrics) + white).encode("utf-8-sig" if bom else "utf-8")
     assert {name: dict(found) for name, found in parse_metrics(body).items()} == metrics
 
 
 @given(METRICS, WHITE)
-@settings(max_examples=60)
+@examples(60)
 def test_xml_says_the_same_as_json(metrics: dict[str, dict[str, float | None]], white: str) -> None:
     def item(stamp: str, number: float | None) -> str:
         return f"<item timestamp={quoteattr(stamp)}>{'' if number is None else number}</item>"
@@ -238,7 +239,7 @@ def test_what_is_no_whole_document_fails(body: bytes) -> None:
     st.binary(max_size=60) | st.text('{}[]":,0123456789eE.-NaInfty<>/resultcallsitem= \\u', max_size=60).map(str.encode)
 )
 @example(b"<a" + b"\xc3")
-@settings(max_examples=200)
+@examples(200)
 def test_any_bytes_give_an_answer_or_our_error(body: bytes) -> None:
     parse_error(body)
     for parse in (parse_metrics, parse_credentials):
@@ -253,7 +254,7 @@ def test_any_bytes_give_an_answer_or_our_error(body: bytes) -> None:
         max_leaves=12,
     )
 )
-@settings(max_examples=150)
+@examples(150)
 def test_any_json_gives_storable_numbers_or_explained_junk(document: object) -> None:
     try:
         metrics = parse_metrics(json.dumps(document).encode())
@@ -345,7 +346,7 @@ def test_whose_words_a_body_is(body: bytes, html: bool, document: bool) -> None:
 
 
 @given(st.text(max_size=300))
-@settings(max_examples=50)
+@examples(50)
 def test_shown_text_is_short_plain_ascii(text: str) -> None:
     assert escape_text(text).isascii()
     assert escape_text(text).isprintable()

@@ -4,10 +4,11 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.period import Calendar, Period, WeekStart
+from tests.support.examples import examples
 
 ZONES = (
     "America/New_York",  # clocks change at 02:00
@@ -26,7 +27,7 @@ NEW_YORK = Calendar(ZoneInfo("America/New_York"))
 
 
 @given(calendars, days)
-@settings(max_examples=200)
+@examples(200)
 def test_midnight_is_the_first_instant_of_its_day(calendar: Calendar, day: date) -> None:
     midnight = calendar.midnight(day)
     if calendar == Calendar(APIA.zone, calendar.week_start) and day == date(2011, 12, 30):
@@ -36,7 +37,7 @@ def test_midnight_is_the_first_instant_of_its_day(calendar: Calendar, day: date)
 
 
 @given(calendars, days)
-@settings(max_examples=200)
+@examples(200)
 def test_days_follow_each_other_with_a_length_that_a_clock_change_can_explain(calendar: Calendar, day: date) -> None:
     length = calendar.midnight(day + timedelta(days=1)) - calendar.midnight(day)
     assert 0 <= length <= 25 * 3600 + 60
@@ -65,7 +66,7 @@ def test_a_day_that_the_zone_skips_is_in_no_grid() -> None:
 
 
 @given(calendars, st.sampled_from(Period), days, st.integers(0, 800))
-@settings(max_examples=100)
+@examples(100)
 def test_periods_tile_the_days(calendar: Calendar, period: Period, first: date, width: int) -> None:
     last = first + timedelta(days=width)
     day = calendar.floor(period, first)

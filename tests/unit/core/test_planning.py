@@ -3,13 +3,14 @@ from __future__ import annotations
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.coverage import Span, merge_spans, overlay, stretch_of
 from harvester.core.model import Series, Slice, Stretch
 from harvester.core.period import Calendar, Period, WeekStart
 from harvester.core.planning import Desire, Rules, Stored, cut, plan_slices
+from tests.support.examples import examples
 
 CALENDAR = Calendar(ZoneInfo("America/New_York"))
 ORIGIN = date(2023, 12, 25)
@@ -53,7 +54,7 @@ wanted = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 40)), min_size=1
 
 
 @given(st.sampled_from(Period), wanted, st.integers(1, 120))
-@settings(max_examples=150)
+@examples(150)
 def test_slices_cover_what_is_missing_once_whole_and_by_the_fewest_requests(
     period: Period, numbers: list[tuple[int, int]], width: int
 ) -> None:
@@ -117,7 +118,7 @@ ranges = st.tuples(st.integers(0, 200), st.integers(0, 200), st.integers(0, 20))
 
 
 @given(st.sampled_from(Period), ranges, st.integers(0, 4), st.integers(1, 100))
-@settings(max_examples=100)
+@examples(100)
 def test_after_every_slice_was_answered_only_what_is_not_final_is_left(
     period: Period, numbers: tuple[int, int, int], settle_days: int, width: int
 ) -> None:

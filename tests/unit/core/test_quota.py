@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from random import Random
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.quota_steps import world
 from tests.support.quota_world import World
 from tests.support.window_server import WindowServer
@@ -79,7 +80,7 @@ class History:
 seeds = st.integers(0, 2**32)
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@examples(120, derandomize=True)
 @given(seed=seeds)
 def test_no_window_counts_more_than_allowed_and_nothing_is_refused(seed: int) -> None:
     played = History(seed).play()
@@ -87,7 +88,7 @@ def test_no_window_counts_more_than_allowed_and_nothing_is_refused(seed: int) ->
     assert played.server.refused == []
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@examples(50, derandomize=True)
 @given(seed=seeds)
 def test_the_same_without_dates(seed: int) -> None:
     played = History(seed, dates=False).play()
@@ -95,7 +96,7 @@ def test_the_same_without_dates(seed: int) -> None:
     assert played.server.refused == []
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@examples(50, derandomize=True)
 @given(seed=seeds)
 def test_the_same_with_nothing_but_dates(seed: int) -> None:
     played = History(seed, names=False).play()
@@ -103,14 +104,14 @@ def test_the_same_with_nothing_but_dates(seed: int) -> None:
     assert played.server.refused == []
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@examples(50, derandomize=True)
 @given(seed=seeds)
 def test_with_somebody_else_we_keep_to_our_part(seed: int) -> None:
     played = History(seed, neighbour=True).play()
     assert played.server.most() <= played.server.limit - played.reserve
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@examples(60, derandomize=True)
 @given(
     window=st.sampled_from((8, 15, 900)),
     ahead=st.sampled_from((0.0, 2.4, -2.4)) | st.floats(-8, 8),

@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.quota_steps import world
 
+SLOW = pytest.mark.slow
+
 
 def test_an_old_reset_after_our_roll_waits_again_with_a_margin() -> None:
     """Another machine's clock writes the Date: it is 3 s ahead of the one that counts."""
@@ -92,7 +94,7 @@ def test_somebody_else_is_seen_in_remaining_and_forgotten_with_the_next_window()
     assert made.server.refused == []
 
 
-@pytest.mark.parametrize("concurrency", [1, 8, 16, 32])
+@pytest.mark.parametrize("concurrency", [pytest.param(1, marks=SLOW), 8, pytest.param(16, marks=SLOW), 32])
 def test_beside_somebody_else_hardly_any_window_ends_in_a_refusal(concurrency: int) -> None:
     # 30 requests a window of theirs, at random; each of ours takes a fiftieth of a second. Without care: two in three.
     random = Random(1)  # noqa: S311 - a schedule, not a secret

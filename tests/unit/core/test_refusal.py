@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.core.coverage import Span
@@ -23,6 +23,7 @@ from harvester.core.refusal import (
     after_server_errors,
     apply_limits,
 )
+from tests.support.examples import examples
 
 CALENDAR = Calendar(ZoneInfo("America/New_York"))
 TODAY = date(2024, 12, 31)
@@ -181,7 +182,7 @@ servers = st.builds(
 
 
 @given(servers, st.sampled_from(Period), st.integers(1, 4), st.sampled_from([None, 50, 366]), st.integers(0, 40))
-@settings(max_examples=150)
+@examples(150)
 def test_every_day_is_answered_once_or_given_up_once(
     server: Server, period: Period, in_flight: int, accepted: int | None, ago: int
 ) -> None:
