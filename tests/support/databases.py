@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 
 from harvester.store.account_store import AccountStore
 from harvester.store.database import Database
+from harvester.store.migrate import migrate
 from harvester.store.types import AccountIdentity
 
 
@@ -22,6 +26,21 @@ def query(url: str, statement: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url, options="-c TimeZone=UTC") as connection:
         cursor = connection.execute(statement.encode())
         return cursor.fetchall() if cursor.description else []
+
+
+def create_migrated(path: Path) -> None:
+    """Create an empty SQLite database in the newest schema: a copy, because migrating takes 300 times as long."""
+    path.touch(0o600)
+    path.write_bytes(_migrated())
+
+
+@cache
+def _migrated() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.db"
+        migrate(f"sqlite:///{path}")
+        assert list(path.parent.iterdir()) == [path], "the last connection that is closed leaves one file"
+        return path.read_bytes()
 
 
 @contextlib.asynccontextmanager

@@ -36,7 +36,7 @@ from harvester.store.account_store import AccountStore
 from harvester.store.database import Database
 from harvester.store.types import AccountIdentity
 from harvester.throttle import Throttle
-from tests.support.databases import query
+from tests.support.databases import create_migrated, query
 from tests.support.in_process import Disk, InProcessTransport, Killed, Loop, Wire
 from tests.support.virtual import VirtualClock
 
@@ -279,6 +279,8 @@ class Rig:
             host_ahead: seconds by which the host's clock is ahead of the true one.
             start: true epoch second at which the first process begins.
         """
+        if not path.exists():
+            create_migrated(path)
         self.url = f"sqlite:///{path}"
         self.desired = desired or Desired()
         self.account = account or Account()
