@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from harvester.clock import SystemClock
@@ -26,6 +26,7 @@ from harvester.source.transport import AiohttpTransport
 from tests.integration.test_source_credentials import Ledger, inline
 from tests.integration.test_source_http import Ticket
 from tests.support.echoes import ENCODERS, basic, leaks
+from tests.support.examples import examples
 from tests.support.raw_server import RawServer, Script, reply, until_close
 
 LOGIN = "me@example.com"
@@ -128,7 +129,7 @@ async def texts_of(secrets: list[str], echo: Script, *, at: str) -> list[str]:
 
 @pytest.mark.parametrize("at", ["auth", "data"])
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(150, suppress_health_check=[HealthCheck.too_slow])
 def test_no_echo_of_a_secret_comes_through(at: str, data: st.DataObject) -> None:
     secrets, echo = data.draw(echoes(at))
     texts = asyncio.run(texts_of(secrets, echo, at=at))

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from harvester.redaction import MASK, MAX_SEARCHED_LENGTH, MAX_TEMPORARY_PAIRS, Redactor
+from tests.support.examples import examples
 
 # Each writes one character as a server may write it.
 CHARACTERS: dict[str, Callable[[str], str]] = {
@@ -63,7 +64,7 @@ def encoded(char: str, layers: tuple[str, ...]) -> str:
 
 @given(SECRETS, st.sampled_from(LAYERS), st.sampled_from(BEFORE), st.sampled_from(AFTER))
 @example('p4ss/wörd+ "x\\', ("json", "json", "percent"), "", "")
-@settings(max_examples=600)
+@examples(600)
 def test_a_secret_is_masked_in_every_encoding(secret: str, layers: tuple[str, ...], before: str, after: str) -> None:
     assume(fits(secret, layers) and secret.strip()[:4] not in before + after)
     text = before + "".join(encoded(char, layers) for char in secret) + after
@@ -71,7 +72,7 @@ def test_a_secret_is_masked_in_every_encoding(secret: str, layers: tuple[str, ..
 
 
 @given(SECRETS, st.sampled_from(LAYERS), st.sampled_from(BEFORE), st.data())
-@settings(max_examples=600)
+@examples(600)
 def test_a_cut_secret_leaks_fewer_than_four_characters(
     secret: str, layers: tuple[str, ...], before: str, data: st.DataObject
 ) -> None:
@@ -85,7 +86,7 @@ def test_a_cut_secret_leaks_fewer_than_four_characters(
 
 
 @given(SECRETS.map(lambda text: text.replace("%", "")), st.data())
-@settings(max_examples=300)
+@examples(300)
 def test_a_mixture_of_encodings_is_masked(secret: str, data: st.DataObject) -> None:
     names = ["all percent", "unicode", "hex entities"]
     plain = str.isalnum
@@ -136,7 +137,7 @@ def test_a_short_secret_is_masked_as_a_word_of_its_own(secret: str | None, text:
 
 
 @given(st.text("0123456789%\\&+;u.", max_size=60), st.text("0123456789%\\&+;u. xyz", max_size=200))
-@settings(max_examples=300)
+@examples(300)
 def test_other_text_stays_as_it_is(rest: str, text: str) -> None:
     redactor = Redactor("abcd" + rest)  # its first characters occur in no text, however it is decoded
     assume("bcd" not in html.unescape(text))

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.config.phones import merge, normalize, read_lines
 from harvester.config.value_types import Phone
+from tests.support.examples import examples
 
 TEN = st.integers(min_value=2_000_000_000, max_value=9_999_999_999).map(str)
 
@@ -62,7 +63,7 @@ def test_anything_else_is_refused(written: object) -> None:
 
 
 @given(TEN, st.data())
-@settings(max_examples=50)
+@examples(50)
 def test_separators_between_the_digits_change_nothing(digits: str, data: st.DataObject) -> None:
     separators = st.text(alphabet=" -.()/", max_size=2)
     formatted = "".join(data.draw(separators) + digit for digit in digits)
@@ -71,7 +72,7 @@ def test_separators_between_the_digits_change_nothing(digits: str, data: st.Data
 
 
 @given(st.text(max_size=20))
-@settings(max_examples=100)
+@examples(100)
 def test_an_accepted_number_is_all_or_ascii_digits_and_stays_the_same(written: str) -> None:
     try:
         number = normalize(written)
@@ -114,7 +115,7 @@ def test_a_bad_line_is_reported_with_its_number_and_the_others_are_read() -> Non
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=100)
+@examples(100)
 def test_no_text_breaks_the_reader(text: str) -> None:
     assert all(isinstance(found, str | Phone) for _, found in read_lines(text))
 
