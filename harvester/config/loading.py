@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from harvester.config import search
 from harvester.config.entries import Layer
 from harvester.config.environment import read_environment
 from harvester.config.files import Unreadable, account_files, read_layer, untrusted
 from harvester.config.sections import Builder
+from harvester.config.settings import Settings
 from harvester.config.wording import printable
 from harvester.errors import ConfigError
-
-if TYPE_CHECKING:
-    from harvester.config.settings import Settings
 
 ETC: Final = Path("/etc/harvester")
 

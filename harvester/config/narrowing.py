@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from harvester.config.phones import normalize
+from harvester.config.settings import Account, Settings
 from harvester.config.wording import hint, quoted
 from harvester.errors import ConfigError, UsageError
-
-if TYPE_CHECKING:
-    from harvester.config.settings import Account, Settings
 
 
 def require_accounts(settings: Settings) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from harvester.config.entries import Entry
 from harvester.config.wording import none_of, quoted
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
-
-    from harvester.config.entries import Entry
 
 _CONFIDENTIAL = frozenset({"url", "proxy", "ping_url", "login", "base_url"})  # may contain a password or a token
 _WORDS: Mapping[str, str] = {

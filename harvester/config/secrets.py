@@ -14,16 +14,14 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from harvester.config.environment import variable
 from harvester.config.files import is_private_group
+from harvester.config.settings import Settings
+from harvester.config.value_types import PasswordSources, Secret
 from harvester.config.wording import printable
 from harvester.errors import ConfigError
-
-if TYPE_CHECKING:
-    from harvester.config.settings import Settings
-    from harvester.config.value_types import PasswordSources, Secret
 
 COMMAND_TIMEOUT_SECONDS: Final = 30.0
 _MAX_BYTES: Final = 64 * 1024
