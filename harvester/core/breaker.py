@@ -3,10 +3,8 @@
 A single failing slice may have a fault of its own; many failures in a row mean that the API is down. The breaker opens
 after 20 failures in a row over at least 4 slices or, where every attempt takes long, a minute after the first failure
 without any answer. While it is open, no attempt is charged to a slice, and single probes are sent with growing pauses
-until one is answered or `give_up_after` has passed.
-
-Failures are: no connection, a lost connection, a time-out, a 5xx, and a page of another server. Every other answer,
-a refusal included, proves that the API is there.
+until one is answered or `give_up_after` has passed. Failures are: no connection, a lost connection, a time-out, a 5xx,
+and a page of another server. Every other answer, a refusal included, proves that the API is there.
 
 An old failure says nothing about now. If a request was sent `FAILURE_EXPIRES` seconds or more after the last failure
 (after a wait for the quota, or a suspended machine), counting starts again with it. Probes are exempt: with one probe

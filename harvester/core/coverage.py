@@ -67,16 +67,8 @@ def overlay(
 
 def final_spans(stretches: Iterable[Stretch], period: Period, calendar: Calendar, settle_days: int) -> list[Span]:
     """Return the days of the final periods, neighbours joined; with `settle_days` 0 those of the complete ones."""
-    spans: list[Span] = []
-    for stretch in stretches:
-        last = final_through(stretch, period, calendar, settle_days)
-        if last < stretch.first:
-            continue
-        if spans and spans[-1].last + ONE_DAY == stretch.first:
-            spans[-1] = Span(spans[-1].first, last)
-        else:
-            spans.append(Span(stretch.first, last))
-    return spans
+    spans = (Span(stretch.first, final_through(stretch, period, calendar, settle_days)) for stretch in stretches)
+    return merge_spans(span for span in spans if span.first <= span.last)
 
 
 def final_through(stretch: Stretch, period: Period, calendar: Calendar, settle_days: int) -> date:

@@ -16,7 +16,7 @@ from harvester.core.period import Calendar, Period
 
 
 def freshness_lag(newest: date | None, start: date, period: Period, calendar: Calendar, now: float) -> float:
-    """Return the seconds since the end of the next period to become complete, 0 before it.
+    """Return the seconds from the end of the next period to become complete until now, at least 0.
 
     Args:
         newest: a day of the newest complete period; None if there is none.

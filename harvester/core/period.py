@@ -16,9 +16,10 @@ every rule that is needed here).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -101,11 +102,5 @@ def _midnight(zone: ZoneInfo, day: date) -> int:
     if before <= after:  # an ordinary midnight, or the first of two
         return before
     # Midnight falls into a gap: the offset after the gap gives an instant before it, the offset before one after it.
-    early, late = after, before
-    while late - early > 1:
-        middle = (early + late) // 2
-        if datetime.fromtimestamp(middle, UTC).astimezone(zone).date() < day:
-            early = middle
-        else:
-            late = middle
-    return late
+    gap = range(after, before)
+    return after + bisect_left(gap, day, key=lambda instant: datetime.fromtimestamp(instant, zone).date())

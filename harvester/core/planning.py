@@ -90,7 +90,8 @@ def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, max_day
         if stretches and not rules.refetch:
             final = final_spans(stretches, series.period, rules.calendar, rules.settle_days)
             missing = merge_spans([*gaps(whole, final), *_within(whole, stored.failed.get(series, ()))])
-            already_covered += _count_covered(cut([whole], series.period, rules.calendar, width), missing)
+            spans = cut([whole], series.period, rules.calendar, width)
+            already_covered += sum(not _within(span, missing) for span in spans)
         for part in _separate(missing, whole, series, stored, rules.calendar):
             slices += [Slice(series, first, last) for first, last in cut(part, series.period, rules.calendar, width)]
     slices.sort(key=lambda piece: piece.last, reverse=True)
@@ -207,14 +208,3 @@ def _aligned(span: Span, period: Period, calendar: Calendar) -> Span:
 def _within(whole: Span, spans: Iterable[Span]) -> list[Span]:
     clipped = (Span(max(span.first, whole.first), min(span.last, whole.last)) for span in spans)
     return [span for span in clipped if span.first <= span.last]
-
-
-def _count_covered(newest_first: Sequence[Span], missing: Sequence[Span]) -> int:
-    """Return the number of spans that hold no missing day."""
-    lasts = [span.last for span in missing]
-    count = 0
-    for span in newest_first:
-        hole = bisect_left(lasts, span.first)
-        if hole == len(missing) or missing[hole].first > span.last:
-            count += 1
-    return count

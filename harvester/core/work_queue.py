@@ -112,13 +112,9 @@ class WorkQueue:
     @staticmethod
     def _pop(ready: list[tuple[bool, int, int, Entry]], avoid: frozenset[str]) -> Entry | None:
         avoided = []
-        found = None
-        while ready and found is None:
-            item = heapq.heappop(ready)
-            if item[3].phone in avoid:
-                avoided.append(item)
-            else:
-                found = item[3]
+        while ready and ready[0][3].phone in avoid:
+            avoided.append(heapq.heappop(ready))
+        found = heapq.heappop(ready)[3] if ready else None
         for item in avoided:
             heapq.heappush(ready, item)
         return found

@@ -10,40 +10,29 @@ temporary fault is gone after a few days.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 CLEAN_ROLLS = 96  # after which the margin is halved
 
-_FIRST = 1.0  # seconds
+_FIRST = 1.0  # seconds; the smallest margin above zero
 _LONGEST = 30.0  # seconds
 
 
-@dataclass(slots=True)
 class RollMargin:
-    """Seconds to add to the certain end of a window; `window` is its length in seconds."""
+    """Seconds to add to the certain end of a window of `window` seconds."""
 
-    window: float
-    seconds: float = 0.0
-    clean_rolls: int = 0
-
-    @property
-    def longest(self) -> float:
-        """The upper bound in seconds: more than that is no small disagreement of clocks."""
-        return min(_LONGEST, self.window / 4)
-
-    @property
-    def first(self) -> float:
-        """The smallest margin above zero, in seconds."""
-        return min(_FIRST, self.window / 16)
+    def __init__(self, window: float) -> None:
+        self.seconds = 0.0
+        self.first = min(_FIRST, window / 16)
+        self.longest = min(_LONGEST, window / 4)  # more than that is no small disagreement of clocks
+        self._clean_rolls = 0
 
     def grow(self) -> None:
         """Double the margin, because the server showed that the roll was too early."""
         self.seconds = min(self.longest, max(self.first, 2 * self.seconds))
-        self.clean_rolls = 0
+        self._clean_rolls = 0
 
     def rolled(self) -> None:
         """Record that a window was entered by the clock."""
-        self.clean_rolls += 1
-        if self.clean_rolls >= CLEAN_ROLLS:
+        self._clean_rolls += 1
+        if self._clean_rolls >= CLEAN_ROLLS:
             self.seconds = self.seconds / 2 if self.seconds > self.first else 0.0
-            self.clean_rolls = 0
+            self._clean_rolls = 0
