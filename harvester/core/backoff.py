@@ -1,7 +1,5 @@
 """Exponential back-off: the one formula for every growing pause."""
 
-from __future__ import annotations
-
 _MAX_DOUBLINGS = 40  # bounds the power after days of attempts; every pause has reached its longest by then
 
 

@@ -7,14 +7,12 @@ until one is answered or `give_up_after` has passed. Failures are: no connection
 and a page of another server. Every other answer, a refusal included, proves that the API is there.
 
 An old failure says nothing about now. If a request was sent `FAILURE_EXPIRES` seconds or more after the last failure
-(after a wait for the quota, or a suspended machine), counting starts again with it. Probes are exempt: with one probe
-per quota window they would never end.
+(after a wait for the quota or a suspended host), counting starts again with it. Probes are exempt: with one per quota
+window they would never end.
 
 Invariant: with a time-out of at most 60 s, an API that does not answer is recognised within three minutes of trying.
 Rejected: giving up at the 20th failure (eight workers reach it in a second; a restarting proxy takes longer).
 """
-
-from __future__ import annotations
 
 from collections.abc import Hashable
 

@@ -5,11 +5,8 @@ first day of the week differs from the configuration, storing the figures would 
 fails. One stray timestamp among others that fit is left to `normalize`, which rejects that entry alone.
 
 Zones are tried in the order of their plausibility for a company in the US, the configured one first. The search runs
-only for `check --online` and on the way to the error. It is the one place in the core that may make the interpreter
-read zone files.
+only for `check --online` and on the way to the error; nothing else in the core makes the interpreter read zone files.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
@@ -33,10 +30,7 @@ _YEAR_2100 = 4_102_444_800  # epoch seconds
 
 def instant_of(text: str) -> int | None:
     """Return the epoch second that a timestamp text states; None if it states no plausible one."""
-    if _INSTANT.fullmatch(text) is None:
-        return None
-    instant = int(text)
-    return instant if instant < _YEAR_2100 else None
+    return int(text) if _INSTANT.fullmatch(text) and int(text) < _YEAR_2100 else None
 
 
 def check_calendar(timestamps: Iterable[str], piece: Slice, calendar: Calendar) -> None:

@@ -1,8 +1,7 @@
 """Calendar detection: the range to ask for, and the calendars that its answer fits.
 
-`calendar_check` decides whether an answer agrees with the configured calendar. This module finds all calendars that
-agree with an answer. It asks for weeks, because the key of a week shows two things: the instant at which a day begins,
-and the weekday on which a week begins.
+`calendar_check` decides whether an answer fits the configured calendar; this module finds all calendars that it fits.
+It asks for weeks, because the key of a week shows both the instant of a midnight and the weekday that begins a week.
 
 A few weeks in one season cannot tell New York from a fixed UTC-5, and the wrong one of the two is an hour off for half
 of every year. So the weeks lie around the newest change to or from daylight saving that is far enough back. They are
@@ -11,8 +10,6 @@ few, so that the server does not refuse the width, and all of them are over, bec
 Where the server's weeks begin on another day than the configured ones, the range begins inside one of its weeks. That
 week may then be keyed by the first day of the range, so the first key says nothing about weekdays if there are others.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta

@@ -5,21 +5,16 @@ at least `lag` days after the end of the period itself. A period is complete if 
 (lag >= 0), and final if that was `settle_days` after it. Nothing else is stored, so both become true without a write.
 
 One bound is not enough. A daemon asks for each day on another day, so ten years with the date of asking alone would be
-3,650 stretches. Neighbours that are both final are joined under the smaller of each bound, which claims nothing
-untrue. The cost: after `settle_days` is raised, some days of a joined stretch look less final than they are and are
-fetched once more.
+3,650 stretches. Final neighbours are joined under the smaller of each bound, which claims nothing untrue. The cost:
+after `settle_days` is raised, some days of a joined stretch look less final than they are and are fetched once more.
 
 Invariants (tests/unit/core/test_coverage.py):
 - the stretches of a series are disjoint and in order; an overlay covers what was covered before, plus the new days;
 - joining neither makes a period final that was not, nor the reverse;
-- the number of stretches depends on the number of holes and of answers that are not final, not on the age of the
-  series.
+- the number of stretches grows with the holes and the answers that are not final, not with the age of the series.
 
-Rejected: a row per day (cost grows with age), a cursor (knows no holes), a `final` flag (time alone would have to
-write it).
+Rejected: a row per day (cost grows with age), a cursor (knows no holes), a `final` flag (to be written as time passes).
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date

@@ -1,7 +1,5 @@
 """Time estimate: how many quota windows a number of requests takes, and how long, for `plan` and the progress line."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

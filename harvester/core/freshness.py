@@ -8,8 +8,6 @@ Rejected: the age of the newest complete period. It swings between nothing and a
 threshold on it separates late from punctual.
 """
 
-from __future__ import annotations
-
 from datetime import date
 
 from harvester.core.period import Calendar, Period

@@ -14,8 +14,6 @@ to end at several moments. Where it is always the window's length, every answer 
 configured windows on the server's own Date are more exact.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC

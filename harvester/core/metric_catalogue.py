@@ -1,14 +1,11 @@
 """Catalogue of the metrics that VoiceTrends is known to give, with their units and additivity.
 
 A key of this catalogue identifies an answer as one of its resource (`normalize` fails an answer that has none), and the
-table `metrics` shows the catalogue to users. It is no filter: a metric missing here is stored like the others, because
-a new one may appear at any time.
+table `metrics` shows the catalogue to users. It is no filter: a new metric may appear at any time and is stored, too.
 
 A metric is additive if its sum over periods and over phones is the value of the whole. Rates and averages are not, and
 neither are unique callers: a person who calls on two days is counted on both.
 """
-
-from __future__ import annotations
 
 from functools import cache
 from typing import NamedTuple

@@ -5,12 +5,10 @@ Account - Resource (performance, volume...) - Period - Series = (account, resour
 Batch is the same answer after it was checked against the slice that asked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from harvester.core.period import Period
 
@@ -86,8 +84,7 @@ class Batch:
     """A checked answer, ready to be stored.
 
     `grid` maps the epoch of each requested period to its first day. `values` maps each metric to (epoch, number or
-    None) pairs, every epoch in `grid` and none twice. `absent` holds the first days of the periods for which no metric
-    had an entry.
+    None) pairs, every epoch in `grid` and none twice. `absent` holds the first days of the periods without any entry.
     """
 
     slice: Slice
@@ -131,7 +128,7 @@ class RowCounts:
     rejected: int = 0
     absent: int = 0
 
-    def add(self, other: RowCounts) -> None:
+    def add(self, other: Self) -> None:
         """Add the counts of `other` to these."""
         self.new += other.new
         self.changed += other.changed

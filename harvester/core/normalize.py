@@ -3,9 +3,8 @@
 The answer is compared with the grid of the slice: the first instants of the requested periods. In this order:
 
 1. No metric that the resource is known to have: the answer of another server, a PayloadError. The empty document is
-   not: the server's PHP writes `[]` where it has nothing, so the document is well-formed and lacks all periods. A known
-   metric with an empty map is the same. Both count as answered, with all periods absent: if they failed, the years
-   before an account began would be requested for ever.
+   none: the server's PHP writes `[]` where it has nothing, so it is well-formed and lacks all periods, like a known
+   metric with an empty map. Both count as answered: failing them would request the years before an account for ever.
 2. The keys of the known metrics show the server's calendar. If two or more distinct instants begin no period of the
    configured calendar, or a single one where no other begins one, that is a CalendarMismatch: storing any of it would
    store wrong days. Unknown metrics do not count here; they may well be keyed by something else.
@@ -15,12 +14,9 @@ The answer is compared with the grid of the slice: the first instants of the req
    shows which entry is right, and the value that was stored earlier is the better one.
 
 The name of a metric must be printable and short: it becomes a name in two databases and in Prometheus. A map under any
-other name is one reject. So are all further rejects of a metric once an answer has MAX_REJECTS: a server that sends
-nonsense by the hundred thousand must fill neither memory nor table. A period is absent if no metric, known or not, has
-an entry for it; a rejected entry counts as one.
+other name is one reject. So are all further rejects of a metric once an answer has MAX_REJECTS: nonsense by the hundred
+thousand must fill neither memory nor table. A period is absent if no metric has an entry for it, not even a reject.
 """
-
-from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -9,8 +9,7 @@ document a bad entry spoils only itself: it becomes an InvalidValue with its rea
 - A number is a JSON number or its text ("12", " 0.045 "). XML has no null: there an empty item is one.
 - Both databases must store the same number. So a whole number beyond 2**53 is an InvalidValue, because a double would
   change it silently, and so is what is not finite (NaN, 1e999). Any other finite double is accepted.
-- The text of an InvalidValue is ASCII with escapes, so that no database and no log fails on a NUL or half a surrogate
-  pair.
+- The text of an InvalidValue is escaped ASCII: no database and no log fails on a NUL or half a surrogate pair.
 - A small document could grow to gigabytes of small objects, or of names: a namespace's name is repeated in every
   element that uses it. So the characters that begin an entry are counted first, a body with anything beyond ASCII (up
   to four bytes a character) must be short, and namespaces are refused.
@@ -19,8 +18,6 @@ document a bad entry spoils only itself: it becomes an InvalidValue with its rea
 Rejected: `parse_int` and `parse_float` hooks for all documents (a call per number; the ordinary metric is checked by
 its extremes), and an error that quotes the body (the body may be a password).
 """
-
-from __future__ import annotations
 
 import json
 import re

@@ -4,17 +4,14 @@ VoiceTrends keys a figure by the first instant of its period in a zone of its ow
 instant to a date or back, so only this module deals with daylight saving.
 
 Invariants, each a property in tests/unit/core/test_period.py:
-- `midnight(day)` is the first instant whose local date is `day`: where the clock skips midnight, the first instant
-  after the gap; where midnight comes twice, the first of the two.
+- `midnight(day)` is the first instant whose local date is `day`: the first instant after the gap where the clock skips
+  midnight, the first of the two where midnight comes twice.
 - Days follow each other without gap or overlap: midnight(day) < midnight(day + 1). A day that the zone skips whole
   (Samoa, 2011-12-30) does not exist: `starts` omits it.
 - Weeks and months are whole days: `floor` is their first day, `following` the first day of the next one.
 
-Rejected: arithmetic on epochs with days of 86,400 s (wrong twice a year), a calendar library (the standard library has
-every rule that is needed here).
+Rejected: epochs with days of 86,400 s (wrong twice a year), a calendar library (the standard one has all rules needed).
 """
-
-from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator

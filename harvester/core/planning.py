@@ -18,8 +18,6 @@ Rejected: a cursor per series (never fills holes), one slice per hole (every sec
 requests instead of one), slices on a fixed grid (the first and the last are needlessly short).
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,8 +88,8 @@ def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, max_day
         if stretches and not rules.refetch:
             final = final_spans(stretches, series.period, rules.calendar, rules.settle_days)
             missing = merge_spans([*gaps(whole, final), *_within(whole, stored.failed.get(series, ()))])
-            spans = cut([whole], series.period, rules.calendar, width)
-            already_covered += sum(not _within(span, missing) for span in spans)
+            for first, last in cut([whole], series.period, rules.calendar, width):
+                already_covered += not any(hole.first <= last and first <= hole.last for hole in missing)
         for part in _separate(missing, whole, series, stored, rules.calendar):
             slices += [Slice(series, first, last) for first, last in cut(part, series.period, rules.calendar, width)]
     slices.sort(key=lambda piece: piece.last, reverse=True)
@@ -135,8 +133,10 @@ class _Cutter:
         """
         first, older = self._widest(last)
         newest_hole, oldest_hole = bisect_right(self._firsts, last) - 1, bisect_left(self._firsts, first)
+        if oldest_hole > newest_hole:  # even the newest hole does not fit whole
+            return first, older
         left = self._count(last) - 1  # requests for what is older than the span
-        for hole in range(newest_hole, oldest_hole - 1, -1):  # empty if even the newest hole does not fit whole
+        for hole in range(newest_hole, oldest_hole - 1, -1):
             before = self._lasts[hole - 1] if hole else None
             if self._count(before) <= left:
                 return self._firsts[hole], before

@@ -2,11 +2,8 @@
 
 A slice is fresh if it holds a period that is not final yet: it may still change, and users wait for it. It is a repair
 if it failed before or lies after the oldest stored day of its series: a hole. Everything else is the past.
-
 The cool-down is a quarter of an hour, doubled after each further failure, and a day at most.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -48,10 +45,9 @@ def priority_by(stored: Stored, rules: Rules) -> Callable[[Slice], Priority]:
 
 
 def cooldown_left(attempts: int, failed_at: int, now: float) -> float:
-    """Return the seconds until a slice that failed `attempts` times may be tried again.
+    """Return the seconds until a slice that failed `attempts` times, last at `failed_at` (epoch seconds), may be tried.
 
-    `failed_at` (of the last failure) and `now` are epoch seconds. A failure in the future was recorded before the clock
-    was stepped back and has no cool-down.
+    A failure in the future was recorded before the clock was stepped back and has no cool-down.
     """
     cooldown = backoff(FIRST_COOLDOWN, attempts, LONGEST_COOLDOWN)
     return max(0.0, failed_at + cooldown - now) if failed_at <= now else 0.0

@@ -20,14 +20,13 @@ The rules, in this order (each a scenario in tests/unit/core/test_refusal.py):
 4. Anything else, and any refusal that names `start`, means a start too early. Its boundary is found by bisection, and
    what is older fails as one slice. The period at the boundary is asked for alone before: if it passes, the width was
    the reason after all.
-What an earlier run gave up after such a search is asked for once and not searched again. The same applies to the other
-slices of a series of which not even the newest period was accepted.
-A range wider than the refused one is tried again after a day.
+What an earlier run gave up after such a search is asked for once and not searched again; neither are the other slices
+of a series of which not even the newest period was accepted. After a day, a range wider than the refused one is tried.
 
 A server, or a proxy that waits for it, may also fail (5xx) on a range that is too wide. This differs from an outage
 only in that narrower ranges pass. So after `ERRORS_BEFORE_TEST` such answers in a row, over all slices, to ranges wider
 than any accepted before, one of these slices is tested by its newest period alone. If that passes, the next 5xx for
-such a range counts as a refusal of its width; if not, nothing was learnt, and the slice stays as it was.
+such a range counts as a refusal of its width; if not, the slice stays as it was.
 
 Invariant: every day of the first slice is answered once, or is in exactly one failed slice, or in the current period.
 What is refused for one reason takes a number of requests that grows with the logarithm of the days, not with them.
@@ -36,8 +35,6 @@ Rejected: cutting the waiting slices on a mere suspicion (a phone that is always
 each searched by itself), halving both ways (a request per day), relying on the message (only "Invalid start
 parameter." is known), a permanent width limit (one bad day would slow all years).
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date
@@ -171,11 +168,10 @@ def split_newest_period(task: Task, calendar: Calendar) -> tuple[Task, ...]:
 
 def make_narrow_test(task: Task, calendar: Calendar) -> Task | None:
     """Return a test of a narrow range: the task's newest period, with the others waiting. None if there is none."""
-    piece = task.slice
     if task.older is not None or task.excluded_last is not None:
         return None
-    narrow, *older = split_newest_period(task, calendar)
-    return Task(narrow.slice, Span(piece.first, older[0].slice.last), is_test=True) if older else None
+    newest, *older = split_newest_period(task, calendar)
+    return Task(newest.slice, Span(task.slice.first, older[0].slice.last), is_test=True) if older else None
 
 
 def after_acceptance(

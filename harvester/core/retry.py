@@ -6,8 +6,6 @@ same way again. A 429 is about the quota, not about the slice: it costs no attem
 itself waits, and so reads Retry-After with the other headers.
 """
 
-from __future__ import annotations
-
 from harvester.core.backoff import backoff
 
 MAX_ATTEMPTS = 5

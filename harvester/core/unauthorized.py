@@ -2,8 +2,7 @@
 
 The API answers 401 for wrong credentials, for an expired pair, and for a number of another account. A single 401
 decides nothing, so its slice is parked until another request does:
-- another phone passes that was asked for after that 401: the number belongs to another account, and its slice alone is
-  rejected;
+- another phone passes that was asked for after that 401: the number is another account's, and its slice is rejected;
 - a second phone gets a 401 and none passed in between: the pair is taken to be dead;
 - no other phone is left to ask for: a pair that can be renewed is renewed once for that phone. After that, or if the
   pair cannot be renewed, the number belongs to another account if the credentials ever passed for any phone, else the
@@ -14,8 +13,6 @@ While a slice is parked, only one request is in flight (`one_at_a_time`), so tha
 Invariants (tests/unit/core/test_unauthorized.py): a late 401 for a pair that was replaced decides nothing; neither does
 a pass that was asked for before the 401 came.
 """
-
-from __future__ import annotations
 
 from enum import Enum, auto
 

@@ -2,12 +2,9 @@
 
 The order is by priority (fresh data, then repairs, then the past), newest first within a priority, then by arrival. A
 search for the reason of a refusal goes on before anything new of its priority. So that no priority waits for ever, one
-take in `TAKES_PER_TURN` goes to each lower priority that waits: of 150 requests per window at least ten.
-A task that waits for its next attempt is delayed until its moment. A task in flight is in neither place; its worker
-adds what follows from the answer.
+take in `TAKES_PER_TURN` goes to each lower priority that waits: of 150 requests per window at least ten. A task that
+waits for its next attempt is delayed until its moment. The worker of a task in flight adds what follows its answer.
 """
-
-from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable

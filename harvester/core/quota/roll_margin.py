@@ -3,12 +3,9 @@
 The Date of an answer may come from another machine than the one that counts (a proxy, one of several servers), so a
 window can last longer than the Date says. Each roll that the server contradicts doubles the margin, up to a bound.
 
-The margin is halved only after CLEAN_ROLLS clean rolls, about a day of quarter hours: machines that disagree today
-disagree tomorrow, and a second of 900 costs less than a 429 in every other window. A margin that was learnt from a
-temporary fault is gone after a few days.
+The margin is halved only after CLEAN_ROLLS clean rolls, about a day of quarter hours, so it ends days after a passing
+fault: machines that disagree today disagree tomorrow, and a second of 900 costs less than a 429 in every other window.
 """
-
-from __future__ import annotations
 
 CLEAN_ROLLS = 96  # after which the margin is halved
 

@@ -1,7 +1,5 @@
 """Data types of the quota: the window as its client sees it, the token, and the answers of `acquire`."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from enum import Enum, auto

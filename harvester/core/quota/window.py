@@ -6,11 +6,8 @@ The end of a window has one of three certainties:
 
 A process without a record begins with GUESSED: windows by configuration, on the best clock that there is. With a server
 that sends no Reset it stays there. A STATED window is left at once when an answer names a later one. If an answer to a
-request of this very window names an earlier one, the roll was too early, or the server's clock was stepped back: see
-`_contradicted`.
+request of this very window names an earlier one, the roll was too early or the server's clock was stepped back.
 """
-
-from __future__ import annotations
 
 import math
 from http import HTTPStatus
@@ -61,8 +58,6 @@ class Quota:
         self._left_on_record: int | None = None  # what a restart would find left; None: another window or limit
         self._remaining_at = -math.inf  # monotonic: when Remaining was received last
         self._restored_end: int | None = None  # end of the window of a record, until an answer names a window
-
-    # Granting
 
     def acquire(self, now: float, waiting: int = 1) -> Token | Denied | Block:
         """Ask for one request: get a Token to send it, a Denied, or a Block to store before asking again.
