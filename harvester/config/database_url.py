@@ -59,7 +59,7 @@ def sqlite_path(url: str) -> Path | None:
 
 
 def holds_password(url: str) -> bool:
-    """Whether a password is written in the URL."""
+    """Return True if the URL contains a password."""
     return hide_url_password(url) != url
 
 
