@@ -58,7 +58,7 @@ class Probe:
     slots: asyncio.Semaphore
     notice: Callable[[str], None]  # prints reasons for delays
     detail: Callable[[str], None]  # prints each step
-    weeks_matter: bool = True  # False: a wrong `week_start` affects neither stored nor configured series
+    weeks_matter: bool = True  # False: a wrong `week_start` is reported and not refused
     requests: int = field(default=0, init=False)
     held_by: str | None = field(default=None, init=False)
     _noticed_until: float = field(default=0.0, init=False)

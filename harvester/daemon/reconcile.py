@@ -20,7 +20,7 @@ from harvester.core.refusal import RangeLimitTracker
 from harvester.engine.account_plan import configured_series, max_days_of, stored_of
 from harvester.store.types import FailedRange
 
-Spans = dict["Series", list[Span]]
+Spans = dict[Series, list[Span]]
 
 
 @dataclass(slots=True)
