@@ -1,3 +1,5 @@
+"""The circuit breaker opens, probes and closes."""
+
 from __future__ import annotations
 
 from hypothesis import given
@@ -22,7 +24,7 @@ def test_one_slice_alone_never_opens_it_quickly() -> None:
     assert not breaker.is_open
 
 
-def test_an_answer_closes_it_and_counting_begins_anew() -> None:
+def test_an_answer_closes_it_and_counting_starts_again() -> None:
     breaker = Breaker()
     for number in range(20):
         breaker.failed(number, 100, sent=0, now=0)
@@ -35,7 +37,9 @@ def test_an_answer_closes_it_and_counting_begins_anew() -> None:
 
 
 @given(st.integers(1, 8), st.integers(1, 200), st.floats(0.1, 60))
-def test_nobody_answers_is_known_within_three_minutes(workers: int, slices: int, timeout: float) -> None:
+def test_an_api_that_does_not_answer_is_recognised_within_three_minutes(
+    workers: int, slices: int, timeout: float
+) -> None:
     breaker, now, asked = Breaker(), 0.0, 0
     while now <= 180:
         now += timeout
@@ -51,7 +55,7 @@ def test_nobody_answers_is_known_within_three_minutes(workers: int, slices: int,
         assert now <= 180 + 1e-6
 
 
-def test_probes_pause_longer_each_time_until_patience_ends() -> None:
+def test_probes_pause_longer_each_time_until_they_are_given_up() -> None:
     breaker = Breaker()
     for number in range(20):
         breaker.failed(number, 100, sent=0, now=0)
@@ -67,7 +71,7 @@ def test_after_days_of_probing_it_still_pauses() -> None:
     assert breaker.next_probe(3000, give_up_after=float("inf")) == 60
 
 
-def test_a_failure_before_a_long_wait_counts_no_more() -> None:
+def test_a_failure_before_a_long_wait_no_longer_counts() -> None:
     # The last request of a window fails, and so does the first one of the next: two failures, not a silence of minutes.
     breaker = Breaker()
     breaker.failed("a", 100, sent=0, now=1)
@@ -76,4 +80,4 @@ def test_a_failure_before_a_long_wait_counts_no_more() -> None:
     for number in range(19):
         breaker.failed(number, 100, sent=62, now=70)
     assert breaker.is_open
-    assert breaker.next_probe(70) == 1, "patience begins with the failures that count"
+    assert breaker.next_probe(70) == 1, "the time to give up begins with the failures that count"

@@ -32,13 +32,13 @@ def answer(period: Period, first: int, width: int, asked_after: int) -> Stretch:
 answers = st.tuples(st.integers(0, 120), st.integers(0, 60), st.integers(0, 200))
 
 
-def each_period(period: Period, stretch: Stretch) -> list[date]:
+def starts_of(period: Period, stretch: Stretch) -> list[date]:
     return list(CALENDAR.starts(period, stretch.first, stretch.last))
 
 
 @given(periods, st.lists(answers, min_size=1, max_size=12), st.integers(0, 5))
 @examples(150)
-def test_an_overlay_keeps_the_newest_word_about_every_period(
+def test_after_an_overlay_the_newest_answer_counts_for_every_period(
     period: Period, sent: list[tuple[int, int, int]], settle_days: int
 ) -> None:
     stretches: list[Stretch] = []
@@ -46,14 +46,14 @@ def test_an_overlay_keeps_the_newest_word_about_every_period(
     for numbers in sent:
         new = answer(period, *numbers)
         stretches = overlay(stretches, new, period=period, calendar=CALENDAR, settle_days=settle_days)
-        for start in each_period(period, new):
+        for start in starts_of(period, new):
             newest[start] = (new.asked_on - CALENDAR.following(period, start)).days
     assert all(left.last < right.first for left, right in itertools.pairwise(stretches))
-    covering = {start: stretch for stretch in stretches for start in each_period(period, stretch)}
+    covering = {start: stretch for stretch in stretches for start in starts_of(period, stretch)}
     assert covering.keys() == newest.keys()
     for start, truth in newest.items():
         known = lag_of(covering[start], start, period, CALENDAR)
-        assert known <= truth, "claims more than was asked"
+        assert known <= truth, "claims more than was asked for"
         assert (known >= settle_days) == (truth >= settle_days), "joining changed what is final"
 
 
@@ -69,10 +69,10 @@ def test_a_daemon_of_ten_years_leaves_a_handful_of_stretches() -> None:
 
 
 @given(periods, answers, st.integers(0, 10))
-def test_settled_through_agrees_with_each_period(period: Period, numbers: tuple[int, int, int], days: int) -> None:
+def test_final_through_agrees_with_starts_of(period: Period, numbers: tuple[int, int, int], days: int) -> None:
     stretch = answer(period, *numbers)
     last = final_through(stretch, period, CALENDAR, days)
-    for start in each_period(period, stretch):
+    for start in starts_of(period, stretch):
         end = CALENDAR.following(period, start)
         assert ((stretch.asked_on - end).days >= days) == (start <= last)
 

@@ -10,11 +10,11 @@ def supply(left: int = 150, until_reset: float = 450.0, rate: float = 20.0) -> S
     return Supply(per_window=150, window=900.0, rate=rate, left=left, until_reset=until_reset)
 
 
-def test_nothing_takes_nothing() -> None:
+def test_no_requests_take_no_time() -> None:
     assert estimate_eta(0, supply()) == Eta(0, 0.0)
 
 
-def test_what_fits_takes_as_long_as_pacing_does() -> None:
+def test_requests_that_fit_into_the_window_take_as_long_as_pacing() -> None:
     assert estimate_eta(150, supply()) == Eta(1, 7.5)
 
 

@@ -1,4 +1,4 @@
-"""The lag of a series behind what could be had."""
+"""The lag of a series behind what the API could give."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ periods = st.sampled_from(Period)
 days = st.dates(date(2015, 1, 1), date(2035, 1, 1))
 
 
-def test_a_day_that_is_not_over_is_not_missed() -> None:
+def test_a_day_that_is_not_over_is_not_late() -> None:
     yesterday, today = date(2024, 3, 9), date(2024, 3, 10)
     end = EASTERN.midnight(date(2024, 3, 11))  # of a day of 23 hours
     for now in (EASTERN.midnight(today), end - 1, end):
@@ -36,31 +36,31 @@ def test_a_day_that_is_not_over_is_not_missed() -> None:
         (Period.MONTH, date(2023, 12, 1), date(2024, 2, 1)),
     ],
 )
-def test_weeks_and_months_are_awaited_whole(period: Period, newest: date, next_end: date) -> None:
+def test_weeks_and_months_are_late_after_their_end(period: Period, newest: date, next_end: date) -> None:
     now = EASTERN.midnight(next_end) + 5
     assert freshness_lag(newest, date(2020, 1, 1), period, EASTERN, now) == 5
 
 
-def test_nothing_yet_is_late_since_the_first_wanted_period_ended() -> None:
+def test_without_a_complete_period_the_lag_counts_from_the_end_of_the_first_wanted_one() -> None:
     now = EASTERN.midnight(date(2024, 1, 2)) + 10
     assert freshness_lag(None, date(2024, 1, 1), Period.DAY, EASTERN, now) == 10
     assert freshness_lag(None, date(2024, 1, 1), Period.MONTH, EASTERN, now) == 0
 
 
-def test_what_is_stored_from_before_the_start_is_not_waited_on() -> None:
+def test_periods_before_the_start_do_not_matter() -> None:
     now = EASTERN.midnight(date(2024, 1, 2))
     assert freshness_lag(date(2020, 5, 5), date(2024, 1, 1), Period.DAY, EASTERN, now) == 0
 
 
 @given(periods, days, st.integers(0, 400 * 86_400), st.integers(0, 90 * 86_400))
-def test_it_grows_with_time_and_never_falls_below_zero(period: Period, newest: date, age: int, later: int) -> None:
+def test_the_lag_grows_with_time_and_is_never_negative(period: Period, newest: date, age: int, later: int) -> None:
     now = EASTERN.midnight(newest) + age
     lag = freshness_lag(newest, newest, period, EASTERN, now)
     assert 0 <= lag <= freshness_lag(newest, newest, period, EASTERN, now + later) <= lag + later
 
 
 @given(periods, days, st.integers(0, 400))
-def test_a_newer_complete_period_never_makes_it_worse(period: Period, newest: date, more: int) -> None:
+def test_a_newer_complete_period_never_increases_the_lag(period: Period, newest: date, more: int) -> None:
     now = EASTERN.midnight(newest) + 500 * 86_400
     newer = newest + timedelta(days=more)
     assert freshness_lag(newer, newest, period, EASTERN, now) <= freshness_lag(newest, newest, period, EASTERN, now)

@@ -1,4 +1,4 @@
-"""Headers become numbers, or count as absent."""
+"""Headers are parsed to numbers or count as absent."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_retry_date_needs_a_date_to_count_from() -> None:
         "Thu, 01 Jan 99999 00:00:00 GMT",
     ],
 )
-def test_dates_that_are_none(text: str) -> None:
+def test_invalid_dates(text: str) -> None:
     assert parse_date(text) is None
 
 
@@ -120,8 +120,8 @@ def test_the_forms_of_a_date() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=80) | st.integers().map(str)))
-def test_any_headers_are_read_without_harm(headers: dict[str, str]) -> None:
-    facts = read_quota_headers(headers)
-    for value in (facts.limit, facts.remaining, facts.retry_after, facts.reset, facts.date):
+def test_any_headers_are_parsed_without_an_error(headers: dict[str, str]) -> None:
+    parsed = read_quota_headers(headers)
+    for value in (parsed.limit, parsed.remaining, parsed.retry_after, parsed.reset, parsed.date):
         assert value is None or value >= 0
-    assert facts.reset is None or 946_684_800 <= facts.reset < 4_102_444_800
+    assert parsed.reset is None or 946_684_800 <= parsed.reset < 4_102_444_800

@@ -1,4 +1,4 @@
-"""An answer judged by the slice that asked: stored, rejected, absent, failed, or from another calendar."""
+"""An answer checked against its slice: stored, rejected, absent, failed, or from another calendar."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EPOCHS = list(GRID)
 FULL: list[tuple[str, Raw]] = [(str(epoch), number) for number, epoch in enumerate(EPOCHS)]
 
 
-def judged(
+def check(
     metrics: Mapping[str, Sequence[tuple[str, Raw]]],
     *,
     period: Period = Period.DAY,
@@ -38,10 +38,10 @@ def judged(
     return normalize(Page(piece, 1_710_300_000, metrics), calendar)
 
 
-def answered_in(
+def answer_of(
     zone: str, period: Period, first: date, last: date, start: WeekStart = WeekStart.SUNDAY
 ) -> Mapping[str, Sequence[tuple[str, Raw]]]:
-    """What a server in that zone answers."""
+    """Return the answer of a server in that zone."""
     return {"calls": [(str(epoch), 1) for epoch in Calendar(ZoneInfo(zone), start).grid(period, first, last)]}
 
 
@@ -50,8 +50,8 @@ def test_every_resource_has_a_catalogue() -> None:
     assert len({(metric.resource, metric.name) for metric in METRICS}) == len(METRICS)
 
 
-def test_a_whole_answer_is_taken_as_doubles() -> None:
-    batch = judged({"calls": FULL, "average_page_load": [(str(EPOCHS[0]), 0.5), (str(EPOCHS[1]), None)]})
+def test_a_whole_answer_is_stored_as_doubles() -> None:
+    batch = check({"calls": FULL, "average_page_load": [(str(EPOCHS[0]), 0.5), (str(EPOCHS[1]), None)]})
     assert batch.grid == GRID
     assert batch.values["calls"] == [(epoch, float(number)) for number, epoch in enumerate(EPOCHS)]
     assert all(type(value) is float for _, value in batch.values["calls"])
@@ -60,24 +60,24 @@ def test_a_whole_answer_is_taken_as_doubles() -> None:
 
 
 def test_zero_has_one_sign() -> None:
-    ((_, value),) = judged({"calls": [(str(EPOCHS[0]), -0.0)]}).values["calls"]
+    ((_, value),) = check({"calls": [(str(EPOCHS[0]), -0.0)]}).values["calls"]
     assert str(value) == "0.0"
 
 
 @pytest.mark.parametrize("metrics", [{}, {"calls": []}, {"calls": [], "brand_new": []}])
-def test_nothing_to_tell_is_an_answer_without_periods(metrics: dict[str, list[tuple[str, Raw]]]) -> None:
-    batch = judged(metrics)
+def test_an_empty_answer_has_no_periods(metrics: dict[str, list[tuple[str, Raw]]]) -> None:
+    batch = check(metrics)
     assert batch.absent == list(GRID.values())
     assert not any(batch.values.values())
 
 
 def test_absent_is_what_no_metric_has() -> None:
-    batch = judged({"calls": FULL[:2], "js_errors": FULL[1:3], "brand_new": FULL[3:4]})
+    batch = check({"calls": FULL[:2], "js_errors": FULL[1:3], "brand_new": FULL[3:4]})
     assert batch.absent == [LAST]
 
 
 def test_a_null_and_a_reject_are_not_absent() -> None:
-    batch = judged({"calls": [*FULL[:3], (FULL[3][0], None), (FULL[4][0], InvalidValue("NaN", "not a finite number"))]})
+    batch = check({"calls": [*FULL[:3], (FULL[3][0], None), (FULL[4][0], InvalidValue("NaN", "not a finite number"))]})
     assert batch.absent == []
     assert batch.values["calls"][-1] == (EPOCHS[3], None)
     assert batch.rejects == [("calls", FULL[4][0], "NaN", "not a finite number")]
@@ -95,34 +95,34 @@ def test_a_null_and_a_reject_are_not_absent() -> None:
     ],
     ids=["unknown", "other resource", "no map", "dates", "milliseconds", "too many"],
 )
-def test_somebody_elses_answer_fails(metrics: dict[str, list[tuple[str, Raw]]]) -> None:
+def test_the_answer_of_another_server_fails(metrics: dict[str, list[tuple[str, Raw]]]) -> None:
     with pytest.raises(PayloadError):
-        judged(metrics)
+        check(metrics)
 
 
 def test_an_answer_to_other_days_fails() -> None:
     with pytest.raises(PayloadError, match="no entry within"):
-        judged(answered_in("America/New_York", Period.DAY, date(2023, 1, 1), date(2023, 1, 9)))
+        check(answer_of("America/New_York", Period.DAY, date(2023, 1, 1), date(2023, 1, 9)))
 
 
-def test_a_metric_never_heard_of_is_taken() -> None:
-    assert judged({"calls": FULL, "brand.new-1": FULL}).values["brand.new-1"] == judged({"calls": FULL}).values["calls"]
+def test_an_unknown_metric_is_stored() -> None:
+    assert check({"calls": FULL, "brand.new-1": FULL}).values["brand.new-1"] == check({"calls": FULL}).values["calls"]
 
 
-def test_a_metric_never_heard_of_does_not_testify() -> None:
-    batch = judged({"calls": FULL, "hours": [("0", 1), ("3600", 2), (str(EPOCHS[0] + 3600), 3), (FULL[0][0], 4)]})
+def test_an_unknown_metric_shows_no_calendar() -> None:
+    batch = check({"calls": FULL, "hours": [("0", 1), ("3600", 2), (str(EPOCHS[0] + 3600), 3), (FULL[0][0], 4)]})
     assert batch.values["hours"] == [(EPOCHS[0], 4.0)]
     assert len(batch.rejects) == 3
 
 
 @pytest.mark.parametrize("name", ["calls to agents", "naïve", "US Toll-Free", "a/b"])
-def test_any_printable_name_is_a_metrics(name: str) -> None:
-    assert judged({"calls": FULL, name: FULL}).values[name]
+def test_any_printable_name_is_accepted_for_a_metric(name: str) -> None:
+    assert check({"calls": FULL, name: FULL}).values[name]
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "\ud800", "x" * 65, "calls\n"])
-def test_a_name_that_is_no_name_is_one_reject(name: str) -> None:
-    batch = judged({"calls": FULL, name: FULL})
+def test_an_invalid_name_is_one_reject(name: str) -> None:
+    batch = check({"calls": FULL, name: FULL})
     assert list(batch.values) == ["calls"]
     ((metric, stamp, value, reason),) = batch.rejects
     assert metric.isascii()
@@ -143,25 +143,25 @@ def test_a_name_that_is_no_name_is_one_reject(name: str) -> None:
         ("total", "the key is no timestamp in seconds"),
     ],
 )
-def test_a_stray_key_is_a_reject_and_the_rest_is_taken(stamp: str, reason: str) -> None:
-    batch = judged({"calls": [*FULL, (stamp, 7)]})
+def test_a_stray_key_is_a_reject_and_the_others_are_stored(stamp: str, reason: str) -> None:
+    batch = check({"calls": [*FULL, (stamp, 7)]})
     assert len(batch.values["calls"]) == 5
-    ((metric, shown, value, why),) = batch.rejects
-    assert (metric, value, why) == ("calls", "7", reason)
-    assert shown.isascii()
-    assert len(shown) <= 200
+    (reject,) = batch.rejects
+    assert (reject.metric, reject.value, reject.reason) == ("calls", "7", reason)
+    assert reject.timestamp.isascii()
+    assert len(reject.timestamp) <= 200
 
 
-def test_junk_by_the_thousand_is_told_in_sum_and_spoils_nothing() -> None:
-    junk: list[tuple[str, Raw]] = [(f"k{number}", number) for number in range(MAX_REJECTS)]
-    batch = judged({"js_errors": FULL, "calls": [*FULL, *junk], "extra": [("x", 1), ("y", 2)]})
+def test_rejects_beyond_a_thousand_are_counted_and_spoil_nothing() -> None:
+    invalid: list[tuple[str, Raw]] = [(f"k{number}", number) for number in range(MAX_REJECTS)]
+    batch = check({"js_errors": FULL, "calls": [*FULL, *invalid], "extra": [("x", 1), ("y", 2)]})
     assert [len(values) for values in batch.values.values()] == [5, 5, 0]
     assert len(batch.rejects) == MAX_REJECTS + 1
     assert batch.rejects[-1] == ("extra", "", "2 entries", "too many to list one by one")
 
 
 def test_a_key_that_comes_twice_yields_no_value() -> None:
-    batch = judged({"calls": [*FULL, (FULL[0][0], 99)], "js_errors": FULL})
+    batch = check({"calls": [*FULL, (FULL[0][0], 99)], "js_errors": FULL})
     assert [epoch for epoch, _ in batch.values["calls"]] == EPOCHS[1:]
     assert [(reject.value, reject.reason) for reject in batch.rejects] == [
         ("0", "the timestamp comes twice"),
@@ -189,25 +189,25 @@ def test_days_of_another_zone_name_the_zone(zone: str, first: date, period: Peri
         first = first.replace(day=1)
     last = NEW_YORK.last(period, first + timedelta(days=70))
     with pytest.raises(CalendarMismatch, match="timezone") as caught:
-        judged(answered_in(zone, period, first, last), period=period, first=first, last=last)
+        check(answer_of(zone, period, first, last), period=period, first=first, last=last)
     assert (caught.value.setting, caught.value.fits) == ("timezone", zone)
 
 
 def test_one_day_of_another_zone_is_enough_when_there_is_no_other() -> None:
     with pytest.raises(CalendarMismatch) as caught:
-        judged(answered_in("UTC", Period.DAY, FIRST, FIRST), last=FIRST)
+        check(answer_of("UTC", Period.DAY, FIRST, FIRST), last=FIRST)
     assert caught.value.fits == "UTC"
 
 
-def test_two_stray_instants_over_all_metrics_are_no_accident() -> None:
+def test_two_stray_instants_over_all_metrics_are_a_mismatch() -> None:
     with pytest.raises(CalendarMismatch) as caught:
-        judged({"calls": [*FULL, (str(EPOCHS[0] + 60), 1)], "js_errors": [*FULL, (str(EPOCHS[1] + 60), 1)]})
+        check({"calls": [*FULL, (str(EPOCHS[0] + 60), 1)], "js_errors": [*FULL, (str(EPOCHS[1] + 60), 1)]})
     assert (caught.value.setting, caught.value.fits) == ("timezone", None)
 
 
 def test_the_same_stray_instant_in_every_metric_is_one() -> None:
     stray = (str(EPOCHS[0] + 60), 1)
-    assert len(judged({"calls": [*FULL, stray], "js_errors": [*FULL, stray]}).rejects) == 2
+    assert len(check({"calls": [*FULL, stray], "js_errors": [*FULL, stray]}).rejects) == 2
 
 
 @pytest.mark.parametrize(
@@ -217,9 +217,9 @@ def test_weeks_from_another_day_name_the_week_start(ours: WeekStart, theirs: Wee
     calendar = Calendar(NEW_YORK.zone, ours)
     first = calendar.floor(Period.WEEK, FIRST)
     last = calendar.last(Period.WEEK, first + timedelta(days=30))
-    answer = answered_in("America/New_York", Period.WEEK, first, last, theirs)
+    answer = answer_of("America/New_York", Period.WEEK, first, last, theirs)
     with pytest.raises(CalendarMismatch, match="week_start") as caught:
-        judged(answer, period=Period.WEEK, first=first, last=last, calendar=calendar)
+        check(answer, period=Period.WEEK, first=first, last=last, calendar=calendar)
     assert (caught.value.setting, caught.value.fits) == ("week_start", theirs.value)
 
 
@@ -229,7 +229,7 @@ def test_weeks_from_a_wednesday_fit_no_setting() -> None:
         "calls": [(str(NEW_YORK.midnight(day)), 1) for day in (date(2024, 3, 6), date(2024, 3, 13))]
     }
     with pytest.raises(CalendarMismatch, match="Wednesday") as caught:
-        judged(answer, period=Period.WEEK, first=first, last=last)
+        check(answer, period=Period.WEEK, first=first, last=last)
     assert (caught.value.setting, caught.value.fits) == ("week_start", None)
 
 
@@ -237,9 +237,7 @@ def test_weeks_from_a_wednesday_fit_no_setting() -> None:
 def test_weeks_of_another_zone_name_the_zone_first(start: WeekStart) -> None:
     first, last = date(2024, 3, 3), date(2024, 3, 30)
     with pytest.raises(CalendarMismatch) as caught:
-        judged(
-            answered_in("America/Denver", Period.WEEK, first, last, start), period=Period.WEEK, first=first, last=last
-        )
+        check(answer_of("America/Denver", Period.WEEK, first, last, start), period=Period.WEEK, first=first, last=last)
     assert (caught.value.setting, caught.value.fits) == ("timezone", "America/Denver")
 
 
@@ -251,14 +249,14 @@ def test_weeks_of_another_zone_name_the_zone_first(start: WeekStart) -> None:
     start=st.sampled_from(WeekStart),
 )
 @examples(40)
-def test_an_answer_in_our_calendar_is_taken_whole(
+def test_an_answer_in_the_configured_calendar_is_stored_whole(
     period: Period, first: date, days: int, zone: str, start: WeekStart
 ) -> None:
     calendar = Calendar(ZoneInfo(zone), start)
     first = calendar.floor(period, first)
     last = first + timedelta(days=days)
-    metrics = answered_in(zone, period, first, last, start)
-    batch = judged(metrics, period=period, first=first, last=last, calendar=calendar)
+    metrics = answer_of(zone, period, first, last, start)
+    batch = check(metrics, period=period, first=first, last=last, calendar=calendar)
     assert [str(epoch) for epoch, _ in batch.values["calls"]] == [stamp for stamp, _ in metrics["calls"]]
     assert (batch.rejects, batch.absent) == ([], [])
 
@@ -276,9 +274,9 @@ RAWS = (
     )
 )
 @examples(100)
-def test_no_entry_is_lost_and_none_is_taken_twice(metrics: dict[str, list[tuple[str, Raw]]]) -> None:
+def test_no_entry_is_lost_and_none_is_stored_twice(metrics: dict[str, list[tuple[str, Raw]]]) -> None:
     try:
-        batch = judged(metrics)
+        batch = check(metrics)
     except (PayloadError, CalendarMismatch):
         return
     for name, values in batch.values.items():
@@ -290,5 +288,5 @@ def test_no_entry_is_lost_and_none_is_taken_twice(metrics: dict[str, list[tuple[
 
 def test_the_published_answer_fits_new_york() -> None:
     body = b'{"calls":{"1517461200":0,"1517547600":3},"average_page_load":{"1517461200":0.045,"1517547600":0}}'
-    batch = judged(parse_metrics(body), first=date(2018, 2, 1), last=date(2018, 2, 2))
+    batch = check(parse_metrics(body), first=date(2018, 2, 1), last=date(2018, 2, 2))
     assert batch.values["calls"] == [(1517461200, 0.0), (1517547600, 3.0)]

@@ -1,4 +1,4 @@
-"""What a body says: exactly, or not at all."""
+"""A body is parsed exactly or refused."""
 
 from __future__ import annotations
 
@@ -31,42 +31,42 @@ NAMES = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
 STAMPS = st.integers(10**9, 2 * 10**9).map(str)
 NUMBERS = st.integers(-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER) | st.floats(allow_nan=False, allow_infinity=False)
 METRICS = st.dictionaries(NAMES, st.dictionaries(STAMPS, NUMBERS | st.none(), max_size=4), max_size=3)
-WHITE = st.text(" \t\r\n", max_size=3)
+SPACE = st.text(" \t\r\n", max_size=3)
 
 
 def entries(value: str) -> object:
-    """What one JSON value in the place of a number becomes."""
+    """Return the parsed value for one JSON value in the place of a number."""
     ((stamp, raw),) = parse_metrics(b'{"calls":{"1517461200":%s}}' % value.encode())["calls"]
     assert stamp == "1517461200"
     return raw
 
 
-@given(METRICS, WHITE, st.booleans())
+@given(METRICS, SPACE, st.booleans())
 @examples(60)
-def test_json_comes_back_as_it_was_written(metrics: dict[str, dict[str, float | None]], white: str, bom: bool) -> None:  # noqa: FBT001 - hypothesis gives it
-    body = (white + json.dumps(metrics) + white).encode("utf-8-sig" if bom else "utf-8")
-    assert {name: dict(found) for name, found in parse_metrics(body).items()} == metrics
+def test_json_comes_back_as_it_was_written(metrics: dict[str, dict[str, float | None]], space: str, bom: bool) -> None:  # noqa: FBT001 - hypothesis gives it
+    body = (space + json.dumps(metrics) + space).encode("utf-8-sig" if bom else "utf-8")
+    assert {name: dict(parsed) for name, parsed in parse_metrics(body).items()} == metrics
 
 
-@given(METRICS, WHITE)
+@given(METRICS, SPACE)
 @examples(60)
-def test_xml_says_the_same_as_json(metrics: dict[str, dict[str, float | None]], white: str) -> None:
+def test_xml_says_the_same_as_json(metrics: dict[str, dict[str, float | None]], space: str) -> None:
     def item(stamp: str, number: float | None) -> str:
         return f"<item timestamp={quoteattr(stamp)}>{'' if number is None else number}</item>"
 
     inner = "".join(
-        f"<{name}>{white}{''.join(item(*pair) for pair in found.items())}</{name}>" for name, found in metrics.items()
+        f"<{name}>{space}{''.join(item(*pair) for pair in parsed.items())}</{name}>" for name, parsed in metrics.items()
     )
-    body = f'{white}<?xml version="1.0"?>\n<result>{inner}</result>{white}'.encode()
-    assert {name: dict(found) for name, found in parse_metrics(body).items()} == metrics
+    body = f'{space}<?xml version="1.0"?>\n<result>{inner}</result>{space}'.encode()
+    assert {name: dict(parsed) for name, parsed in parse_metrics(body).items()} == metrics
 
 
 @pytest.mark.parametrize("resource", ["performance", "events", "profile"])
 def test_published_bodies(resource: str) -> None:
     published = json.loads((WIRE / f"{resource}.json").read_bytes())
-    found = parse_metrics((WIRE / f"{resource}.json").read_bytes())
-    assert {name: dict(pairs) for name, pairs in found.items()} == published
-    assert list(found) == list(published)
+    parsed = parse_metrics((WIRE / f"{resource}.json").read_bytes())
+    assert {name: dict(pairs) for name, pairs in parsed.items()} == published
+    assert list(parsed) == list(published)
 
 
 def test_published_xml_equals_published_json() -> None:
@@ -80,15 +80,15 @@ def test_empty_documents(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "utf-16", "cp037", "no-such"])
-def test_what_xml_declares_of_its_encoding_is_not_believed(encoding: str) -> None:
+def test_the_encoding_that_xml_declares_is_ignored(encoding: str) -> None:
     item = '<result><calls><item timestamp="1">5</item></calls></result>'
     body = f'<?xml version="1.0" encoding="{encoding}"?>{item}'.encode()
-    assert {name: list(found) for name, found in parse_metrics(body).items()} == {"calls": [("1", 5)]}
+    assert {name: list(parsed) for name, parsed in parse_metrics(body).items()} == {"calls": [("1", 5)]}
 
 
 @pytest.mark.parametrize("body", [b'{"calls":[]}', b'{"calls":{}}', b"<result><calls/></result>"])
 def test_an_empty_map_is_a_metric_without_entries(body: bytes) -> None:
-    assert {name: list(found) for name, found in parse_metrics(body).items()} == {"calls": []}
+    assert {name: list(parsed) for name, parsed in parse_metrics(body).items()} == {"calls": []}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_numbers(value: str, number: float | None) -> None:
         ("9" * 5000, "a whole number that a double would change"),
     ],
 )
-def test_what_no_number_can_be_made_of_is_junk_with_a_reason(value: str, reason: str) -> None:
+def test_a_value_that_is_no_number_is_invalid_with_a_reason(value: str, reason: str) -> None:
     raw = entries(value)
     assert isinstance(raw, InvalidValue)
     assert raw.reason == reason
@@ -147,19 +147,19 @@ def test_what_no_number_can_be_made_of_is_junk_with_a_reason(value: str, reason:
     assert len(raw.text) <= 200
 
 
-def test_junk_spoils_nothing_beside_it() -> None:
-    found = parse_metrics(b'{"calls":{"1":1,"2":NaN,"3":"x","4":%s,"5":5}}' % (b"9" * 5000))["calls"]
-    assert [raw for _, raw in found if not isinstance(raw, InvalidValue)] == [1, 5]
-    assert [stamp for stamp, _ in found] == list("12345")
+def test_an_invalid_value_spoils_no_other() -> None:
+    parsed = parse_metrics(b'{"calls":{"1":1,"2":NaN,"3":"x","4":%s,"5":5}}' % (b"9" * 5000))["calls"]
+    assert [raw for _, raw in parsed if not isinstance(raw, InvalidValue)] == [1, 5]
+    assert [stamp for stamp, _ in parsed] == list("12345")
 
 
 @pytest.mark.parametrize("value", ["5", "null", "true", '"ok"', "[1,2]", "NaN", "9" * 5000])
-def test_what_is_no_map_is_one_junk_without_a_timestamp(value: str) -> None:
-    found = parse_metrics(b'{"calls":{"1":1},"status":%s}' % value.encode())
-    ((stamp, raw),) = found["status"]
+def test_a_value_in_place_of_a_map_is_one_invalid_value_without_a_timestamp(value: str) -> None:
+    parsed = parse_metrics(b'{"calls":{"1":1},"status":%s}' % value.encode())
+    ((stamp, raw),) = parsed["status"]
     assert stamp == ""
     assert isinstance(raw, InvalidValue)
-    assert list(found["calls"]) == [("1", 1)]
+    assert list(parsed["calls"]) == [("1", 1)]
 
 
 @pytest.mark.parametrize(
@@ -172,22 +172,22 @@ def test_what_is_no_map_is_one_junk_without_a_timestamp(value: str) -> None:
         ("text", ""),
     ],
 )
-def test_xml_that_is_no_item_is_junk(inner: str, stamp: str) -> None:
-    ((found, raw),) = parse_metrics(f"<result><calls>{inner}</calls></result>".encode())["calls"]
-    assert found == stamp
+def test_xml_that_is_no_item_is_invalid(inner: str, stamp: str) -> None:
+    ((parsed, raw),) = parse_metrics(f"<result><calls>{inner}</calls></result>".encode())["calls"]
+    assert parsed == stamp
     assert isinstance(raw, InvalidValue)
 
 
-def test_duplicate_keys_are_kept_for_the_judge() -> None:
-    found = parse_metrics(b'{"calls":{"1":1,"1":2},"calls":{"3":3}}')
-    assert list(found["calls"]) == [("1", 1), ("1", 2), ("3", 3)]
-    found = parse_metrics(
+def test_duplicate_keys_are_passed_on() -> None:
+    parsed = parse_metrics(b'{"calls":{"1":1,"1":2},"calls":{"3":3}}')
+    assert list(parsed["calls"]) == [("1", 1), ("1", 2), ("3", 3)]
+    parsed = parse_metrics(
         b'<result><calls><item timestamp="1">1</item></calls><calls><item timestamp="1">2</item></calls></result>'
     )
-    assert list(found["calls"]) == [("1", 1), ("1", 2)]
+    assert list(parsed["calls"]) == [("1", 1), ("1", 2)]
 
 
-def test_foreign_names_are_kept_as_they_are() -> None:
+def test_foreign_names_are_passed_on_unchanged() -> None:
     assert set(parse_metrics(b'{"\\ud800":{},"a\\u0000b":{},"x\\/y":{}}')) == {"\ud800", "a\0b", "x/y"}
 
 
@@ -230,7 +230,7 @@ def test_foreign_names_are_kept_as_they_are() -> None:
     ],
     ids=lambda body: repr(body[:24]),
 )
-def test_what_is_no_whole_document_fails(body: bytes) -> None:
+def test_an_incomplete_document_fails(body: bytes) -> None:
     with pytest.raises(PayloadError):
         parse_metrics(body)
 
@@ -255,14 +255,14 @@ def test_any_bytes_give_an_answer_or_our_error(body: bytes) -> None:
     )
 )
 @examples(150)
-def test_any_json_gives_storable_numbers_or_explained_junk(document: object) -> None:
+def test_any_json_gives_storable_numbers_or_invalid_values_with_a_reason(document: object) -> None:
     try:
         metrics = parse_metrics(json.dumps(document).encode())
     except PayloadError:
         assert not isinstance(document, dict)
         return
-    for found in metrics.values():
-        for _, raw in found:
+    for parsed in metrics.values():
+        for _, raw in parsed:
             if isinstance(raw, InvalidValue):
                 assert raw.reason
                 assert raw.text.isascii()
@@ -287,11 +287,11 @@ def test_any_json_gives_storable_numbers_or_explained_junk(document: object) -> 
         (b"", None),
     ],
 )
-def test_the_servers_words(body: bytes, text: str | None) -> None:
+def test_the_message_of_an_error_body(body: bytes, text: str | None) -> None:
     assert parse_error(body) == text
 
 
-def test_a_pair() -> None:
+def test_credentials() -> None:
     expected = ("57b264aa1b794ff89d4effaafdf5e4b0", "25d421b1ee6c44daa2d34808e9466f5c")
     assert parse_credentials((WIRE / "auth.json").read_bytes()) == expected
     assert (
@@ -322,7 +322,7 @@ def test_a_pair() -> None:
         b"<result><login>canary</login><password/></result>",
     ],
 )
-def test_no_pair_and_nothing_quoted(body: bytes) -> None:
+def test_invalid_credentials_fail_and_are_not_quoted(body: bytes) -> None:
     with pytest.raises(PayloadError) as caught:
         parse_credentials(body)
     assert "canary" not in repr(caught.value) + str(caught.value)
@@ -341,13 +341,13 @@ def test_no_pair_and_nothing_quoted(body: bytes) -> None:
         (b"", False, False),
     ],
 )
-def test_whose_words_a_body_is(body: bytes, html: bool, document: bool) -> None:  # noqa: FBT001 - a table's columns
+def test_web_pages_and_documents_are_recognised(body: bytes, html: bool, document: bool) -> None:  # noqa: FBT001 - a table's columns
     assert (is_html(body), is_document(body)) == (html, document)
 
 
 @given(st.text(max_size=300))
 @examples(50)
-def test_shown_text_is_short_plain_ascii(text: str) -> None:
+def test_escaped_text_is_short_printable_ascii(text: str) -> None:
     assert escape_text(text).isascii()
     assert escape_text(text).isprintable()
     assert len(escape_text(text)) <= 200

@@ -69,7 +69,7 @@ def test_slices_cover_what_is_missing_once_whole_and_by_the_fewest_requests(
         assert CALENDAR.floor(period, first) == first
         assert CALENDAR.last(period, last) == last
         assert (last - first).days < width or CALENDAR.floor(period, last) == first
-        assert {first, last} <= days_of(missing), "an edge that nobody asked for"
+        assert {first, last} <= days_of(missing), "an edge that was not missing"
         assert first in firsts or first - timedelta(days=1) in days_of(missing)
         assert last in lasts or last + timedelta(days=1) in days_of(missing)
 
@@ -79,7 +79,7 @@ def test_every_second_day_missing_in_a_year_is_one_request() -> None:
     assert len(cut(missing, Period.DAY, CALENDAR, 366)) == 1
 
 
-def test_a_final_stretch_is_not_bridged_for_nothing() -> None:
+def test_a_final_stretch_is_bridged_only_to_save_a_request() -> None:
     newer, older = Span(day(350), day(549)), Span(day(0), day(299))
     assert cut([older, newer], Period.DAY, CALENDAR, 366) == [newer, older]
 
@@ -108,7 +108,7 @@ def test_a_range_is_widened_to_whole_weeks_and_ends_today() -> None:
     assert [(piece.first, piece.last) for piece in plan.slices] == [(date(2024, 4, 29), date(2024, 5, 19))]
 
 
-def test_the_future_is_not_asked_for() -> None:
+def test_the_future_is_not_planned() -> None:
     rules = Rules(CALENDAR, today=date(2024, 5, 16), settle_days=3)
     plan = plan_slices([Desire(series(), date(2024, 5, 17), date(2024, 6, 1))], NOTHING, rules, {"performance": 366})
     assert plan.slices == []
@@ -127,23 +127,23 @@ def test_after_every_slice_was_answered_only_what_is_not_final_is_left(
     line = series(period)
     desire = Desire(line, day(first), day(first + length + 5))
     rules = Rules(CALENDAR, today, settle_days)
-    widths = {"performance": width}
-    plan = plan_slices([desire], NOTHING, rules, widths)
+    max_days = {"performance": width}
+    plan = plan_slices([desire], NOTHING, rules, max_days)
     stretches: list[Stretch] = []
     for piece in plan.slices:
         new = stretch_of(piece, today, CALENDAR)
         stretches = overlay(stretches, new, period=period, calendar=CALENDAR, settle_days=settle_days)
     stored = Stored({line: stretches}, {})
-    again = plan_slices([desire], stored, rules, widths)
+    again = plan_slices([desire], stored, rules, max_days)
     for piece in again.slices:
         for start in CALENDAR.starts(period, piece.first, piece.last):
             assert (today - CALENDAR.following(period, start)).days < settle_days
-    everything = plan_slices([desire], stored, Rules(CALENDAR, today, settle_days, refetch=True), widths)
+    everything = plan_slices([desire], stored, Rules(CALENDAR, today, settle_days, refetch=True), max_days)
     assert everything.slices == plan.slices
     past = Rules(CALENDAR, today + timedelta(days=40 + later), settle_days)
     finished = Desire(line, day(first), CALENDAR.floor(period, today) - timedelta(days=1))
     if finished.first <= finished.last and settle_days == 0:
-        done = plan_slices([finished], stored, past, widths)
+        done = plan_slices([finished], stored, past, max_days)
         assert done.slices == []
         assert done.already_covered > 0
 
@@ -160,7 +160,7 @@ def test_a_failed_slice_is_wanted_again_though_an_older_answer_is_final() -> Non
     assert plan.already_covered == 2
 
 
-def test_what_failed_is_asked_for_by_itself_lest_it_fails_its_neighbours() -> None:
+def test_failed_days_are_asked_for_by_themselves() -> None:
     line = series()
     rules = Rules(CALENDAR, today=date(2024, 12, 1), settle_days=3)
     failed = {line: [Span(date(2024, 2, 1), date(2024, 2, 29))]}
@@ -174,7 +174,7 @@ def test_what_failed_is_asked_for_by_itself_lest_it_fails_its_neighbours() -> No
     assert plan.refused_before == {plan.slices[1]}
 
 
-def test_what_rests_is_not_asked_for_and_not_bridged() -> None:
+def test_excluded_days_are_neither_asked_for_nor_bridged() -> None:
     line = series()
     rules = Rules(CALENDAR, today=date(2024, 12, 1), settle_days=3)
     excluded = {line: [Span(date(2024, 2, 1), date(2024, 2, 29)), Span(date(2024, 3, 1), date(2024, 3, 31))]}
@@ -186,7 +186,7 @@ def test_what_rests_is_not_asked_for_and_not_bridged() -> None:
     ]
 
 
-def test_a_week_of_which_a_part_rests_rests_whole() -> None:
+def test_a_week_with_an_excluded_day_is_excluded_whole() -> None:
     line = series(Period.WEEK)
     rules = Rules(CALENDAR, today=date(2024, 5, 16), settle_days=3)  # a Thursday
     excluded = {line: [Span(date(2024, 5, 12), date(2024, 5, 15))]}

@@ -15,33 +15,33 @@ from harvester.core.priority import FIRST_COOLDOWN, LONGEST_COOLDOWN, Priority, 
 DAYS = Series("main", "performance", "1", Period.DAY)
 WEEKS = Series("main", "performance", "1", Period.WEEK)
 RULES = Rules(Calendar(ZoneInfo("America/New_York")), today=date(2024, 6, 20), settle_days=3)
-HELD = Stretch(date(2024, 3, 1), date(2024, 5, 31), date(2024, 6, 10), 9)
-STORED = Stored({DAYS: [HELD]}, {DAYS: [Span(date(2023, 1, 1), date(2023, 1, 31))]})
+COVERED = Stretch(date(2024, 3, 1), date(2024, 5, 31), date(2024, 6, 10), 9)
+STORED = Stored({DAYS: [COVERED]}, {DAYS: [Span(date(2023, 1, 1), date(2023, 1, 31))]})
 
 
-def ranked(series: Series, first: date, last: date) -> Priority:
+def priority(series: Series, first: date, last: date) -> Priority:
     return priority_by(STORED, RULES)(Slice(series, first, last))
 
 
-def test_what_may_still_change_is_fresh() -> None:
-    assert ranked(DAYS, date(2024, 6, 16), date(2024, 6, 20)) is Priority.FRESH
-    assert ranked(DAYS, date(2023, 6, 20), date(2024, 6, 20)) is Priority.FRESH, "a new phone's first slice"
-    assert ranked(DAYS, date(2024, 6, 1), date(2024, 6, 16)) is not Priority.FRESH
-    assert ranked(WEEKS, date(2024, 6, 9), date(2024, 6, 17)) is Priority.FRESH
+def test_a_slice_that_may_still_change_is_fresh() -> None:
+    assert priority(DAYS, date(2024, 6, 16), date(2024, 6, 20)) is Priority.FRESH
+    assert priority(DAYS, date(2023, 6, 20), date(2024, 6, 20)) is Priority.FRESH, "a new phone's first slice"
+    assert priority(DAYS, date(2024, 6, 1), date(2024, 6, 16)) is not Priority.FRESH
+    assert priority(WEEKS, date(2024, 6, 9), date(2024, 6, 17)) is Priority.FRESH
 
 
 def test_a_hole_and_a_failed_slice_are_repairs() -> None:
-    assert ranked(DAYS, date(2024, 6, 1), date(2024, 6, 10)) is Priority.REPAIR
-    assert ranked(DAYS, date(2023, 1, 20), date(2023, 2, 10)) is Priority.REPAIR
+    assert priority(DAYS, date(2024, 6, 1), date(2024, 6, 10)) is Priority.REPAIR
+    assert priority(DAYS, date(2023, 1, 20), date(2023, 2, 10)) is Priority.REPAIR
 
 
-def test_what_is_older_than_anything_stored_is_the_past() -> None:
-    assert ranked(DAYS, date(2024, 1, 1), date(2024, 2, 29)) is Priority.PAST
-    assert ranked(WEEKS, date(2024, 1, 7), date(2024, 2, 10)) is Priority.PAST
+def test_a_slice_older_than_anything_stored_is_the_past() -> None:
+    assert priority(DAYS, date(2024, 1, 1), date(2024, 2, 29)) is Priority.PAST
+    assert priority(WEEKS, date(2024, 1, 7), date(2024, 2, 10)) is Priority.PAST
 
 
 @given(st.integers(0, 10_000), st.integers(0, 200_000))
-def test_a_failed_slice_rests_longer_each_time_up_to_a_day(attempts: int, waited: int) -> None:
+def test_the_cool_down_doubles_with_each_failure_up_to_a_day(attempts: int, waited: int) -> None:
     left = cooldown_left(attempts, 1000, 1000 + waited)
     assert 0 <= left <= LONGEST_COOLDOWN
     assert left <= cooldown_left(attempts + 1, 1000, 1000 + waited)
@@ -50,5 +50,5 @@ def test_a_failed_slice_rests_longer_each_time_up_to_a_day(attempts: int, waited
     assert cooldown_left(2, 1000, 1000) == 2 * FIRST_COOLDOWN
 
 
-def test_a_failure_in_the_future_of_a_stepped_clock_does_not_rest() -> None:
+def test_a_failure_in_the_future_of_a_stepped_clock_has_no_cool_down() -> None:
     assert cooldown_left(1, 5000, 1000) == 0

@@ -1,4 +1,4 @@
-"""The quota against a model server: never more than allowed in one of its windows, never refused, never stuck."""
+"""The quota against a model server: no window above the limit, no refusal, no endless wait."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.support.window_server import WindowServer
 
 @dataclass
 class History:
-    """What happens to a client, drawn from one seed."""
+    """The history of a client, drawn from one seed."""
 
     seed: int
     dates: bool = True
-    neighbour: bool = False
-    names: bool = True  # limit, remaining and reset are told
+    others: bool = False  # another client spends, too
+    names: bool = True  # the headers state limit, remaining and reset
 
     def play(self) -> World:
         random = Random(self.seed)  # noqa: S311 - a schedule, not a secret
         made = self._world(random)
-        if self.neighbour:
+        if self.others:
             made.at(made.now + 1, lambda: self._spend(made, random))
         limit, window = made.server.limit, made.server.window
         for _ in range(random.randrange(1, 9)):
@@ -39,7 +39,9 @@ class History:
                 made.work(10**9, until=made.now + random.uniform(0, window))
             elif kind == "sleep":
                 made.sleep(random.choice((1, window / 2, 5 * window)) * random.random())
-            elif self.names:  # long enough for what is under way to arrive; else nobody tells where it was counted
+            elif (
+                self.names
+            ):  # long enough for what is in flight to arrive; without headers nothing shows where it was counted
                 made.crash(random.choice((0, 0, window)) * random.random() + window / 2)
         return made
 
@@ -73,7 +75,7 @@ class History:
 
     def _spend(self, made: World, random: Random) -> None:
         for _ in range(random.randrange(1, 6)):
-            made.server.count(made.now, "somebody else")
+            made.server.count(made.now, "another client")
         made.at(made.now + random.uniform(0.1, made.server.window / 3), lambda: self._spend(made, random))
 
 
@@ -106,8 +108,8 @@ def test_the_same_with_nothing_but_dates(seed: int) -> None:
 
 @examples(50, derandomize=True)
 @given(seed=seeds)
-def test_with_somebody_else_we_keep_to_our_part(seed: int) -> None:
-    played = History(seed, neighbour=True).play()
+def test_beside_another_client_the_reserve_is_left(seed: int) -> None:
+    played = History(seed, others=True).play()
     assert played.server.most() <= played.server.limit - played.reserve
 
 
@@ -146,7 +148,7 @@ def test_a_thousand_windows_of_drifting_clocks(drift: float) -> None:
     assert max(windows) - min(windows) <= 1000  # each was used whole
 
 
-def test_after_a_long_sleep_one_request_goes_first_and_one_window_is_used() -> None:
+def test_after_a_long_suspension_one_request_goes_first_and_one_window_is_used() -> None:
     made = world()
     made.work(150)
     made.sleep(40 * 900)

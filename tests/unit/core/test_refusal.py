@@ -1,4 +1,4 @@
-"""Against a model server with rules of its own: what is asked, how often, and what is given up."""
+"""Requests against a model server that refuses: what is asked for, how often, and what is given up."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ NOW = 1_735_600_000
 
 @dataclass
 class Server:
-    """Refuses what its rules say; remembers what it was asked."""
+    """A server that refuses by its rules and records what it was asked for."""
 
     limit: int = 10_000
     first_day: date = date(1990, 1, 1)
     accepts_today: bool = True
     bad_phones: frozenset[str] = frozenset()
-    words: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
     asked: list[Slice] = field(default_factory=list)
     passed: list[Slice] = field(default_factory=list)
 
-    def takes(self, piece: Slice) -> bool:
+    def accepts(self, piece: Slice) -> bool:
         self.asked.append(piece)
         good = (
             piece.days <= self.limit
@@ -64,8 +64,10 @@ def year(phone: str, last: date = TODAY, period: Period = Period.DAY) -> Slice:
     return Slice(series(phone, period), first, last)
 
 
-def drain(server: Server, slices: list[Slice], limit_tracker: RangeLimitTracker, in_flight: int = 1) -> list[Slice]:
-    """Ask for everything, `in_flight` at a time; what was given up."""
+def ask_for_all(
+    server: Server, slices: list[Slice], limit_tracker: RangeLimitTracker, in_flight: int = 1
+) -> list[Slice]:
+    """Ask for everything, `in_flight` at a time. Return what was given up."""
     queue = deque(Task(piece) for piece in slices)
     failed: list[Slice] = []
     while queue:
@@ -74,13 +76,13 @@ def drain(server: Server, slices: list[Slice], limit_tracker: RangeLimitTracker,
             fitted = apply_limits(queue.popleft(), limit_tracker, CALENDAR, TODAY, NOW)
             queue.extendleft(reversed(fitted[1:]))
             wave += fitted[:1]
-        for task, good in [(task, server.takes(task.slice)) for task in wave]:
+        for task, good in [(task, server.accepts(task.slice)) for task in wave]:
             if good:
-                verdict = after_acceptance(task, limit_tracker, CALENDAR, TODAY, NOW)
+                step = after_acceptance(task, limit_tracker, CALENDAR, TODAY, NOW)
             else:
-                verdict = after_refusal(task, server.words, limit_tracker, CALENDAR, TODAY)
-            queue.extendleft(reversed(verdict.tasks))
-            failed += [verdict.failed] if verdict.failed else []
+                step = after_refusal(task, server.named, limit_tracker, CALENDAR, TODAY)
+            queue.extendleft(reversed(step.tasks))
+            failed += [step.failed] if step.failed else []
     return failed
 
 
@@ -88,21 +90,21 @@ def days_of(slices: list[Slice]) -> set[tuple[str, date]]:
     return {(s.series.phone, s.first + timedelta(days=n)) for s in slices for n in range(s.days)}
 
 
-def test_twenty_slices_of_92_days_are_learnt_and_done_within_45_requests() -> None:
+def test_twenty_slices_of_92_days_are_found_and_done_within_45_requests() -> None:
     for in_flight in (1, 8):
         server, limit_tracker = Server(limit=100), RangeLimitTracker(RangeLimits(), 366)
         slices = [year(str(phone)) for phone in range(5)]
-        assert drain(server, slices, limit_tracker, in_flight) == []
+        assert ask_for_all(server, slices, limit_tracker, in_flight) == []
         assert days_of(server.passed) == days_of(slices)
         assert len(server.asked) <= 45
         assert limit_tracker.limits.accepted == 92
         assert limit_tracker.allowed(NOW) == 92
 
 
-def test_a_learnt_width_is_used_at_once_and_a_wider_one_tried_again_after_a_day() -> None:
+def test_a_known_limit_is_used_at_once_and_a_wider_range_tried_again_after_a_day() -> None:
     limit_tracker = RangeLimitTracker(RangeLimits(accepted=92, refused=183, refused_at=NOW), 366)
     server = Server(limit=100)
-    drain(server, [year("1")], limit_tracker)
+    ask_for_all(server, [year("1")], limit_tracker)
     assert len(server.asked) == 4
     assert limit_tracker.allowed(NOW + WIDER_AGAIN_AFTER) == 366
     limit_tracker.record_accepted(366)
@@ -112,54 +114,54 @@ def test_a_learnt_width_is_used_at_once_and_a_wider_one_tried_again_after_a_day(
 def test_a_phone_that_is_refused_narrows_nothing_for_the_others() -> None:
     server, limit_tracker = Server(bad_phones=frozenset("1")), RangeLimitTracker(RangeLimits(), 366)
     slices = [year(phone) for phone in "123"]
-    assert drain(server, slices, limit_tracker) == [slices[0]]
+    assert ask_for_all(server, slices, limit_tracker) == [slices[0]]
     assert len(server.asked) <= 2 * 10 + 2
     assert limit_tracker.allowed(NOW) == 366
     assert limit_tracker.limits.refused is None
 
 
 def test_a_refusal_that_names_the_phone_fails_the_slice_at_once() -> None:
-    server = Server(bad_phones=frozenset("1"), words=frozenset({"phone"}))
-    assert drain(server, [year("1")], RangeLimitTracker(RangeLimits(), 366)) == [year("1")]
+    server = Server(bad_phones=frozenset("1"), named=frozenset({"phone"}))
+    assert ask_for_all(server, [year("1")], RangeLimitTracker(RangeLimits(), 366)) == [year("1")]
     assert len(server.asked) == 1
 
 
 def test_a_start_before_the_first_data_is_found_by_bisection_and_fails_as_one_slice() -> None:
-    for words in (frozenset({"start"}), frozenset[str]()):
-        server = Server(first_day=date(2024, 9, 17), words=words)
+    for named in (frozenset({"start"}), frozenset[str]()):
+        server = Server(first_day=date(2024, 9, 17), named=named)
         limit_tracker = RangeLimitTracker(RangeLimits(accepted=366), 366)
-        failed = drain(server, [year("1")], limit_tracker)
+        failed = ask_for_all(server, [year("1")], limit_tracker)
         assert failed == [Slice(series(), year("1").first, date(2024, 9, 16))]
         assert days_of(server.passed) == days_of([year("1")]) - days_of(failed)
         assert len(server.asked) <= 16
         assert limit_tracker.limits.refused is None
 
 
-def test_what_an_earlier_run_searched_in_vain_is_asked_for_once() -> None:
+def test_a_slice_that_an_earlier_run_has_searched_is_asked_for_once() -> None:
     server, limit_tracker = Server(first_day=date(2024, 9, 17)), RangeLimitTracker(RangeLimits(accepted=366), 366)
-    (failed,) = drain(server, [year("1")], limit_tracker)
+    (failed,) = ask_for_all(server, [year("1")], limit_tracker)
     again = after_refusal(Task(failed, refused_before=True), frozenset(), limit_tracker, CALENDAR, TODAY)
     assert again.failed == failed
     assert not again.tasks
 
 
-def test_a_server_that_refuses_today_gives_the_rest_and_fails_nothing() -> None:
+def test_a_server_that_refuses_today_gives_the_other_days_and_fails_nothing() -> None:
     server, limit_tracker = Server(accepts_today=False), RangeLimitTracker(RangeLimits(), 366)
-    assert drain(server, [year("1"), year("2")], limit_tracker) == []
+    assert ask_for_all(server, [year("1"), year("2")], limit_tracker) == []
     assert len(server.asked) == 3
     assert days_of(server.passed) == {key for key in days_of([year("1"), year("2")]) if key[1] < TODAY}
 
 
-def test_a_server_that_became_stricter_is_learnt_anew() -> None:
+def test_a_server_that_became_stricter_gets_a_new_limit() -> None:
     server, limit_tracker = Server(limit=100), RangeLimitTracker(RangeLimits(accepted=366), 366)
     slices = [year(str(phone)) for phone in range(5)]
-    assert drain(server, slices, limit_tracker) == []
+    assert ask_for_all(server, slices, limit_tracker) == []
     assert days_of(server.passed) == days_of(slices)
     assert len(server.asked) <= 60
     assert limit_tracker.allowed(NOW) <= 100
 
 
-def test_server_errors_are_blamed_on_the_width_only_while_narrower_ranges_pass() -> None:
+def test_server_errors_count_as_a_refusal_of_the_width_only_while_narrower_ranges_pass() -> None:
     limit_tracker = RangeLimitTracker(RangeLimits(), 366)
     task = Task(year("1"))
     assert after_server_errors(task, limit_tracker, CALENDAR).failed == task.slice
@@ -177,7 +179,7 @@ servers = st.builds(
     first_day=st.dates(date(2023, 11, 1), date(2025, 1, 5)),
     accepts_today=st.booleans(),
     bad_phones=st.frozensets(st.sampled_from("123")),
-    words=st.sampled_from([frozenset[str](), frozenset({"start"}), frozenset({"end"})]),
+    named=st.sampled_from([frozenset[str](), frozenset({"start"}), frozenset({"end"})]),
 )
 
 
@@ -188,7 +190,7 @@ def test_every_day_is_answered_once_or_given_up_once(
 ) -> None:
     last = min(TODAY, CALENDAR.last(period, TODAY - timedelta(days=ago)))
     slices = [year(phone, last, period) for phone in "123"]
-    failed = drain(server, slices, RangeLimitTracker(RangeLimits(accepted), 366), in_flight)
+    failed = ask_for_all(server, slices, RangeLimitTracker(RangeLimits(accepted), 366), in_flight)
     answered, given_up = days_of(server.passed), days_of(failed)
     assert len(answered) == sum(piece.days for piece in server.passed), "answered twice"
     assert not answered & given_up
@@ -197,7 +199,7 @@ def test_every_day_is_answered_once_or_given_up_once(
     if server.limit >= 31 or period is Period.DAY:
         for piece in failed:
             newest = Slice(piece.series, CALENDAR.floor(period, piece.last), piece.last)
-            assert not server.takes(newest), "given up although it passes"
+            assert not server.accepts(newest), "given up although it passes"
     assert len(failed) <= 3 * len(cut([Span(slices[0].first, last)], period, CALENDAR, 1))
 
 

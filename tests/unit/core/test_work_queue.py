@@ -31,7 +31,7 @@ def test_equal_days_keep_their_order() -> None:
     assert [entry.phone for _ in range(3) if (entry := queue.take(0))] == ["3", "1", "2"]
 
 
-def test_a_task_that_waits_is_taken_when_its_moment_has_come() -> None:
+def test_a_delayed_task_is_taken_when_its_moment_has_come() -> None:
     queue = WorkQueue()
     queue.add_later(Entry(task(1)), 10)
     assert queue.take(9.9) is None
@@ -52,7 +52,7 @@ def test_a_phone_can_be_avoided_without_losing_its_place() -> None:
     assert len(queue) == 1
 
 
-def test_what_others_are_going_to_take_is_spoken_for() -> None:
+def test_entries_that_are_already_claimed_do_not_count_as_ready() -> None:
     queue = WorkQueue([task(3, "1"), task(2, "2")])
     assert queue.has_ready(0, already_claimed=1)
     assert not queue.has_ready(0, already_claimed=2)
@@ -62,7 +62,7 @@ def test_what_others_are_going_to_take_is_spoken_for() -> None:
     assert queue.has_ready(10, already_claimed=2)
 
 
-def test_waking_ends_waits_and_forgives_no_tries() -> None:
+def test_waking_ends_delays_and_keeps_attempts() -> None:
     queue = WorkQueue()
     queue.add_later(Entry(task(1), attempts=4), 1000)
     queue.wake()
@@ -71,21 +71,21 @@ def test_waking_ends_waits_and_forgives_no_tries() -> None:
     assert entry.attempts == 4
 
 
-def ranked(piece: Slice) -> Priority:
+def priority_of(piece: Slice) -> Priority:
     return Priority.FRESH if piece.last.day > 20 else Priority.REPAIR if piece.last.day > 10 else Priority.PAST
 
 
 @given(st.lists(st.integers(1, 31), max_size=60))
-def test_a_lower_rank_that_waits_gets_its_share_and_no_more(days: list[int]) -> None:
-    queue = WorkQueue([task(day) for day in days], ranked)
+def test_a_lower_priority_that_waits_gets_its_turns_and_no_more(days: list[int]) -> None:
+    queue = WorkQueue([task(day) for day in days], priority_of)
     taken = []
     while (entry := queue.take(0)) is not None:
-        taken.append(ranked(entry.task.slice))
+        taken.append(priority_of(entry.task.slice))
     assert len(taken) == len(days)
     for priority in Priority:
         places = [place for place, found in enumerate(taken) if found is priority]
         waits = [after - before for before, after in zip([-1, *places], places, strict=False)]
         assert all(wait <= TAKES_PER_TURN + len(Priority) for wait in waits)
     last_fresh = max((place for place, priority in enumerate(taken) if priority is Priority.FRESH), default=-1)
-    others = sum(priority is not Priority.FRESH for priority in taken[: last_fresh + 1])
-    assert others <= 2 * (last_fresh + 1) // TAKES_PER_TURN + 1
+    lower = sum(priority is not Priority.FRESH for priority in taken[: last_fresh + 1])
+    assert lower <= 2 * (last_fresh + 1) // TAKES_PER_TURN + 1
