@@ -1,4 +1,4 @@
-"""A quota driven by hand, answer by answer, and worlds to drive it in."""
+"""A quota driven answer by answer, and constructors of worlds and quotas."""
 
 from __future__ import annotations
 
@@ -12,61 +12,61 @@ from tests.support.window_server import EPOCH, WindowServer
 if TYPE_CHECKING:
     from random import Random
 
-R = int(EPOCH) + 900  # end of the window in which a world begins
+R = int(EPOCH) + 900  # reset of the first window
 
 
-def quick(_: Random) -> float:
+def short_latency(_: Random) -> float:
     return 0.01
 
 
-def world(*, window: int = 900, begin: float = 1.0, **more: Any) -> World:
-    """A world that begins in the first second of a window, host's and server's clock alike."""
+def make_world(*, window: int = 900, begin: float = 1.0, **more: Any) -> World:
+    """Return a world that begins in the first second of a window, with equal clocks of host and server."""
     server = {name: more.pop(name) for name in list(more) if name in WindowServer.__dataclass_fields__}
-    made = World(WindowServer(window=window, **server), configured_window=window, latency=quick, **more)
-    made.now = begin
-    made.start()
-    return made
+    world = World(WindowServer(window=window, **server), configured_window=window, latency=short_latency, **more)
+    world.now = begin
+    world.start()
+    return world
 
 
-def quota(*, limit: int = 150, reserve: int = 0, window: float = 900) -> Quota:
+def make_quota(*, limit: int = 150, reserve: int = 0, window: float = 900) -> Quota:
     return Quota(limit=limit, window=window, reserve=reserve, now=0.0, host=EPOCH)
 
 
-def ask(asked: Quota, now: float, waiting: int = 1) -> Token | float:
-    """A token, or the moment until which there is none; what has to be stored is."""
-    answer = asked.acquire(now, waiting)
+def ask(quota: Quota, now: float, waiting: int = 1) -> Token | float:
+    """Return a token, or the moment until which there is none; store what has to be stored."""
+    answer = quota.acquire(now, waiting)
     if isinstance(answer, Block):
-        asked.stored(answer)
-        answer = asked.acquire(now, waiting)
+        quota.stored(answer)
+        answer = quota.acquire(now, waiting)
     assert not isinstance(answer, Block)
     return answer if isinstance(answer, Token) else answer.until
 
 
-def take(asked: Quota, now: float, waiting: int = 1) -> Token:
-    token = ask(asked, now, waiting)
+def take(quota: Quota, now: float, waiting: int = 1) -> Token:
+    token = ask(quota, now, waiting)
     assert isinstance(token, Token)
     return token
 
 
-def until(asked: Quota, now: float, waiting: int = 1) -> float:
-    moment = ask(asked, now, waiting)
+def denied_until(quota: Quota, now: float, waiting: int = 1) -> float:
+    moment = ask(quota, now, waiting)
     assert isinstance(moment, float)
     return moment
 
 
-def facts(now: float, remaining: int | None, reset: int | None = R, **more: Any) -> QuotaHeaders:
-    """An answer made at this moment by a server whose clock is right."""
+def headers(now: float, remaining: int | None, reset: int | None = R, **more: Any) -> QuotaHeaders:
+    """Return the headers of an answer made at this moment by a server whose clock is right."""
     return QuotaHeaders(remaining=remaining, reset=reset, **{"limit": 150, "date": int(EPOCH + now), **more})
 
 
-def begun(*, remaining: int = 149, **more: Any) -> Quota:
-    """A quota whose first request was answered in the first second of the window."""
-    made = quota(**more)
-    made.observe(take(made, 0.5), 0.6, 200, facts(0.55, remaining))
-    return made
+def make_started_quota(*, remaining: int = 149, **more: Any) -> Quota:
+    """Return a quota whose first request was answered in the first second of the window."""
+    quota = make_quota(**more)
+    quota.observe(take(quota, 0.5), 0.6, 200, headers(0.55, remaining))
+    return quota
 
 
-def opens(made: Quota, now: float = 1.0) -> float:
-    """When the next window is entered, with nothing left in this one."""
-    made.observe(take(made, now), now, 200, facts(now, 0))
-    return until(made, now)
+def next_entry(quota: Quota, now: float = 1.0) -> float:
+    """Return when the next window is entered, with nothing left in this one."""
+    quota.observe(take(quota, now), now, 200, headers(now, 0))
+    return denied_until(quota, now)

@@ -1,7 +1,6 @@
-"""Drives a Quota against a WindowServer by a list of coming events, without an event loop: exact, and fast.
+"""Simulation of a Quota against a WindowServer by a list of events, without an event loop: exact and fast.
 
-Time here is the true time, which is also the client's monotonic clock; `host` is what the client's machine believes
-to be the time of day.
+Time is the true time, which is also the client's monotonic clock; `host` is the time of day on the client's machine.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class World:
     def __post_init__(self) -> None:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._life = 0  # of the client: a dead one's answers are nobody's
+        self._process = 0  # of the client: answers to a dead one are dropped
         self._tokens: set[Token] = set()
         self.start()
 
@@ -53,8 +52,8 @@ class World:
         return EPOCH + self.now + self.host_ahead
 
     def start(self) -> None:
-        """A client process begins."""
-        self._life += 1
+        """Start a client process."""
+        self._process += 1
         self._tokens.clear()
         self.quota = Quota(
             limit=self.configured_limit,
@@ -67,13 +66,13 @@ class World:
             self.quota.restore(self.record, self.now, self.host)
 
     def crash(self, away: float) -> None:
-        """The process dies; another begins so many seconds later. What was sent arrives meanwhile."""
-        self._life += 1
+        """Kill the process and start another after `away` seconds. Requests in flight arrive meanwhile."""
+        self._process += 1
         self.sleep(away)
         self.start()
 
     def sleep(self, seconds: float) -> None:
-        """Time passes in which the client does nothing, while what is under way arrives."""
+        """Let time pass in which the client does nothing, while requests in flight arrive."""
         end = self.now + seconds
         while self._events and self._events[0][0] <= end:
             self._step()
@@ -83,19 +82,19 @@ class World:
         heapq.heappush(self._events, (moment, next(self._order), what))
 
     def work(self, requests: int, until: float = float("inf")) -> int:
-        """Send so many requests as soon as possible; returns how many were answered 200."""
+        """Send `requests` requests as soon as possible. Return how many were answered 200."""
         goal, before = self.done + requests, self.done
         while self.now < until:
             waiting = min(self.concurrency, goal - self.done) - len(self._tokens)
             denied = self._send(waiting)
             if self.done >= goal:
                 break
-            assert denied is None or denied > self.now, "told to wait for the past"
+            assert denied is None or denied > self.now, "denied until a past moment"
             wake = min(until, denied if denied is not None else float("inf"))
             if self._events and self._events[0][0] <= wake:
                 self._step()
             else:
-                assert wake < float("inf"), "waits for ever"
+                assert wake < float("inf"), "denied for ever"
                 self.now = wake
         return self.done - before
 
@@ -116,7 +115,7 @@ class World:
     def _launch(self, token: Token) -> None:
         self.granted += 1
         self._tokens.add(token)
-        life, lost = self._life, self.random.random() < self.lose
+        process, lost = self._process, self.random.random() < self.lose
         there, back = self.latency(self.random), self.latency(self.random)
 
         def arrive() -> None:
@@ -124,7 +123,7 @@ class World:
             self.at(self.now + back, lambda: answer(status, headers))
 
         def answer(status: int, headers: dict[str, str]) -> None:
-            if life != self._life:
+            if process != self._process:
                 return
             self._tokens.discard(token)
             if lost:

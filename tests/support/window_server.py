@@ -1,4 +1,4 @@
-"""A server that counts requests in fixed windows on its own clock, and nothing else: what quota tests are held to."""
+"""Model server of the quota tests: counts requests in fixed windows by its own clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EPOCH = 1_700_000_100.0  # a multiple of 900
 
 @dataclass
 class WindowServer:
-    """`ahead` seconds before the host's clock at its start, and `drift` seconds a second faster than it."""
+    """Counter of requests; its clock is `ahead` seconds ahead of the host's at the start and gains `drift` s/s."""
 
     limit: int = 150
     window: int = 900
@@ -26,11 +26,11 @@ class WindowServer:
     refused: list[tuple[float, str]] = field(default_factory=list)
 
     def clock(self, now: float) -> float:
-        """Its epoch seconds at a moment of true (monotonic) time."""
+        """Return the server's epoch seconds at a moment of true (monotonic) time."""
         return self.epoch + self.ahead + now * (1 + self.drift)
 
     def moment(self, epoch: float) -> float:
-        """The true time at which its clock shows so."""
+        """Return the true time at which the server's clock shows `epoch`."""
         return (epoch - self.epoch - self.ahead) / (1 + self.drift)
 
     def index(self, now: float) -> int:
@@ -40,7 +40,7 @@ class WindowServer:
         return self.moment((self.index(now) + 1) * self.window)
 
     def count(self, now: float, who: str = "us") -> tuple[int, dict[str, str]]:
-        """A request arrives and is answered at once."""
+        """Count a request and return its answer: status and headers."""
         index = self.index(now)
         used = sum(number for (window, _), number in self.counts.items() if window == index)
         headers = {"x-ratelimit-limit": str(self.limit)}
@@ -59,7 +59,7 @@ class WindowServer:
         return status, headers
 
     def most(self, who: str = "us") -> int:
-        """The most that one of its windows has counted."""
+        """Return the largest count of one window."""
         return max((number for (_, name), number in self.counts.items() if name == who), default=0)
 
     def total(self, who: str = "us") -> int:

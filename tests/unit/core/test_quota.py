@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from tests.support.quota_steps import world
+from tests.support.quota_steps import make_world
 from tests.support.quota_world import World
 from tests.support.window_server import WindowServer
 
@@ -26,31 +26,31 @@ class History:
 
     def play(self) -> World:
         random = Random(self.seed)  # noqa: S311 - a schedule, not a secret
-        made = self._world(random)
+        world = self._world(random)
         if self.others:
-            made.at(made.now + 1, lambda: self._spend(made, random))
-        limit, window = made.server.limit, made.server.window
+            world.at(world.now + 1, lambda: self._spend(world, random))
+        limit, window = world.server.limit, world.server.window
         for _ in range(random.randrange(1, 9)):
             kind = random.choice(("work", "work", "idle", "sleep", "crash"))
             if kind == "work":
                 wanted = random.randrange(1, limit * 2)
-                assert made.work(wanted) == wanted
+                assert world.work(wanted) == wanted
             elif kind == "idle":
-                made.work(10**9, until=made.now + random.uniform(0, window))
+                world.work(10**9, until=world.now + random.uniform(0, window))
             elif kind == "sleep":
-                made.sleep(random.choice((1, window / 2, 5 * window)) * random.random())
+                world.sleep(random.choice((1, window / 2, 5 * window)) * random.random())
             elif (
                 self.names
             ):  # long enough for what is in flight to arrive; without headers nothing shows where it was counted
-                made.crash(random.choice((0, 0, window)) * random.random() + window / 2)
-        return made
+                world.crash(random.choice((0, 0, window)) * random.random() + window / 2)
+        return world
 
     def _world(self, random: Random) -> World:
         window, limit = random.choice((8, 60, 900)), random.choice((12, 40))
         slow, slowest = random.choice((0, 0.05)), window / 5
         lose = random.choice((0, 0.03))
         configured = random.choice((window, window, 8, 900)) if self.dates and self.names and not lose else window
-        made = World(
+        world = World(
             WindowServer(
                 limit=limit,
                 window=window,
@@ -69,14 +69,14 @@ class History:
             configured_window=configured,
             host_ahead=random.choice((0, random.uniform(-1e5, 1e5))),
         )
-        made.now = random.uniform(0, 3 * window)
-        made.start()
-        return made
+        world.now = random.uniform(0, 3 * window)
+        world.start()
+        return world
 
-    def _spend(self, made: World, random: Random) -> None:
+    def _spend(self, world: World, random: Random) -> None:
         for _ in range(random.randrange(1, 6)):
-            made.server.count(made.now, "another client")
-        made.at(made.now + random.uniform(0.1, made.server.window / 3), lambda: self._spend(made, random))
+            world.server.count(world.now, "another client")
+        world.at(world.now + random.uniform(0.1, world.server.window / 3), lambda: self._spend(world, random))
 
 
 seeds = st.integers(0, 2**32)
@@ -126,33 +126,33 @@ def test_600_requests_end_at_most_a_second_and_a_quarter_after_the_earliest_mome
     window: int, ahead: float, begin: float, concurrency: int
 ) -> None:
     # A burst may see a single Date, which is exact to a second; a quarter is for latency, and for drift over 900 s.
-    made = world(window=window, begin=begin, ahead=ahead, concurrency=concurrency)
+    world = make_world(window=window, begin=begin, ahead=ahead, concurrency=concurrency)
     left, now = 600, begin + 0.02 + 1e-6  # the limit is unknown before the first answer
     while left > 150:
-        roll = made.server.next_roll(now)
+        roll = world.server.next_roll(now)
         left -= min(150, int((roll - now) / 0.02) * concurrency)
         now = roll
     earliest = now + 0.02 * -(-left // concurrency)
-    made.work(600)
-    assert made.server.refused == []
-    assert made.now <= earliest + 1.25
+    world.work(600)
+    assert world.server.refused == []
+    assert world.now <= earliest + 1.25
 
 
 @pytest.mark.parametrize("drift", [50e-6, -50e-6])
 def test_a_thousand_windows_of_drifting_clocks(drift: float) -> None:
-    made = world(limit=2, configured_limit=2, drift=drift, ahead=7200.5)
-    made.work(2000)
-    assert made.server.refused == []
-    assert made.server.total() == 2000
-    windows = [index for index, _ in made.server.counts]
+    world = make_world(limit=2, configured_limit=2, drift=drift, ahead=7200.5)
+    world.work(2000)
+    assert world.server.refused == []
+    assert world.server.total() == 2000
+    windows = [index for index, _ in world.server.counts]
     assert max(windows) - min(windows) <= 1000  # each was used whole
 
 
 def test_after_a_long_suspension_one_request_goes_first_and_one_window_is_used() -> None:
-    made = world()
-    made.work(150)
-    made.sleep(40 * 900)
-    made.work(150)
-    assert sorted(made.server.counts.values()) == [150, 150]
-    assert made.now < 41 * 900
-    assert made.server.refused == []
+    world = make_world()
+    world.work(150)
+    world.sleep(40 * 900)
+    world.work(150)
+    assert sorted(world.server.counts.values()) == [150, 150]
+    assert world.now < 41 * 900
+    assert world.server.refused == []
