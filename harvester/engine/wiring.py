@@ -19,8 +19,9 @@ from harvester.store.database import Database
 from harvester.throttle import QuotaLedger, Throttle
 
 if TYPE_CHECKING:
-    from harvester.source.credentials import DirectCredentials, ToolCredentials
+    from harvester.source.credentials import DirectCredentials
     from harvester.source.http import HttpSource
+    from harvester.source.tool_credentials import ToolCredentials
     from harvester.source.transport import AiohttpTransport, Transport
 
 
@@ -87,15 +88,16 @@ def build_source(
         on_auth_wait: called with the seconds of a wait for the limit of /auth.
         run_blocking: calls a function that may take long.
     """
-    from harvester.source.credentials import AuthLimit, DirectCredentials, ToolCredentials
+    from harvester.source.credentials import DirectCredentials
     from harvester.source.http import HttpSource
+    from harvester.source.tool_credentials import AuthLimit, ToolCredentials
 
     api = account.api
     redactor = Redactor()
     redactor.add_url_login(api.proxy)
     credentials: DirectCredentials | ToolCredentials
     if account.tool is None:
-        credentials = DirectCredentials(account.login, password, redactor=redactor, run=run_blocking)
+        credentials = DirectCredentials(account.login, password, redactor=redactor, run_blocking=run_blocking)
     else:
         credentials = ToolCredentials(
             transport,
@@ -105,13 +107,13 @@ def build_source(
             tool=account.tool,
             login=account.login,
             password=password,
-            accept=api.format,
+            body_format=api.format,
             limit=AuthLimit(window=account.quota.window),
             redactor=redactor,
-            run=run_blocking,
+            run_blocking=run_blocking,
             on_wait=on_auth_wait,
         )
-    return HttpSource(transport, credentials, base_url=api.base_url, accept=api.format, method=api.method)
+    return HttpSource(transport, credentials, base_url=api.base_url, body_format=api.format, method=api.method)
 
 
 class StoredAuthLedger:

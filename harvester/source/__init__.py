@@ -1,1 +1,1 @@
-"""Talks to the VoiceTrends API: transport, credentials, slices."""
+"""The VoiceTrends API over HTTP: transport, credentials, requests and what their answers mean."""

@@ -1,66 +1,65 @@
-"""A response's body, decoded while it streams and never larger than is sensible.
+"""Reader of a response's body: decodes it while it arrives, up to a maximum size.
 
-A gzip stream can hold a thousand times its size, so it is decoded in bounded steps and the sum is checked at each. One
-that is far denser than figures can be is a bomb, and given up early: eight of them at once must not matter either.
-Unlike the common decoders this one knows the end of the stream: a gzip body that was cut is an error, not a shorter
-body. Members may follow one another, as the format allows.
+A gzip stream can decode to a thousand times its size. So it is decoded in bounded steps, and the sum is checked after
+each. A stream that is far denser than figures can be has a lower maximum: eight such bodies at once must not exhaust
+the memory either. The end of the stream is checked, which common decoders omit: a gzip body that was cut is an error,
+not a shorter body. A body may consist of several gzip members, as the format allows.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from http import HTTPStatus
 
 from harvester.errors import Outage, PayloadError, SourceUnavailable
 from harvester.failpoints import Step, step
+from harvester.source.transport import Response
 
-if TYPE_CHECKING:
-    from harvester.source.transport import Response
+MAX_BODY_BYTES = 16 * 1024 * 1024  # decoded; ten years of days of twelve metrics take 2 MiB in XML
+MAX_DENSE_BODY_BYTES = 2 * 1024 * 1024  # decoded, if the compression ratio is above MAX_RATIO
+MAX_RATIO = 100  # decoded bytes per received byte; figures reach 5 even if all of them are 0
 
-LARGEST_BODY = 16 * 1024 * 1024  # bytes, decoded; ten years of days of twelve metrics, in XML, have 2 MiB
-LARGEST_DENSE = 2 * 1024 * 1024  # the same of a body that was compressed more than figures can be
-MOST_DENSE = 100  # bytes decoded for each that came; figures, even all nought, have 5
-
-_OK = 200
-_STEP = 64 * 1024  # bytes decoded at once
+_STEP_BYTES = 64 * 1024  # decoded at once
 _GZIP = 16 + zlib.MAX_WBITS
 _CODINGS = {"": None, "identity": None, "gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 
 
-def accepting(kind: str) -> dict[str, str]:
-    """The headers that say which body is wanted: `kind` is json or xml."""
-    return {"Accept": f"application/{kind}", "Accept-Encoding": "gzip"}
+def accept_headers(body_format: str) -> dict[str, str]:
+    """Return the headers that ask for a body in `body_format` (json or xml)."""
+    return {"Accept": f"application/{body_format}", "Accept-Encoding": "gzip"}
 
 
 @step(Step.RECEIVE)
 async def read_body(response: Response) -> bytes:
-    """The whole body.
+    """Return the whole decoded body.
 
     Raises:
-        SourceUnavailable: it broke off.
-        PayloadError: it is too large, or not in the encoding that it claims.
+        SourceUnavailable: the body was cut.
+        PayloadError: the body is too large, or not in the encoding that its header names.
     """
     coding = response.headers.get("content-encoding", "").strip().lower()
     if coding not in _CODINGS:
         raise PayloadError("the body is in an encoding that was not asked for")
-    inflater = _Inflater(wbits) if (wbits := _CODINGS[coding]) is not None else None
+    decoder = _Decoder(wbits) if (wbits := _CODINGS[coding]) is not None else None
     pieces: list[bytes] = []
     size = 0
     async for chunk in response.chunks:
-        for piece in inflater.feed(chunk) if inflater else (chunk,):
+        for piece in decoder.feed(chunk) if decoder else (chunk,):
             pieces.append(piece)
             size += len(piece)
-            dense = inflater is not None and size > MOST_DENSE * inflater.taken
-            if size > (LARGEST_DENSE if dense else LARGEST_BODY):
-                raise PayloadError("the body is too large; fewer days a request (max_days_per_request) help")
-    if inflater and not inflater.whole:
+            is_dense = decoder is not None and size > MAX_RATIO * decoder.received_bytes
+            if size > (MAX_DENSE_BODY_BYTES if is_dense else MAX_BODY_BYTES):
+                raise PayloadError("the body is too large; set max_days_per_request to fewer days")
+    if decoder and not decoder.is_complete:
         raise SourceUnavailable("the compressed body was cut", outage=Outage.CLOSED)
     return b"".join(pieces)
 
 
 async def read_answer(response: Response) -> bytes:
-    """The whole body; of an answer other than 200 an empty one if it cannot be read: the status says enough.
+    """Return the whole decoded body; for a status other than 200, an empty one if it is unreadable.
+
+    Such a status decides what the answer means; its body is only quoted.
 
     Raises:
         SourceUnavailable, PayloadError: as `read_body`, for a 200.
@@ -68,36 +67,36 @@ async def read_answer(response: Response) -> bytes:
     try:
         return await read_body(response)
     except (SourceUnavailable, PayloadError):
-        if response.status == _OK:
+        if response.status == HTTPStatus.OK:
             raise
         return b""
 
 
-class _Inflater:
-    """Decompresses in steps of bounded size."""
+class _Decoder:
+    """Decompressor with output in pieces of bounded size."""
 
     def __init__(self, wbits: int) -> None:
         self._wbits = wbits
         self._stream = zlib.decompressobj(wbits)
-        self._fed = False
-        self.taken = 0  # bytes decompressed until now
+        self._is_started = False
+        self.received_bytes = 0  # that were decompressed
 
     @property
-    def whole(self) -> bool:
-        """Whether the stream has ended, or never begun: an empty body needs no encoding."""
-        return self._stream.eof or not self._fed
+    def is_complete(self) -> bool:
+        """True if the stream has ended, or not begun: an empty body is valid in every encoding."""
+        return self._stream.eof or not self._is_started
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """What the data adds, piece by piece."""
+        """Yield what `data` decodes to, piece by piece."""
         while data:
             if self._stream.eof:
                 self._stream = zlib.decompressobj(self._wbits)
-            self._fed = True
+            self._is_started = True
             try:
-                piece = self._stream.decompress(data, _STEP)
+                piece = self._stream.decompress(data, _STEP_BYTES)
             except zlib.error:
-                raise PayloadError("the body is not in the encoding that it claims") from None
-            rest = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
-            self.taken += len(data) - len(rest)
-            data = rest
+                raise PayloadError("the body is not in the encoding that its header names") from None
+            remaining = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
+            self.received_bytes += len(data) - len(remaining)
+            data = remaining
             yield piece

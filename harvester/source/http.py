@@ -1,12 +1,11 @@
-"""One account's view of the API over any transport: a slice in, a Page or an error out.
+"""The API as one account may use it: takes a slice, returns its Page or raises the error that the answer means.
 
-The permit is held from before the request until the body is read. A request that certainly never left gives it back.
-The answer's status decides before its body: a 500 whose body breaks off is a 500.
+The permit is held from before the request until the body is read. A request that certainly was not sent returns it
+unused. The status decides before the body: a 500 with a cut body is a 500.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from harvester.core.metric_catalogue import known_metrics
@@ -14,18 +13,24 @@ from harvester.core.model import Page, Slice
 from harvester.core.payload import parse_metrics
 from harvester.errors import Outage, PayloadError, SourceUnavailable
 from harvester.failpoints import Step, step
-from harvester.source.body import accepting, read_answer
-from harvester.source.responses import redacted, refusal
+from harvester.redaction import Redactor
+from harvester.runner.ports import Permit
+from harvester.source.body import accept_headers, read_answer
+from harvester.source.credentials import CredentialPair, Credentials
+from harvester.source.responses import error_of, redact_metrics
 from harvester.source.transport import Request, Transport
-
-if TYPE_CHECKING:
-    from harvester.redaction import Redactor
-    from harvester.runner.ports import Permit
-    from harvester.source.credentials import Credentials, Pair
 
 
 class HttpSource:
-    """Implements the runner's Source."""
+    """Implementation of runner.ports.Source.
+
+    Args:
+        transport: sends the requests.
+        credentials: of the account.
+        base_url: of the API.
+        body_format: json or xml.
+        method: GET or POST, of the data requests.
+    """
 
     def __init__(
         self,
@@ -33,14 +38,13 @@ class HttpSource:
         credentials: Credentials,
         *,
         base_url: str,
-        accept: str = "json",
+        body_format: str = "json",
         method: str = "GET",
     ) -> None:
-        """Ask at `base_url` with `method` (GET or POST) for bodies in `accept` (json or xml)."""
         self._transport = transport
         self._credentials = credentials
         self._base_url = base_url.rstrip("/")
-        self._accept = accept
+        self._body_format = body_format
         self._method = method
 
     async def ready(self) -> None:
@@ -70,23 +74,23 @@ class HttpSource:
         self._credentials.accepted(pair.generation)
         return page
 
-    def _request(self, piece: Slice, pair: Pair) -> Request:
+    def _request(self, piece: Slice, pair: CredentialPair) -> Request:
         series = piece.series
         resource, phone = quote(series.resource, safe=""), quote(series.phone, safe="")
         first, last = (day.isoformat().replace("-", "") for day in (piece.first, piece.last))
-        headers = accepting(self._accept) | {"Authorization": pair.authorization}
+        headers = accept_headers(self._body_format) | {"Authorization": pair.authorization}
         url = f"{self._base_url}/{resource}/{first}/{last}/{series.period.value}/{phone}"
         return Request(self._method, url, headers)
 
 
 @step(Step.PARSE)
 def _page(piece: Slice, status: int, body: bytes, sent_at: int, generation: int, redactor: Redactor) -> Page:
-    refused = refusal(status, body, phone=piece.series.phone, generation=generation, redactor=redactor)
-    if refused is not None:
-        raise refused
+    error = error_of(status, body, phone=piece.series.phone, generation=generation, redactor=redactor)
+    if error is not None:
+        raise error
     try:
         metrics = parse_metrics(body)
-    except PayloadError as error:
-        raise PayloadError(redactor.redact(error.detail)) from None
+    except PayloadError as unusable:
+        raise PayloadError(redactor.redact(unusable.detail)) from None
     known = known_metrics(piece.series.resource)
-    return Page(piece, sent_at, redacted(metrics, known, redactor))
+    return Page(piece, sent_at, redact_metrics(metrics, known, redactor))

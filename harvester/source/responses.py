@@ -1,21 +1,22 @@
-"""What a status and a body mean: the one table from HTTP to our errors, for data requests.
+"""Table from HTTP status and body to the errors of the harvester, for data requests.
 
-| status | means |
+| status | meaning |
 |---|---|
-| 200 | a page; HTML or plain text is somebody else's. `{"error"}` is a refusal if it names a parameter of the request, for then only its status got lost; else it is a server in trouble, tried again |
+| 200 | a page. HTML or plain text comes from some other server. `{"error"}` is a refusal if it names a parameter of the request: only its status was lost. Otherwise the server has a problem, and the request is repeated |
 | 400 | the slice is refused, whatever the body: it is the documented status for that |
 | 401 | the credentials or the phone |
-| 403 | in the API's own words the same question as 401 (which status a number that is not ours gets is documented nowhere); else some proxy's |
+| 403 | with an error text of the API the same as 401 (no document says which status a foreign number gets); otherwise a proxy's |
 | 429 | throttled |
-| 408, 425, 5xx | the server is in trouble |
-| other 4xx | in the API's own words a refusal; else some proxy's, or a wrong base URL: to fail slice after slice on that would only spend quota |
-| the rest | redirects and what no API sends: somebody else answered |
+| 408, 425, 5xx | the server has a problem |
+| other 4xx | with an error text of the API a refusal; otherwise a proxy's answer or a wrong base URL. To fail slice after slice on these would only spend quota |
+| others | redirects and what no API sends: some other server answered |
 """  # noqa: E501 - a table's row is a line
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from harvester.core.model import InvalidValue, Raw
 from harvester.core.payload import MAX_TEXT_LENGTH, Entries, escape_text, is_document, is_html, parse_error
@@ -26,123 +27,122 @@ from harvester.errors import (
     SourceError,
     SourceUnavailable,
     Throttled,
+    Transient,
     Unauthorized,
 )
 from harvester.redaction import MASK, Redactor
 
-OK = 200
-BAD_REQUEST = 400
-UNAUTHORIZED = 401
-FORBIDDEN = 403
-TOO_MANY = 429
-
-MAX_REDACTED_TEXTS = 1500  # texts of one answer; of its rejects the first 1000 are stored one by one
-_QUOTED_LENGTH = 20  # characters quoted of a body that is no document
-_TRY_LATER = frozenset({408, 425})
-_FOR_PROXIES = frozenset({407, 421})
-_CLIENT = range(400, 500)
-_SERVER = range(500, 600)
-_WIDTH = re.compile(
+MAX_REDACTED_TEXTS = 1500  # of one answer; of its rejects the first 1000 are stored one by one
+_BEGINNING_LENGTH = 20  # characters quoted of a body that is no document
+_SERVER_PROBLEMS = frozenset({408, 425})
+_PROXY_STATUSES = frozenset({407, 421})
+_CLIENT_ERRORS = range(400, 500)
+_SERVER_ERRORS = range(500, 600)
+_RANGE_WORDS = re.compile(
     r"(?<![a-z])(range|days?|wide|width|long|longer|large|larger|limit\w*|span|max\w*)(?![a-z])", re.IGNORECASE
 )
-_NAMES = re.compile(r"(?<![a-z])(start|end|period|phone)(?![a-z])", re.IGNORECASE)
+_PARAMETER_WORDS = re.compile(r"(?<![a-z])(start|end|period|phone)(?![a-z])", re.IGNORECASE)
 
 
-def refusal(status: int, body: bytes, *, phone: str, generation: int, redactor: Redactor) -> SourceError | None:
-    """Return the error that an answer to a data request amounts to; None for a 200 that may be a page.
+def error_of(status: int, body: bytes, *, phone: str, generation: int, redactor: Redactor) -> SourceError | None:
+    """Return the error that an answer to a data request means; None for a 200 that may be a page.
 
     Args:
         status: of the response.
-        body: decoded; empty if it could not be read.
-        phone: the number that was asked for.
-        generation: the credential pair's.
-        redactor: masks secrets in what the server wrote.
+        body: decoded; empty if it was unreadable.
+        phone: the number of the request.
+        generation: of the credential pair of the request.
+        redactor: masks secrets in the text of the server.
     """
-    written = parse_error(body) if status != OK or b"error" in body[:256] else None
-    text = None if written is None else quoted(written, redactor)
-    about = named((written or "")[:MAX_TEXT_LENGTH], phone)
-    says = f"{status}: {text}" if text else str(status)
-    if status == OK:
-        return _error_of_ok(body, text, about, redactor)
-    if status == UNAUTHORIZED or (status == FORBIDDEN and text is not None):
-        return Unauthorized(says, generation=generation)
-    if status == BAD_REQUEST:
-        return SliceRejected(says, named=about)
-    if (outage := not_the_slice(status, body, text)) is not None:
-        return outage
-    return SliceRejected(says, named=about)
+    written = parse_error(body) if status != HTTPStatus.OK or b"error" in body[:256] else None
+    text = None if written is None else quote_text(written, redactor)
+    named = named_parameters((written or "")[:MAX_TEXT_LENGTH], phone)
+    detail = f"{status}: {text}" if text else str(status)
+    if status == HTTPStatus.OK:
+        return _error_of_ok(body, text, named, redactor)
+    if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and text is not None):
+        return Unauthorized(detail, generation=generation)
+    if status == HTTPStatus.BAD_REQUEST:
+        return SliceRejected(detail, named=named)
+    return transient_error_of(status, body, text) or SliceRejected(detail, named=named)
 
 
-def not_the_slice(status: int, body: bytes, text: str | None) -> SourceError | None:
-    """The error where the server, the quota or a proxy is to blame; None for a refusal in the API's own words."""
-    if status == TOO_MANY:
+def transient_error_of(status: int, body: bytes, text: str | None) -> Transient | None:
+    """Return the error if the cause is the server, the quota or a proxy; None for a refusal with the API's own text.
+
+    Args:
+        status: of the response.
+        body: decoded; empty if it was unreadable.
+        text: of the API's error, without secrets; None if the body is no error document.
+    """
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return Throttled("429")
-    if status in _SERVER or status in _TRY_LATER:
+    if status in _SERVER_ERRORS or status in _SERVER_PROBLEMS:
         return SourceUnavailable(f"{status}: {text}" if text else str(status), outage=Outage.SERVER, status=status)
-    if text is None or status not in _CLIENT or status in _FOR_PROXIES:
-        kind = "a web page" if is_html(body) else "not in the API's words"
+    if text is None or status not in _CLIENT_ERRORS or status in _PROXY_STATUSES:
+        kind = "a web page" if is_html(body) else "not an answer of the API"
         return SourceUnavailable(f"{status}, {kind}", outage=Outage.NOT_API, status=status)
     return None
 
 
-def quoted(text: str, redactor: Redactor) -> str:
-    """Return foreign text fit for a message: without secrets, then cut and escaped."""
+def quote_text(text: str, redactor: Redactor) -> str:
+    """Return foreign text for a message: without secrets, then cut and escaped."""
     return escape_text(redactor.redact(text))
 
 
-def named(text: str, phone: str) -> frozenset[str]:
-    """Which of the request's parameters a refusal speaks of; the phone is not to blame for a range that is too wide."""
-    found = {match.lower() for match in _NAMES.findall(text)}
+def named_parameters(text: str, phone: str) -> frozenset[str]:
+    """Return the request's parameters that a refusal names; not the phone if it says that the range is too wide."""
+    found = {match.lower() for match in _PARAMETER_WORDS.findall(text)}
     if re.search(rf"(?<!\w){re.escape(phone)}(?!\w)", text):
         found.add("phone")
-    return frozenset(found - {"phone"} if _WIDTH.search(text) else found)
+    return frozenset(found - {"phone"} if _RANGE_WORDS.search(text) else found)
 
 
-def redacted(metrics: Mapping[str, Entries], known: frozenset[str], redactor: Redactor) -> dict[str, Entries]:
-    """Return an answer's metrics without secrets: they may stand in the place of a name, a timestamp or a number.
+def redact_metrics(metrics: Mapping[str, Entries], known: frozenset[str], redactor: Redactor) -> dict[str, Entries]:
+    """Return the metrics of an answer with secrets masked in names, timestamps and values that are text.
 
-    Numbers, timestamps and the names of known metrics pass as they are: a password of digits is no reason to change a
-    figure. Beyond MAX_REDACTED_TEXTS texts the others are masked unread, because that many are no answer.
+    Numbers, timestamps of digits and the names of known metrics stay as they are, whatever the password is. After
+    MAX_REDACTED_TEXTS texts the others are masked whole, because an answer with that many is unusable anyway.
 
     Args:
         metrics: as parsed.
-        known: the names of the metrics that the resource is known to have.
+        known: names of the metrics that the resource is known to have.
         redactor: masks secrets.
     """
-    room = MAX_REDACTED_TEXTS
+    remaining = MAX_REDACTED_TEXTS
 
     def redact(text: str) -> str:
-        nonlocal room
-        room -= 1
-        return redactor.redact(text) if room >= 0 else MASK
+        nonlocal remaining
+        remaining -= 1
+        return redactor.redact(text) if remaining >= 0 else MASK
 
-    def entry(timestamp: str, raw: Raw) -> tuple[str, Raw]:
+    def redact_entry(timestamp: str, raw: Raw) -> tuple[str, Raw]:
         if isinstance(raw, InvalidValue):
             raw = raw._replace(text=redact(raw.text))
         return timestamp if timestamp.isdigit() else redact(timestamp), raw
 
     found: dict[str, Entries] = {}
     for name, entries in metrics.items():
-        safe = name if name in known else redact(name)
-        if not _is_numeric(entries):
-            entries = [entry(timestamp, raw) for timestamp, raw in entries]  # noqa: PLW2901 - the original is done with
-        found[safe] = [*found[safe], *entries] if safe in found else entries
+        safe_name = name if name in known else redact(name)
+        safe_entries = entries if _is_numeric(entries) else [redact_entry(*entry) for entry in entries]
+        found[safe_name] = [*found[safe_name], *safe_entries] if safe_name in found else safe_entries
     return found
 
 
 def _is_numeric(entries: Entries) -> bool:
-    """Return True if nothing but digits and numbers is in them: the ordinary case, at a glance."""
+    """Return True if all timestamps are digits and all values numbers or null: the ordinary case, checked fast."""
     return "".join([timestamp for timestamp, _ in entries]).isdigit() and InvalidValue not in {
         type(raw) for _, raw in entries
     }
 
 
-def _error_of_ok(body: bytes, text: str | None, about: frozenset[str], redactor: Redactor) -> SourceError | None:
+def _error_of_ok(body: bytes, text: str | None, named: frozenset[str], redactor: Redactor) -> SourceError | None:
     if text is not None:
-        return SliceRejected(f"200, but {text}", named=about) if about else PayloadError(f"200, but {text}")
+        detail = f"200, but {text}"
+        return SliceRejected(detail, named=named) if named else PayloadError(detail)
     if body.strip() and not is_document(body):
         kind = "a web page" if is_html(body) else f"begins with {_beginning(body, redactor)!r}"
-        return SourceUnavailable(f"200, {kind}", outage=Outage.NOT_API, status=OK)
+        return SourceUnavailable(f"200, {kind}", outage=Outage.NOT_API, status=HTTPStatus.OK)
     return None
 
 
@@ -150,6 +150,6 @@ def _beginning(body: bytes, redactor: Redactor) -> str:
     """Return the first characters of a body that is no document."""
     try:
         text = body.decode()
-    except UnicodeDecodeError:  # another encoding, or cut within a character
+    except UnicodeDecodeError:  # another encoding, or cut inside a character
         text = body.decode("latin-1").replace("\0", "")
-    return escape_text(redactor.redact(text)[:_QUOTED_LENGTH])
+    return escape_text(redactor.redact(text)[:_BEGINNING_LENGTH])

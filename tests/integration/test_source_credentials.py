@@ -1,10 +1,10 @@
-"""Credentials against a scripted /auth over real HTTP, with a clock that jumps."""
+"""Credentials against a scripted /auth over real HTTP, with a clock whose sleeps end at once."""
 
 from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs
 
@@ -19,9 +19,11 @@ from harvester.errors import (
     StoreError,
     Throttled,
 )
-from harvester.source.credentials import LIFETIME, AuthLimit, DirectCredentials, ToolCredentials
+from harvester.source.credentials import DirectCredentials
+from harvester.source.tool_credentials import PAIR_LIFETIME, AuthLimit, ToolCredentials
 from harvester.source.transport import AiohttpTransport
 from tests.support.raw_server import RawServer, Script, reply
+from tests.support.source_parts import MemoryLedger, run_inline
 
 CANARY = "pässwörd-canary-✓"
 PLAIN_CANARY = "hunter2-canary"
@@ -32,12 +34,12 @@ BASIC = "Basic dGVtcDpzM2NyZXQtY2FuYXJ5"  # temp:s3cret-canary
 
 
 class JumpingClock:
-    """A clock whose sleeps are over at once."""
+    """Clock whose sleeps end at once, with the time moved on."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
         self.since = 50.0
-        self.naps: list[float] = []
+        self.sleeps: list[float] = []
 
     def time(self) -> float:
         return self.now
@@ -50,28 +52,17 @@ class JumpingClock:
         self.since += seconds
 
     async def sleep(self, seconds: float) -> None:
-        self.naps.append(seconds)
+        self.sleeps.append(seconds)
         self.advance(seconds)
         await asyncio.sleep(0)
 
 
-class Ledger:
-    """Remembers as long as the test lasts."""
+class Setup:
+    """Credentials of one account, with the server, the clock and the ledger that they use."""
 
-    def __init__(self, *at: float) -> None:
-        self.at = list(at)
-
-    async def attempts(self) -> list[float]:
-        return list(self.at)
-
-    async def record(self, at: float) -> None:
-        self.at.append(at)
-
-
-class Desk:
-    """One account's credentials beside all that they work with."""
-
-    def __init__(self, server: RawServer, credentials: ToolCredentials, clock: JumpingClock, ledger: Ledger) -> None:
+    def __init__(
+        self, server: RawServer, credentials: ToolCredentials, clock: JumpingClock, ledger: MemoryLedger
+    ) -> None:
         self.server = server
         self.credentials = credentials
         self.clock = clock
@@ -79,16 +70,16 @@ class Desk:
         self.waits: list[float] = []
 
 
-async def inline(function: Callable[[], str]) -> str:
-    return function()
-
-
 @asynccontextmanager
-async def desk(
-    *scripts: Script, ledger: Ledger | None = None, accept: str = "json", password: str = CANARY, url: str | None = None
-) -> AsyncIterator[Desk]:
+async def setup(
+    *scripts: Script,
+    ledger: MemoryLedger | None = None,
+    accept: str = "json",
+    password: str = CANARY,
+    url: str | None = None,
+) -> AsyncIterator[Setup]:
     clock = JumpingClock()
-    ledger = ledger or Ledger()
+    ledger = ledger or MemoryLedger()
     waits: list[float] = []
     async with RawServer(*scripts) as server, AiohttpTransport(timeout=2.0) as transport:
         credentials = ToolCredentials(
@@ -99,17 +90,17 @@ async def desk(
             tool="fuseplus",
             login="me@example.com",
             password=lambda: password,
-            accept=accept,
+            body_format=accept,
             limit=AuthLimit(attempts=3, window=900.0),
-            run=inline,
+            run_blocking=run_inline,
             on_wait=waits.append,
         )
-        at = Desk(server, credentials, clock, ledger)
+        at = Setup(server, credentials, clock, ledger)
         at.waits = waits
         yield at
 
 
-def generation(at: Desk) -> int:
+def generation(at: Setup) -> int:
     pair = at.credentials.current()
     assert pair is not None
     return pair.generation
@@ -117,7 +108,7 @@ def generation(at: Desk) -> int:
 
 @pytest.mark.parametrize(("script", "accept"), [(PAIR, "json"), (XML_PAIR, "xml"), (XML_PAIR, "json")])
 async def test_a_tools_login_is_exchanged_by_a_form(script: Script, accept: str) -> None:
-    async with desk(script, accept=accept) as at:
+    async with setup(script, accept=accept) as at:
         assert at.credentials.current() is None
         await at.credentials.ready()
         await at.credentials.ready()
@@ -137,8 +128,8 @@ async def test_a_tools_login_is_exchanged_by_a_form(script: Script, accept: str)
         }
 
 
-async def test_one_exchange_serves_all_who_wait() -> None:
-    async with desk(PAIR) as at:
+async def test_one_exchange_serves_all_waiting_callers() -> None:
+    async with setup(PAIR) as at:
         await asyncio.gather(*(at.credentials.ready() for _ in range(8)))
         assert len(at.server.requests) == 1
         await asyncio.gather(*(at.credentials.renew(1) for _ in range(8)))
@@ -147,15 +138,15 @@ async def test_one_exchange_serves_all_who_wait() -> None:
 
 
 async def test_a_late_401_for_the_old_pair_renews_nothing() -> None:
-    async with desk(PAIR) as at:
+    async with setup(PAIR) as at:
         await at.credentials.ready()
         await at.credentials.renew(1)
         await at.credentials.renew(1)
         assert (len(at.server.requests), generation(at)) == (2, 2)
 
 
-async def test_a_failure_is_shared_by_all_who_wait() -> None:
-    async with desk(reply(status="500 Oops"), PAIR) as at:
+async def test_a_failure_is_shared_by_all_waiting_callers() -> None:
+    async with setup(reply(status="500 Oops"), PAIR) as at:
         failures = await asyncio.gather(*(at.credentials.ready() for _ in range(8)), return_exceptions=True)
         assert all(isinstance(failure, SourceUnavailable) for failure in failures)
         assert len(at.server.requests) == 1
@@ -163,8 +154,8 @@ async def test_a_failure_is_shared_by_all_who_wait() -> None:
         assert len(at.server.requests) == 2
 
 
-async def test_a_cancelled_exchange_leaves_the_next_to_another() -> None:
-    async with desk(Script(hang=True), PAIR) as at:
+async def test_after_a_cancelled_exchange_another_caller_sends_the_next() -> None:
+    async with setup(Script(hang=True), PAIR) as at:
         first = asyncio.ensure_future(at.credentials.ready())
         await at.server.asked.wait()
         second = asyncio.ensure_future(at.credentials.ready())
@@ -175,8 +166,8 @@ async def test_a_cancelled_exchange_leaves_the_next_to_another() -> None:
         assert len(at.ledger.at) == 2
 
 
-async def test_two_exchanges_that_nothing_came_of_are_enough() -> None:
-    async with desk(PAIR) as at:
+async def test_after_two_unproven_pairs_there_is_no_third_exchange() -> None:
+    async with setup(PAIR) as at:
         await at.credentials.ready()
         await at.credentials.renew(1)
         for _ in range(2):
@@ -186,13 +177,13 @@ async def test_two_exchanges_that_nothing_came_of_are_enough() -> None:
 
 
 async def test_an_accepted_request_allows_renewing_again() -> None:
-    async with desk(PAIR) as at:
+    async with setup(PAIR) as at:
         await at.credentials.ready()
         await at.credentials.renew(1)
         at.credentials.accepted(1)  # an answer that was on its way with the old pair proves nothing
         with pytest.raises(CredentialsRefused):
             await at.credentials.renew(2)
-    async with desk(PAIR) as at:
+    async with setup(PAIR) as at:
         await at.credentials.ready()
         await at.credentials.renew(1)
         at.credentials.accepted(2)
@@ -200,23 +191,23 @@ async def test_an_accepted_request_allows_renewing_again() -> None:
         assert generation(at) == 3
 
 
-async def test_a_pair_is_exchanged_anew_after_a_day() -> None:
-    async with desk(PAIR) as at:
+async def test_a_pair_is_replaced_after_a_day() -> None:
+    async with setup(PAIR) as at:
         await at.credentials.ready()
-        at.clock.advance(LIFETIME - 1)
+        at.clock.advance(PAIR_LIFETIME - 1)
         await at.credentials.ready()
         assert generation(at) == 1
-        # Idle days are no reason for suspicion.
+        # Pairs that were not used count as neither proven nor unproven.
         for day in range(2, 6):
-            at.clock.advance(LIFETIME)
+            at.clock.advance(PAIR_LIFETIME)
             await at.credentials.ready()
             assert generation(at) == day
 
 
-async def test_an_old_pair_is_kept_while_auth_is_down() -> None:
-    async with desk(PAIR, reply(status="503 Down"), PAIR) as at:
+async def test_an_old_pair_stays_in_use_while_auth_is_down() -> None:
+    async with setup(PAIR, reply(status="503 Down"), PAIR) as at:
         await at.credentials.ready()
-        at.clock.advance(LIFETIME)
+        at.clock.advance(PAIR_LIFETIME)
         await at.credentials.ready()
         await at.credentials.ready()
         assert (len(at.server.requests), generation(at)) == (2, 1)
@@ -236,7 +227,7 @@ async def test_an_old_pair_is_kept_while_auth_is_down() -> None:
     ],
 )
 async def test_a_refusal_is_final_at_once(script: Script) -> None:
-    async with desk(script) as at:
+    async with setup(script) as at:
         for _ in range(2):
             with pytest.raises(CredentialsRefused, match=r"me@example\.com \(fuseplus\): (Invalid login|401)"):
                 await at.credentials.ready()
@@ -260,10 +251,10 @@ async def test_a_refusal_is_final_at_once(script: Script) -> None:
         (reply(b"{}", headers={"Content-Encoding": "gzip"}), SourceUnavailable, Outage.NOT_API),
     ],
 )
-async def test_trouble_is_the_callers_to_try_again(
+async def test_after_a_transient_error_the_caller_tries_again(
     script: Script, kind: type[HarvesterError], outage: Outage | None
 ) -> None:
-    async with desk(script, PAIR) as at:
+    async with setup(script, PAIR) as at:
         with pytest.raises(kind) as caught:
             await at.credentials.ready()
         assert getattr(caught.value, "outage", None) is outage
@@ -271,32 +262,32 @@ async def test_trouble_is_the_callers_to_try_again(
         assert generation(at) == 1
 
 
-class FullLedger(Ledger):
-    """Cannot write any more."""
+class FullLedger(MemoryLedger):
+    """MemoryLedger that cannot be written."""
 
     async def record(self, at: float) -> None:
         raise StoreError(f"no room for {at}")
 
 
-async def test_attempts_are_written_down_before_they_are_sent() -> None:
-    async with desk(PAIR, ledger=FullLedger()) as at:
+async def test_attempts_are_recorded_before_they_are_sent() -> None:
+    async with setup(PAIR, ledger=FullLedger()) as at:
         with pytest.raises(StoreError):
             await at.credentials.ready()
         assert at.server.requests == []
 
 
-async def test_the_limit_holds_over_restarts_and_the_wait_is_told() -> None:
+async def test_the_limit_holds_across_restarts_and_the_wait_is_reported() -> None:
     start = JumpingClock().now
-    async with desk(PAIR, ledger=Ledger(start - 2000, start - 800, start - 100, start - 50)) as at:
+    async with setup(PAIR, ledger=MemoryLedger(start - 2000, start - 800, start - 100, start - 50)) as at:
         await at.credentials.ready()
         assert at.waits == [100.0]
         assert at.clock.now == start + 100
-        assert max(at.clock.naps) <= 15.0  # a suspended machine is noticed
+        assert max(at.clock.sleeps) <= 15.0  # so that a suspend is noticed
         assert at.ledger.at[-1] == start + 100
 
 
 async def test_no_window_has_more_attempts_than_the_limit() -> None:
-    async with desk(reply(status="500 Oops")) as at:
+    async with setup(reply(status="500 Oops")) as at:
         for _ in range(12):
             with pytest.raises(SourceUnavailable):
                 await at.credentials.ready()
@@ -306,18 +297,18 @@ async def test_no_window_has_more_attempts_than_the_limit() -> None:
 
 async def test_a_clock_that_was_stepped_back_delays_by_one_window_at_most() -> None:
     start = JumpingClock().now
-    async with desk(PAIR, ledger=Ledger(*[start + 86_400] * 3)) as at:
+    async with setup(PAIR, ledger=MemoryLedger(*[start + 86_400] * 3)) as at:
         await at.credentials.ready()
         assert at.waits == [900.0]
 
 
 async def test_an_attempt_that_never_left_is_not_counted() -> None:
-    async with desk(PAIR, url="http://127.0.0.1:1") as at:
+    async with setup(PAIR, url="http://127.0.0.1:1") as at:
         for _ in range(8):
             with pytest.raises(SourceUnavailable):
                 await at.credentials.ready()
         assert at.waits == []
-        assert sum(at.clock.naps) < 60
+        assert sum(at.clock.sleeps) < 60
 
 
 @pytest.mark.parametrize(
@@ -331,22 +322,22 @@ async def test_an_attempt_that_never_left_is_not_counted() -> None:
     ],
 )
 async def test_a_429_is_waited_out(headers: dict[str, str], seconds: float) -> None:
-    async with desk(reply(status="429 Too Many", headers=headers), PAIR) as at:
+    async with setup(reply(status="429 Too Many", headers=headers), PAIR) as at:
         with pytest.raises(Throttled):
             await at.credentials.ready()
         await at.credentials.ready()
         assert at.waits == [seconds]
 
 
-async def test_failed_exchanges_keep_a_growing_distance() -> None:
-    async with desk(PAIR, url="http://127.0.0.1:1") as at:
+async def test_the_pauses_between_failed_exchanges_grow() -> None:
+    async with setup(PAIR, url="http://127.0.0.1:1") as at:
         for _ in range(7):
             with pytest.raises(SourceUnavailable):
                 await at.credentials.ready()
-        assert at.clock.naps == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
+        assert at.clock.sleeps == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
 
 
-async def test_direct_credentials_go_as_they_are_and_are_asked_for_late() -> None:
+async def test_a_direct_password_is_read_once_when_it_is_first_needed() -> None:
     asked: list[str] = []
 
     def password() -> str:
@@ -364,14 +355,14 @@ async def test_direct_credentials_go_as_they_are_and_are_asked_for_late() -> Non
 
 
 @pytest.mark.parametrize(("login", "password"), [("a:b", CANARY), ("me", BROKEN_CANARY)])
-async def test_what_http_cannot_carry_is_a_mistake_in_the_configuration(login: str, password: str) -> None:
+async def test_what_http_cannot_carry_is_a_configuration_error(login: str, password: str) -> None:
     with pytest.raises(ConfigError) as caught:
         await DirectCredentials(login, lambda: password).ready()
     assert "canary" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_tools_password_that_no_form_can_carry_is_one_too() -> None:
-    async with desk(PAIR, password=BROKEN_CANARY) as at:
+async def test_a_tools_password_that_no_form_can_carry_is_a_configuration_error() -> None:
+    async with setup(PAIR, password=BROKEN_CANARY) as at:
         with pytest.raises(ConfigError) as caught:
             await at.credentials.ready()
         assert "canary" not in "".join(traceback.format_exception(caught.value))
@@ -384,11 +375,11 @@ async def test_no_secret_in_any_repr_error_log_or_traceback(caplog: pytest.LogCa
     echo = reply(b'{"error":"Wrong password hunter2-canary"}', status="400 Bad Request")
     halves = (reply(b'{"login":"canary"}'), reply(b'{"password":"canary'))
     for script in (echo, reply(status="401 No"), Script(close=True), *halves):
-        async with desk(script, password=PLAIN_CANARY) as at:
+        async with setup(script, password=PLAIN_CANARY) as at:
             with pytest.raises(HarvesterError) as caught:
                 await at.credentials.ready()
             texts += [repr(caught.value), str(caught.value), "".join(traceback.format_exception(caught.value))]
-    async with desk(PAIR, password=PLAIN_CANARY) as at:
+    async with setup(PAIR, password=PLAIN_CANARY) as at:
         await at.credentials.ready()
         texts += [repr(at.credentials), repr(at.credentials.current()), str(at.credentials.current())]
     joined = "".join([*texts, caplog.text])

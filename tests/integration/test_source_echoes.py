@@ -20,14 +20,14 @@ from harvester.core.normalize import normalize
 from harvester.core.period import Calendar, Period
 from harvester.errors import HarvesterError
 from harvester.redaction import Redactor
-from harvester.source.credentials import DirectCredentials, ToolCredentials
+from harvester.source.credentials import DirectCredentials
 from harvester.source.http import HttpSource
+from harvester.source.tool_credentials import ToolCredentials
 from harvester.source.transport import AiohttpTransport
-from tests.integration.test_source_credentials import Ledger, inline
-from tests.integration.test_source_http import Ticket
 from tests.support.echoes import ENCODERS, basic, leaks
 from tests.support.examples import examples
 from tests.support.raw_server import RawServer, Script, reply, until_close
+from tests.support.source_parts import MemoryLedger, RecordingPermit, run_inline
 
 LOGIN = "me@example.com"
 PIECE = Slice(Series("main", "performance", "8005551234", Period.DAY), date(2018, 2, 1), date(2018, 2, 8))
@@ -110,18 +110,18 @@ async def texts_of(secrets: list[str], echo: Script, *, at: str) -> list[str]:
         credentials = ToolCredentials(
             transport,
             SystemClock(),
-            Ledger(),
+            MemoryLedger(),
             base_url=server.url,
             tool="fuseplus",
             login=LOGIN,
             password=lambda: password,
             redactor=redactor,
-            run=inline,
+            run_blocking=run_inline,
         )
         source = HttpSource(transport, credentials, base_url=server.url)
         try:
             await source.ready()
-            batch = normalize(await source.fetch(PIECE, Ticket()), CALENDAR)
+            batch = normalize(await source.fetch(PIECE, RecordingPermit()), CALENDAR)
         except HarvesterError as error:
             return [str(error), repr(error), *traceback.format_exception(error)]
     return [*batch.values, *(text for reject in batch.rejects for text in reject)]
@@ -168,7 +168,7 @@ def direct_fetch(script: Script, password: str) -> HarvesterError:
             source = HttpSource(transport, DirectCredentials(LOGIN, lambda: password), base_url=server.url)
             await source.ready()
             with pytest.raises(HarvesterError) as caught:
-                await source.fetch(PIECE, Ticket())
+                await source.fetch(PIECE, RecordingPermit())
             return caught.value
 
     return asyncio.run(fetch())
@@ -188,7 +188,7 @@ def test_figures_do_not_depend_on_the_password(password: str) -> None:
         async with RawServer(reply(body)) as server, AiohttpTransport(timeout=5.0) as transport:
             source = HttpSource(transport, DirectCredentials(LOGIN, lambda: password), base_url=server.url)
             await source.ready()
-            metrics = (await source.fetch(PIECE, Ticket())).metrics
+            metrics = (await source.fetch(PIECE, RecordingPermit())).metrics
             return {name: list(entries) for name, entries in metrics.items()}
 
     assert asyncio.run(fetch()) == {

@@ -1,14 +1,12 @@
-"""One slice over real HTTP: the request as documented, each answer as the page or error that it amounts to."""
+"""One slice over real HTTP: the documented request, and the page or the error for each answer."""
 
 from __future__ import annotations
 
 import base64
 import logging
 import traceback
-from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Self
 
 import pytest
 
@@ -27,6 +25,7 @@ from harvester.source.credentials import DirectCredentials
 from harvester.source.http import HttpSource
 from harvester.source.transport import AiohttpTransport
 from tests.support.raw_server import RawServer, Script, chunked, cut, gzipped, reply
+from tests.support.source_parts import SENT_AT, RecordingPermit
 
 WIRE = Path(__file__).parent.parent / "wire"
 JSON = (WIRE / "performance.json").read_bytes()
@@ -36,36 +35,20 @@ CANARY = "pässwörd-canary-✓"
 PIECE = Slice(Series("main", "performance", "8005551234", Period.DAY), date(2018, 2, 1), date(2018, 2, 8))
 
 
-class Ticket:
-    """A permit that remembers what was done with it."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-
-    def __enter__(self) -> Self:
-        self.events.append("begin")
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.events.append("end")
-
-    def answered(self, status: int, headers: Mapping[str, str]) -> int:
-        self.events.append(f"{status} {headers.get('x-ratelimit-remaining', '-')}")
-        return 1_518_200_000
-
-    def unused(self) -> None:
-        self.events.append("unused")
-
-
 async def fetch(
-    base_url: str, permit: Ticket | None = None, *, accept: str = "json", method: str = "GET", login: str = "me"
+    base_url: str,
+    permit: RecordingPermit | None = None,
+    *,
+    accept: str = "json",
+    method: str = "GET",
+    login: str = "me",
 ) -> Page:
     async with AiohttpTransport(timeout=2.0) as transport:
         source = HttpSource(
-            transport, DirectCredentials(login, lambda: CANARY), base_url=base_url, accept=accept, method=method
+            transport, DirectCredentials(login, lambda: CANARY), base_url=base_url, body_format=accept, method=method
         )
         await source.ready()
-        return await source.fetch(PIECE, permit or Ticket())
+        return await source.fetch(PIECE, permit or RecordingPermit())
 
 
 async def refused(script: Script) -> HarvesterError:
@@ -95,41 +78,41 @@ async def test_method_and_format_are_settings() -> None:
 
 @pytest.mark.parametrize("script", [reply(JSON), reply(XML), chunked(JSON), gzipped(XML)])
 async def test_a_page_holds_what_the_body_says(script: Script) -> None:
-    permit = Ticket()
+    permit = RecordingPermit()
     async with RawServer(script) as server:
         page = await fetch(server.url, permit)
     assert page.slice == PIECE
-    assert page.sent_at == 1_518_200_000
+    assert page.sent_at == SENT_AT
     assert list(page.metrics)[:2] == ["calls", "js_errors"]
     assert dict(page.metrics["average_page_load"])["1517979600"] == 0.045
     assert permit.events == ["begin", "200 -", "end"]
 
 
 async def test_the_permit_sees_the_headers_of_a_refusal_too() -> None:
-    permit = Ticket()
+    permit = RecordingPermit()
     async with RawServer(reply(status="400 Bad", headers={"X-RateLimit-Remaining": "149"})) as server:
         with pytest.raises(SliceRejected):
             await fetch(server.url, permit)
     assert permit.events == ["begin", "400 149", "end"]
 
 
-async def test_a_request_that_never_left_gives_its_permit_back() -> None:
-    permit = Ticket()
+async def test_a_request_that_was_not_sent_returns_its_permit_unused() -> None:
+    permit = RecordingPermit()
     with pytest.raises(SourceUnavailable):
         await fetch("http://127.0.0.1:1", permit)
     assert permit.events == ["begin", "unused", "end"]
 
 
 async def test_a_request_without_an_answer_counts_as_lost() -> None:
-    permit = Ticket()
+    permit = RecordingPermit()
     async with RawServer(Script(close=True)) as server:
         with pytest.raises(SourceUnavailable):
             await fetch(server.url, permit)
     assert permit.events == ["begin", "end"]
 
 
-async def test_to_fetch_before_ready_is_a_bug_that_costs_no_quota() -> None:
-    permit = Ticket()
+async def test_fetch_before_ready_is_a_bug_that_costs_no_quota() -> None:
+    permit = RecordingPermit()
     async with AiohttpTransport() as transport:
         source = HttpSource(transport, DirectCredentials("me", lambda: CANARY), base_url="http://127.0.0.1:1")
         with pytest.raises(RuntimeError):
@@ -138,7 +121,7 @@ async def test_to_fetch_before_ready_is_a_bug_that_costs_no_quota() -> None:
 
 
 @pytest.mark.parametrize("body", [(WIRE / "error.json").read_bytes(), (WIRE / "error.xml").read_bytes()])
-async def test_a_400_rejects_the_slice_and_says_what_it_named(body: bytes) -> None:
+async def test_a_400_rejects_the_slice_and_reports_the_named_parameter(body: bytes) -> None:
     # The published XML error claims to be JSON.
     error = await refused(reply(body, status="400 Bad Request", headers={"Content-Type": "application/json"}))
     assert isinstance(error, SliceRejected)
@@ -159,13 +142,13 @@ async def test_a_400_rejects_the_slice_and_says_what_it_named(body: bytes) -> No
         (b"the backend is restarted", set()),
     ],
 )
-async def test_what_a_refusal_names(text: bytes, named: set[str]) -> None:
+async def test_the_parameters_that_a_refusal_names(text: bytes, named: set[str]) -> None:
     error = await refused(reply(b'{"error":"%s"}' % text, status="400 Bad Request"))
     assert isinstance(error, SliceRejected)
     assert error.named == named
 
 
-async def test_a_refusals_text_is_cut_and_cleaned() -> None:
+async def test_the_text_of_a_refusal_is_cut_and_escaped() -> None:
     error = await refused(reply(b'{"error":"\\u001b[31m\\u0000' + b"x" * 9999 + b'"}', status="422 Unprocessable"))
     assert isinstance(error, SliceRejected)
     assert error.detail.isprintable()
@@ -209,7 +192,7 @@ API_ERROR = b'{"error":"No."}'
         (200, b"<result><error>Invalid phone parameter.</error></result>", SliceRejected, None),
     ],
 )
-async def test_what_an_answer_amounts_to(
+async def test_the_error_for_each_answer(
     status: int, body: bytes, kind: type[HarvesterError], outage: Outage | None
 ) -> None:
     error = await refused(reply(body, status=f"{status} Whatever"))

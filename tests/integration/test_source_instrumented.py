@@ -1,4 +1,4 @@
-"""How exchanges are measured: real ones over loopback, good and bad."""
+"""Measuring of exchanges over loopback, with and without an answer."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ async def test_the_resource_is_what_follows_the_base_url(path: str, resource: st
     [
         (reply(b"{}", status="429 Too Many Requests"), "429"),
         (reply(b"", status="503 Service Unavailable"), "503"),
-        (cut(reply(b"{}" * 100, status="500 Internal Server Error"), drop=50), "500"),  # its status says enough
+        (cut(reply(b"{}" * 100, status="500 Internal Server Error"), drop=50), "500"),  # only its status counts
     ],
     ids=["429", "503", "cut-500"],
 )
-async def test_an_answer_counts_by_its_status(script: Script, outcome: str) -> None:
+async def test_the_outcome_of_an_answer_is_its_status(script: Script, outcome: str) -> None:
     seen: Seen = []
     async with RawServer(script) as server:
         await exchange(server.url, f"{server.url}/performance/1", seen)
@@ -75,7 +75,7 @@ async def test_an_answer_counts_by_its_status(script: Script, outcome: str) -> N
     ],
     ids=["cut", "no-answer", "silence", "no-body", "no-http"],
 )
-async def test_no_answer_counts_by_what_failed(script: Script, outcome: str) -> None:
+async def test_the_outcome_without_an_answer_is_the_outage(script: Script, outcome: str) -> None:
     seen: Seen = []
     async with RawServer(script) as server:
         with pytest.raises(SourceUnavailable):
@@ -83,7 +83,7 @@ async def test_no_answer_counts_by_what_failed(script: Script, outcome: str) -> 
     assert [kind for _, kind, _ in seen] == [outcome]
 
 
-async def test_nobody_there_counts_as_connecting() -> None:
+async def test_the_outcome_without_a_server_is_connect() -> None:
     seen: Seen = []
     async with RawServer(reply()) as server:
         url = server.url
@@ -92,7 +92,7 @@ async def test_nobody_there_counts_as_connecting() -> None:
     assert [kind for _, kind, _ in seen] == ["connect"]
 
 
-async def test_an_answer_that_the_caller_does_not_take_keeps_its_status() -> None:
+async def test_the_outcome_of_an_answer_that_its_reader_refuses_is_the_status() -> None:
     seen: Seen = []
     async with RawServer(reply(b"{}", headers={"Content-Encoding": "br"})) as server:
         with pytest.raises(PayloadError):
@@ -100,7 +100,7 @@ async def test_an_answer_that_the_caller_does_not_take_keeps_its_status() -> Non
     assert [kind for _, kind, _ in seen] == ["200"]
 
 
-async def test_an_exchange_that_is_given_up_counts_once() -> None:
+async def test_a_cancelled_exchange_is_counted_once() -> None:
     seen: Seen = []
     async with RawServer(Script(hang=True)) as server:
         task = asyncio.create_task(exchange(server.url, f"{server.url}/performance/1", seen))

@@ -1,4 +1,4 @@
-"""The transport against raw bytes over loopback sockets: whatever comes back, it is an answer or our own error."""
+"""The transport against raw bytes over loopback sockets: the result is always an answer or an error of ours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harvester.errors import ConfigError, Outage, PayloadError, SourceUnavailable
-from harvester.source.body import LARGEST_BODY, LARGEST_DENSE, read_body
+from harvester.source.body import MAX_BODY_BYTES, MAX_DENSE_BODY_BYTES, read_body
 from harvester.source.transport import AiohttpTransport, Request
 from tests.support.raw_server import RawServer, Script, chunked, cut, gzipped, head, reply, until_close
 
@@ -83,7 +83,7 @@ async def test_an_empty_body_needs_no_gzip_stream() -> None:
         "not-http",
     ],
 )
-async def test_no_whole_answer_is_an_outage_by_name(script: Script, outage: Outage) -> None:
+async def test_the_outage_without_a_whole_answer(script: Script, outage: Outage) -> None:
     async with RawServer(script) as server:
         with pytest.raises(SourceUnavailable) as caught:
             await get(server.url, seconds=0.4, headers={"Authorization": CANARY})
@@ -93,7 +93,7 @@ async def test_no_whole_answer_is_an_outage_by_name(script: Script, outage: Outa
         assert len(server.requests) == 1
 
 
-async def test_a_refused_connection_says_so() -> None:
+async def test_a_refused_connection_is_reported() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
@@ -102,13 +102,13 @@ async def test_a_refused_connection_says_so() -> None:
     assert caught.value.outage is Outage.CONNECT
 
 
-async def test_a_name_that_cannot_be_resolved_says_so() -> None:
+async def test_a_name_that_cannot_be_resolved_is_reported() -> None:
     with pytest.raises(SourceUnavailable, match=r"voicetrends\.invalid cannot be resolved") as caught:
         await get("http://voicetrends.invalid/")
     assert caught.value.outage is Outage.CONNECT
 
 
-async def test_a_server_that_does_not_accept_is_not_connected_in_time() -> None:
+async def test_a_server_that_does_not_accept_connections_is_reported() -> None:
     # A full backlog leaves further connections unanswered.
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -118,7 +118,7 @@ async def test_a_server_that_does_not_accept_is_not_connected_in_time() -> None:
             for filler in fillers:
                 filler.setblocking(False)
                 filler.connect_ex(server.getsockname())
-            with pytest.raises(SourceUnavailable, match="not connected in time") as caught:
+            with pytest.raises(SourceUnavailable, match="no connection in time") as caught:
                 await get(f"http://127.0.0.1:{server.getsockname()[1]}/", seconds=0.4)
         finally:
             for filler in fillers:
@@ -136,7 +136,7 @@ def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
     return context, cert
 
 
-async def test_an_unknown_certificate_is_never_talked_to(tmp_path: Path) -> None:
+async def test_nothing_is_sent_to_an_untrusted_certificate(tmp_path: Path) -> None:
     context, _ = certificate(tmp_path, "subjectAltName=IP:127.0.0.1")
     async with RawServer(reply(BODY), tls=context) as server:
         with pytest.raises(SourceUnavailable, match="certificate") as caught:
@@ -145,7 +145,7 @@ async def test_an_unknown_certificate_is_never_talked_to(tmp_path: Path) -> None
         assert server.requests == []
 
 
-async def test_a_certificate_for_another_name_is_never_talked_to(tmp_path: Path) -> None:
+async def test_nothing_is_sent_to_a_certificate_for_another_name(tmp_path: Path) -> None:
     context, cert = certificate(tmp_path, "subjectAltName=DNS:other.example")
     async with RawServer(reply(BODY), tls=context) as server:
         with pytest.raises(SourceUnavailable, match="certificate") as caught:
@@ -160,7 +160,7 @@ async def test_ca_file_is_trusted(tmp_path: Path) -> None:
         assert await get(server.url, ca_file=cert) == BODY
 
 
-async def test_a_ca_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+async def test_a_replaced_ca_file_is_read_again(tmp_path: Path) -> None:
     certificate(tmp_path, "subjectAltName=DNS:old.example")
     AiohttpTransport(ca_file=tmp_path / "cert.pem")
     context, cert = certificate(tmp_path, "subjectAltName=IP:127.0.0.1")
@@ -168,7 +168,7 @@ async def test_a_ca_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
         assert await get(server.url, ca_file=cert) == BODY
 
 
-def test_a_useless_ca_file_is_a_mistake_in_the_configuration(tmp_path: Path) -> None:
+def test_a_useless_ca_file_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         AiohttpTransport(ca_file=tmp_path / "none.pem")
     (tmp_path / "empty.pem").write_text("nothing")
@@ -189,7 +189,7 @@ async def test_a_redirect_is_an_answer_and_not_followed() -> None:
         assert elsewhere.connections == 0
 
 
-async def test_connections_are_kept_and_cookies_are_not() -> None:
+async def test_connections_are_reused_and_cookies_are_not() -> None:
     async with (
         RawServer(reply(b"{}", headers={"Set-Cookie": "a=b; Path=/"})) as server,
         AiohttpTransport() as transport,
@@ -203,9 +203,9 @@ async def test_connections_are_kept_and_cookies_are_not() -> None:
         assert all(b"User-Agent: voicetrends-harvester/" in request for request in server.requests)
 
 
-async def test_a_request_on_a_connection_that_died_is_not_sent_again_unseen() -> None:
-    # The server takes the second request of a kept connection and closes without an answer. aiohttp by itself would
-    # send a GET again; the server would count three.
+async def test_a_request_on_a_closed_connection_is_not_repeated_by_aiohttp() -> None:
+    # The server reads the second request of a reused connection and closes without an answer. aiohttp by itself would
+    # repeat a GET, and the server would count three.
     async with RawServer(reply(b"{}"), Script(close=True), reply(b"{}")) as server, AiohttpTransport() as transport:
         async with transport.send(Request("GET", server.url)) as response:
             await read_body(response)
@@ -260,8 +260,8 @@ async def test_a_proxy_that_is_down_is_named() -> None:
 
 
 async def test_a_gzip_bomb_takes_little_memory() -> None:
-    bomb = gzip.compress(bytes(8 * LARGEST_BODY))
-    assert len(bomb) < LARGEST_BODY / 100
+    bomb = gzip.compress(bytes(8 * MAX_BODY_BYTES))
+    assert len(bomb) < MAX_BODY_BYTES / 100
     async with RawServer(reply(bomb, headers={"Content-Encoding": "gzip"})) as server:
         tracemalloc.start()
         try:
@@ -270,25 +270,25 @@ async def test_a_gzip_bomb_takes_little_memory() -> None:
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert peak < 1.5 * LARGEST_DENSE
+    assert peak < 1.5 * MAX_DENSE_BODY_BYTES
 
 
 async def test_a_large_body_that_is_no_bomb_is_read() -> None:
-    large = os.urandom(LARGEST_DENSE) + bytes(2 * LARGEST_DENSE)
+    large = os.urandom(MAX_DENSE_BODY_BYTES) + bytes(2 * MAX_DENSE_BODY_BYTES)
     packed = reply(gzip.compress(large), headers={"Content-Encoding": "gzip"})
     for script in (packed, reply(large)):
         async with RawServer(script) as server:
             assert await get(server.url) == large
 
 
-async def test_a_huge_plain_body_is_refused_on_the_way() -> None:
-    async with RawServer(reply(b" " * (LARGEST_BODY + 1))) as server:
+async def test_a_huge_plain_body_is_refused_while_it_is_read() -> None:
+    async with RawServer(reply(b" " * (MAX_BODY_BYTES + 1))) as server:
         with pytest.raises(PayloadError, match="too large"):
             await get(server.url)
 
 
 @pytest.mark.parametrize("headers", [{"Content-Encoding": "gzip"}, {"Content-Encoding": "br"}])
-async def test_a_body_in_another_encoding_than_it_claims_is_refused(headers: dict[str, str]) -> None:
+async def test_a_body_in_another_encoding_than_its_header_names_is_refused(headers: dict[str, str]) -> None:
     async with RawServer(reply(BODY, headers=headers)) as server:
         with pytest.raises(PayloadError, match="encoding"):
             await get(server.url)
@@ -313,6 +313,6 @@ async def test_repeated_headers_are_joined() -> None:
         assert response.headers["x-a"] == "1, 2"
 
 
-def test_no_repr_shows_what_a_request_carries() -> None:
+def test_no_repr_contains_the_headers_and_body_of_a_request() -> None:
     request = Request("POST", "http://x/auth", {"Authorization": CANARY}, CANARY.encode())
     assert CANARY not in repr(request)

@@ -29,7 +29,7 @@ from harvester.core.quota import Block, Denied, Quota, Token
 from harvester.errors import HarvesterError, SourceError
 from harvester.redaction import Redactor
 from harvester.source.body import read_body
-from harvester.source.responses import named, refusal
+from harvester.source.responses import error_of, named_parameters
 from harvester.source.transport import Response
 from tests.proof.fuzz_inputs import BLIND, PHONE, STATUSES, Input, make_headers, make_input
 
@@ -43,7 +43,7 @@ def judge(given: Input) -> Batch | HarvesterError:
     body = given.body
     is_html(body), is_document(body)
     text = parse_error(body)
-    assert named(text or "", PHONE) <= {"start", "end", "period", "phone"}
+    assert named_parameters(text or "", PHONE) <= {"start", "end", "period", "phone"}
     try:
         login, password = parse_credentials(body)
     except HarvesterError:
@@ -51,7 +51,7 @@ def judge(given: Input) -> Batch | HarvesterError:
     else:
         assert encode_basic_auth(login, password).isascii()
     try:
-        refused = refusal(given.status, body, phone=PHONE, generation=1, redactor=Redactor())
+        refused = error_of(given.status, body, phone=PHONE, generation=1, redactor=Redactor())
         assert refused is None or isinstance(refused, SourceError)
         batch = normalize(Page(given.piece, 1_520_000_000, parse_metrics(body)), given.calendar)
     except HarvesterError as error:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from harvester.source.body import LARGEST_DENSE
+from harvester.source.body import MAX_DENSE_BODY_BYTES
 from harvester.source.transport import AiohttpTransport, Request
 from tests.support.fault_proxy import proxied
 from tests.support.in_thread import in_thread
@@ -202,7 +202,7 @@ def bombs() -> list[Script]:
         packed = gzip.compress(raw) if coding == "gzip" else zlib.compress(raw)
         return reply(packed, headers={"Content-Encoding": coding})
 
-    nearly = LARGEST_DENSE - 100
+    nearly = MAX_DENSE_BODY_BYTES - 100
     return [
         inflated(bytes(64 * MIB)),
         inflated(b" " * 64 * MIB, "deflate"),

@@ -199,7 +199,7 @@ async def _chunks(reply: Reply, deadline: float) -> AsyncIterator[bytes]:
         if piece:
             yield piece
     if reply.ending is not Ending.WHOLE:
-        raise SourceUnavailable("the connection closed before the body was whole", outage=Outage.CLOSED)
+        raise SourceUnavailable("the connection closed before the whole body came", outage=Outage.CLOSED)
 
 
 async def _sleep(seconds: float, deadline: float) -> None:

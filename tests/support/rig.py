@@ -30,8 +30,9 @@ from harvester.runner.coordinator import AccountContext, Coordinator
 from harvester.runner.worker_pool import Ports, WorkerPool
 from harvester.simulator.api import SimulatedApi, Visit
 from harvester.simulator.options import AUTH, Account, Options
-from harvester.source.credentials import AuthLimit, DirectCredentials, ToolCredentials
+from harvester.source.credentials import DirectCredentials
 from harvester.source.http import HttpSource
+from harvester.source.tool_credentials import AuthLimit, ToolCredentials
 from harvester.store.account_store import AccountStore
 from harvester.store.database import Database
 from harvester.store.types import AccountIdentity
@@ -227,7 +228,7 @@ class RigProcess:
         account, desired = self.rig.account, self.rig.desired
         credentials: DirectCredentials | ToolCredentials
         if account.direct:
-            credentials = DirectCredentials(account.login, lambda: account.password, run=_at_once)
+            credentials = DirectCredentials(account.login, lambda: account.password, run_blocking=_at_once)
         else:
             credentials = ToolCredentials(
                 self.transport,
@@ -238,7 +239,7 @@ class RigProcess:
                 login=account.login,
                 password=lambda: account.password,
                 limit=AuthLimit(window=desired.window),
-                run=_at_once,
+                run_blocking=_at_once,
             )
         return HttpSource(self.transport, credentials, base_url=URL)
 
