@@ -1,4 +1,4 @@
-"""What the daemon tells over HTTP: whether it lives, whether it can work, its metrics."""
+"""The daemon's HTTP endpoints: liveness, readiness, metrics."""
 
 from harvester.web.endpoints import Endpoints, Readiness
 

@@ -1,11 +1,11 @@
-"""The daemon's endpoints: read-only, and harmless to whoever may reach the port.
+"""HTTP server of the daemon's endpoints: read-only, and safe against any client that can reach the port.
 
-Given callables only, so nothing in here knows a store, an account or a metric. They run on the event loop and should
-be quick; one that raises gives a 500, and is told of once until it works again.
+It gets callables only, so this module knows no store, account or metric. The callables run on the event loop and must
+be fast. One that raises gives a 500; the error is logged once until the callable works again.
 
-Every connection carries one request. Who asks does so a few times a minute, so a connection kept open would save
-nothing, and would have to be waited for at the end. A connection may last `patience` seconds, whether its request
-trickles in or its answer is not read; a request's body is not looked at, since none of ours has one.
+Each connection carries one request. Clients ask a few times a minute, so an open connection would save nothing, and
+`stop` would have to wait for it. A connection ends after `connection_timeout` seconds, also if its request arrives too
+slowly or its answer is not read. The body of a request is not read, because no endpoint has one.
 """
 
 from __future__ import annotations
@@ -19,51 +19,48 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import hdrs, web
 
 from harvester.errors import ConfigError
 from harvester.events import Event
-from harvester.web.hosts import is_ours
+from harvester.runner.ports import Observer
+from harvester.web.hosts import is_allowed_host
 
-if TYPE_CHECKING:
-    from harvester.runner.ports import Observer
-
-PATIENCE = 10.0  # seconds
+CONNECTION_TIMEOUT = 10.0  # seconds
 
 _METHODS = ("GET", "HEAD")
-_TEXT = "text/plain; charset=utf-8"
+_PLAIN_TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Server": "harvester"}
-_SHUTDOWN = 0.2  # seconds; an answer under way takes milliseconds
-_LINGER = 0.5  # seconds in which a body that nobody asked for is swallowed, so that its sender can read our answer
+_SHUTDOWN_TIMEOUT = 0.2  # seconds; an answer takes milliseconds
+_LINGER = 0.5  # seconds in which the body of a refused request is read and dropped, so that its sender gets the answer
 
-# aiohttp would log the traceback of each malformed request; whoever sends nonsense must not fill our log.
-_silence = logging.getLogger(f"{__name__}.aiohttp")
-_silence.disabled = True
+# aiohttp logs a traceback for each malformed request, so clients could fill the log.
+_disabled_logger = logging.getLogger(f"{__name__}.aiohttp")
+_disabled_logger.disabled = True
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether work can be done, and the facts behind it: what /readyz shows as JSON."""
+    """Answer of /readyz: ready or not, and the facts for its JSON body."""
 
     ready: bool
     body: Mapping[str, Any]
 
 
 class Endpoints:
-    """Serves between `start` and `stop`.
+    """HTTP server, active between `start` and `stop`.
 
     Args:
-        healthy: whether the process works.
-        readiness: whether the database is at head and some account can work.
-        metrics: the metrics, in Prometheus' text format.
-        status: what /status shows as JSON; without it there is no /status.
-        allowed_hosts: names, in lower case, under which requests may come besides localhost and addresses.
-        tell: is told when one of the above raises.
-        patience: seconds that a connection may last.
+        healthy: returns True if the process works.
+        readiness: returns the answer of /readyz.
+        metrics: returns the metrics in the text format of Prometheus.
+        allowed_hosts: names in lower case that a Host header may have, besides localhost and addresses.
+        emit: takes an event when one of the callables raises.
+        connection_timeout: seconds after which a connection is closed.
     """
 
     def __init__(
@@ -72,47 +69,44 @@ class Endpoints:
         healthy: Callable[[], bool],
         readiness: Callable[[], Readiness],
         metrics: Callable[[], bytes],
-        status: Callable[[], Mapping[str, Any]] | None = None,
         allowed_hosts: Iterable[str] = (),
         emit: Observer | None = None,
-        patience: float = PATIENCE,
+        connection_timeout: float = CONNECTION_TIMEOUT,
     ) -> None:
         self._names = set(allowed_hosts)
         self._emit = emit
-        self._patience = patience
-        self._broken: set[str] = set()  # paths whose callable raised last time
+        self._connection_timeout = connection_timeout
+        self._failing: set[str] = set()  # paths whose callable raised at the last request
         self._runner: web.ServerRunner | None = None
         self._pages: dict[str, Callable[[], web.Response]] = {
             "/healthz": lambda: _health(healthy()),
             "/readyz": lambda: _readiness(readiness()),
-            "/metrics": lambda: _answer(HTTPStatus.OK, metrics(), _PROMETHEUS),
+            "/metrics": lambda: _response(HTTPStatus.OK, metrics(), _PROMETHEUS),
         }
-        if status is not None:
-            self._pages["/status"] = lambda: _json(HTTPStatus.OK, status())
         contents = f"{' '.join(self._pages)}\n"
         self._pages["/"] = lambda: _text(HTTPStatus.OK, contents)
 
     async def start(self, address: tuple[str, int]) -> tuple[str, int]:
-        """Listen; returns the address with the port in its place where 0 was asked for.
+        """Listen on an address, and return it; a port of 0 is replaced by the free one that was chosen.
 
         Raises:
-            ConfigError: it cannot be listened on.
+            ConfigError: the address is in use or invalid.
         """
         host, port = address
         server = web.Server(
             self._handle,
             access_log=None,
-            logger=_silence,
-            keepalive_timeout=self._patience,
+            logger=_disabled_logger,
+            keepalive_timeout=self._connection_timeout,
             lingering_time=_LINGER,
         )
-        runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN)
+        runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             await runner.cleanup()
-            raise ConfigError(f"daemon.listen {_shown(host, port)}: {_reason(error)}") from None
+            raise ConfigError(f"daemon.listen {_format(host, port)}: {_reason(error)}") from None
         except BaseException:
             await runner.cleanup()
             raise
@@ -121,7 +115,7 @@ class Endpoints:
         return host, runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Close the port and every connection, within a moment."""
+        """Close the port and every connection."""
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
@@ -131,40 +125,42 @@ class Endpoints:
         response.headers.update(_HEADERS)
         response.force_close()
         if request.transport is not None:
-            # Closing waits until the rest of the answer has left, which a peer that does not read can put off.
-            asyncio.get_running_loop().call_later(self._patience, request.transport.abort)
+            # Closing waits until the whole answer is sent, and a client that does not read it could delay that forever.
+            asyncio.get_running_loop().call_later(self._connection_timeout, request.transport.abort)
         return response
 
     def _respond(self, request: web.BaseRequest) -> web.Response:
-        if not self._meant_for_us(request):
-            return _text(HTTPStatus.MISDIRECTED_REQUEST, "This name is not in daemon.allowed_hosts.\n")
+        if not self._is_allowed(request):
+            return _text(
+                HTTPStatus.MISDIRECTED_REQUEST, "The name in the Host header is not in daemon.allowed_hosts.\n"
+            )
         page = self._pages.get(request.path)
         if page is None:
-            return _text(HTTPStatus.NOT_FOUND, f"There is nothing here but {' '.join(self._pages)}\n")
+            return _text(HTTPStatus.NOT_FOUND, f"Not found. The paths are: {' '.join(self._pages)}\n")
         if request.method not in _METHODS:
-            response = _text(HTTPStatus.METHOD_NOT_ALLOWED, "Read-only.\n")
+            response = _text(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are allowed.\n")
             response.headers[hdrs.ALLOW] = ", ".join(_METHODS)
             return response
-        return self._rendered(request.path, page)
+        return self._render(request.path, page)
 
-    def _meant_for_us(self, request: web.BaseRequest) -> bool:
+    def _is_allowed(self, request: web.BaseRequest) -> bool:
         hosts = request.headers.getall(hdrs.HOST, [])
         name = request.get_extra_info("sockname") or ("",)
-        return len(hosts) == 1 and is_ours(hosts[0], self._names, name[0])
+        return len(hosts) == 1 and is_allowed_host(hosts[0], self._names, name[0])
 
-    def _rendered(self, path: str, page: Callable[[], web.Response]) -> web.Response:
+    def _render(self, path: str, page: Callable[[], web.Response]) -> web.Response:
         try:
             response = page()
-        except Exception as error:  # noqa: BLE001 - an endpoint's bug must not reach the work beside it
-            if path not in self._broken and self._emit is not None:
+        except Exception as error:  # noqa: BLE001 - a bug in an endpoint must not stop the daemon
+            if path not in self._failing and self._emit is not None:
                 self._emit(Event.BUG, path=path, error=error)
-            self._broken.add(path)
-            return _text(HTTPStatus.INTERNAL_SERVER_ERROR, "A bug; the log has more.\n")
-        self._broken.discard(path)
+            self._failing.add(path)
+            return _text(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; the log has the traceback.\n")
+        self._failing.discard(path)
         return response
 
 
-def _health(healthy: bool) -> web.Response:  # noqa: FBT001 - the one thing it turns into a page
+def _health(healthy: bool) -> web.Response:  # noqa: FBT001 - its only argument
     return _text(HTTPStatus.OK, "ok\n") if healthy else _text(HTTPStatus.SERVICE_UNAVAILABLE, "not working\n")
 
 
@@ -173,18 +169,18 @@ def _readiness(readiness: Readiness) -> web.Response:
 
 
 def _json(status: HTTPStatus, body: Mapping[str, Any]) -> web.Response:
-    return _answer(status, f"{json.dumps(body, default=str)}\n".encode(), _JSON)
+    return _response(status, f"{json.dumps(body, default=str)}\n".encode(), _JSON)
 
 
 def _text(status: HTTPStatus, text: str) -> web.Response:
-    return _answer(status, text.encode(), _TEXT)
+    return _response(status, text.encode(), _PLAIN_TEXT)
 
 
-def _answer(status: HTTPStatus, body: bytes, content_type: str) -> web.Response:
+def _response(status: HTTPStatus, body: bytes, content_type: str) -> web.Response:
     return web.Response(status=status, body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
 
-def _shown(host: str, port: int) -> str:
+def _format(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -192,5 +188,5 @@ def _reason(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return "the name cannot be resolved"
     if error.errno == errno.EADDRINUSE:
-        return 'another program listens there, perhaps another daemon: choose another port, or "" for no endpoints'
-    return os.strerror(error.errno) if error.errno else "it cannot be listened on"
+        return 'another program listens on it, perhaps another daemon; set another port, or "" for no endpoints'
+    return os.strerror(error.errno) if error.errno else "unknown error"

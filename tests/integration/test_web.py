@@ -1,4 +1,4 @@
-"""The daemon's endpoints over real sockets, asked politely and otherwise."""
+"""The daemon's endpoints over real sockets, with valid and invalid requests."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from harvester.errors import ConfigError
 from harvester.web import Endpoints, Readiness
 
 LOOPBACK = "127.0.0.1"
-SOON = 5.0  # seconds after which a test has failed
+TEST_TIMEOUT = 5.0  # seconds
 
 
 @dataclass
-class Told:
-    """What a daemon would tell; set by the tests."""
+class DaemonState:
+    """State of a daemon that the endpoints report."""
 
     healthy: bool = True
     readiness: Readiness = field(default_factory=lambda: Readiness(True, {"ready": True, "paused": {}}))
     metrics: bytes = b'harvester_account_up{account="main"} 1.0\n'
-    broken: bool = False
+    failing: bool = False
 
-    def give_metrics(self) -> bytes:
-        if self.broken:
-            raise RuntimeError("no metrics today")
+    def read_metrics(self) -> bytes:
+        if self.failing:
+            raise RuntimeError("a bug in the metrics")
         return self.metrics
 
 
@@ -43,15 +43,17 @@ class Answer:
 
 
 @asynccontextmanager
-async def serving(told: Told | None = None, *, host: str = LOOPBACK, **options: Any) -> AsyncIterator[tuple[str, int]]:
-    told = told or Told()
+async def serving(
+    state: DaemonState | None = None, *, host: str = LOOPBACK, **options: Any
+) -> AsyncIterator[tuple[str, int]]:
+    state = state or DaemonState()
     endpoints = Endpoints(
-        healthy=lambda: told.healthy, readiness=lambda: told.readiness, metrics=told.give_metrics, **options
+        healthy=lambda: state.healthy, readiness=lambda: state.readiness, metrics=state.read_metrics, **options
     )
     try:
         yield await endpoints.start((host, 0))
     finally:
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(TEST_TIMEOUT):
             await endpoints.stop()
 
 
@@ -60,7 +62,7 @@ async def raw(address: tuple[str, int], request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(*address)
     try:
         writer.write(request)
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(TEST_TIMEOUT):
             return await reader.read()
     finally:
         writer.close()
@@ -78,49 +80,42 @@ async def ask(
 
 
 async def test_health() -> None:
-    told = Told()
-    async with serving(told) as address:
+    state = DaemonState()
+    async with serving(state) as address:
         assert (await ask(address, "/healthz")).status == 200
-        told.healthy = False
+        state.healthy = False
         assert (await ask(address, "/healthz")).status == 503
 
 
-async def test_readiness_names_who_is_paused_and_why() -> None:
-    told = Told()
-    async with serving(told) as address:
+async def test_readiness_names_paused_accounts_and_reasons() -> None:
+    state = DaemonState()
+    async with serving(state) as address:
         assert (await ask(address, "/readyz")).status == 200
         body = {"ready": False, "paused": {"main": "the API refuses the credentials — 401"}}
-        told.readiness = Readiness(ready=False, body=body)
+        state.readiness = Readiness(ready=False, body=body)
         answer = await ask(address, "/readyz")
         assert answer.status == 503
         assert answer.headers["content-type"] == "application/json"
         assert json.loads(answer.body) == body
 
 
-async def test_metrics_are_labelled_as_prometheus_wants_them() -> None:
+async def test_metrics_have_the_content_type_of_prometheus() -> None:
     async with serving() as address:
         answer = await ask(address, "/metrics?whatever=1")
     assert answer.status == 200
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert answer.body == Told().metrics
+    assert answer.body == DaemonState().metrics
 
 
-async def test_status_is_there_if_it_is_given() -> None:
-    async with serving() as address:
-        assert (await ask(address, "/status")).status == 404
-        assert b"/status" not in (await ask(address, "/")).body
-    async with serving(status=lambda: {"accounts": 2}) as address:
-        assert json.loads((await ask(address, "/status")).body) == {"accounts": 2}
-        assert b"/status" in (await ask(address, "/")).body
-
-
-async def test_the_root_lists_what_there_is() -> None:
+async def test_the_root_lists_the_paths() -> None:
     async with serving() as address:
         assert (await ask(address, "/")).body == b"/healthz /readyz /metrics\n"
 
 
-@pytest.mark.parametrize("path", ["/healthz/", "/healthz/x", "/favicon.ico", "//healthz", "/../etc/passwd", "/HEALTHZ"])
-async def test_nothing_else_is_there(path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/healthz/", "/healthz/x", "/favicon.ico", "/status", "//healthz", "/../etc/passwd", "/HEALTHZ"]
+)
+async def test_other_paths_are_not_found(path: str) -> None:
     async with serving() as address:
         assert (await ask(address, path)).status == 404
 
@@ -129,18 +124,18 @@ async def test_head_is_get_without_the_body() -> None:
     async with serving() as address:
         answer = await ask(address, "/metrics", method="HEAD")
     assert (answer.status, answer.body) == (200, b"")
-    assert int(answer.headers["content-length"]) == len(Told().metrics)
+    assert int(answer.headers["content-length"]) == len(DaemonState().metrics)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
-async def test_nothing_can_be_changed(method: str) -> None:
+async def test_only_reading_is_allowed(method: str) -> None:
     async with serving() as address:
         answer = await ask(address, "/healthz", method=method)
     assert answer.status == 405
     assert answer.headers["allow"] == "GET, HEAD"
 
 
-async def test_an_answer_says_little_about_us_and_is_kept_nowhere() -> None:
+async def test_an_answer_names_no_version_and_is_not_cached() -> None:
     async with serving() as address:
         headers = (await ask(address, "/healthz")).headers
     assert headers["server"] == "harvester"
@@ -150,27 +145,27 @@ async def test_an_answer_says_little_about_us_and_is_kept_nowhere() -> None:
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:8150", "10.1.2.3", "", None])
 @pytest.mark.parametrize("path", ["/", "/metrics", "/nothing"])
-async def test_a_name_that_is_not_ours_gets_nothing(host: str | None, path: str) -> None:
+async def test_an_unknown_host_is_refused(host: str | None, path: str) -> None:
     async with serving(allowed_hosts=("metrics.example.com",)) as address:
         answer = await ask(address, path, host=host)
     assert answer.status in {400, 421}
     assert b"harvester_" not in answer.body
 
 
-async def test_two_names_are_none() -> None:
+async def test_two_hosts_are_refused() -> None:
     async with serving() as address:
         answer = await ask(address, "/metrics", more="Host: evil.example\r\n")
     assert answer.status in {400, 421}
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8150", "[::1]:80", "Metrics.Example.com"])
-async def test_a_name_that_is_ours_gets_an_answer(host: str) -> None:
+async def test_an_allowed_host_gets_an_answer(host: str) -> None:
     async with serving(allowed_hosts=("metrics.example.com",)) as address:
         assert (await ask(address, "/metrics", host=host)).status == 200
 
 
-async def test_behind_all_addresses_the_one_that_was_dialled_is_ours() -> None:
-    async with serving(host="0.0.0.0") as (_, port):  # noqa: S104 - of this machine, for a moment
+async def test_with_a_wildcard_address_the_one_of_the_connection_is_allowed() -> None:
+    async with serving(host="0.0.0.0") as (_, port):  # noqa: S104 - for a moment
         assert (await ask((LOOPBACK, port), "/metrics", host=f"{LOOPBACK}:{port}")).status == 200
         assert (await ask((LOOPBACK, port), "/metrics", host=f"10.1.2.3:{port}")).status == 421
 
@@ -183,26 +178,26 @@ async def test_ipv6() -> None:
         assert (await ask(address, "/healthz", host=f"[::1]:{address[1]}")).status == 200
 
 
-async def test_a_port_in_use_is_told_as_the_setting_to_mend() -> None:
+async def test_a_port_in_use_is_reported_with_its_setting() -> None:
     async with serving() as (host, port):
         second = Endpoints(healthy=bool, readiness=lambda: Readiness(True, {}), metrics=bytes)
-        with pytest.raises(ConfigError, match=rf"daemon\.listen 127\.0\.0\.1:{port}: another program listens there"):
+        with pytest.raises(ConfigError, match=rf"daemon\.listen 127\.0\.0\.1:{port}: another program listens on it"):
             await second.start((host, port))
         await second.stop()
 
 
 @pytest.mark.parametrize(
-    ("address", "words"),
+    ("address", "text"),
     [(("192.0.2.1", 0), "daemon.listen 192.0.2.1:0: "), (("2001:db8::1", 1), "daemon.listen [2001:db8::1]:1: ")],
 )
-async def test_an_address_that_is_not_this_machines_is_told(address: tuple[str, int], words: str) -> None:
+async def test_an_address_of_another_machine_is_reported_with_its_setting(address: tuple[str, int], text: str) -> None:
     endpoints = Endpoints(healthy=bool, readiness=lambda: Readiness(True, {}), metrics=bytes)
     with pytest.raises(ConfigError) as caught:
         await endpoints.start(address)
-    assert str(caught.value).startswith(words)
+    assert str(caught.value).startswith(text)
 
 
-async def test_a_port_can_be_taken_again_at_once() -> None:
+async def test_a_port_can_be_used_again_at_once() -> None:
     endpoints = Endpoints(healthy=lambda: True, readiness=lambda: Readiness(True, {}), metrics=bytes)
     address = await endpoints.start((LOOPBACK, 0))
     assert (await ask(address, "/healthz")).status == 200
@@ -213,36 +208,36 @@ async def test_a_port_can_be_taken_again_at_once() -> None:
     await endpoints.stop()
 
 
-async def test_open_connections_do_not_delay_the_end() -> None:
-    beginnings = [b"", b"GET /hea", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", _post(b"x" * 10)]
-    async with asyncio.timeout(SOON):
-        async with serving(patience=3600) as address:
-            connections = [await asyncio.open_connection(*address) for _ in beginnings]
-            for (_, writer), beginning in zip(connections, beginnings, strict=True):
-                writer.write(beginning)
+async def test_open_connections_do_not_delay_stop() -> None:
+    fragments = [b"", b"GET /hea", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", _post(b"x" * 10)]
+    async with asyncio.timeout(TEST_TIMEOUT):
+        async with serving(connection_timeout=3600) as address:
+            connections = [await asyncio.open_connection(*address) for _ in fragments]
+            for (_, writer), fragment in zip(connections, fragments, strict=True):
+                writer.write(fragment)
                 await writer.drain()
             assert (await ask(address, "/healthz")).status == 200
         for reader, writer in connections:
-            await _gone(reader)
+            await _until_closed(reader)
             writer.close()
 
 
-async def test_a_request_that_trickles_in_is_cut_off() -> None:
-    async with serving(patience=0.1) as address:
-        for beginning in (b"", b"GET /healthz HTTP/1.1\r\nHost: loc"):
-            assert await raw(address, beginning) == b""
+async def test_a_slow_request_is_closed() -> None:
+    async with serving(connection_timeout=0.1) as address:
+        for fragment in (b"", b"GET /healthz HTTP/1.1\r\nHost: loc"):
+            assert await raw(address, fragment) == b""
 
 
-async def test_who_does_not_read_is_cut_off() -> None:
-    told = Told(metrics=b"#" * 30_000_000)
-    async with serving(told, patience=0.1) as address:
+async def test_a_client_that_does_not_read_is_closed() -> None:
+    state = DaemonState(metrics=b"#" * 30_000_000)
+    async with serving(state, connection_timeout=0.1) as address:
         with socket.socket() as peer:
             peer.setblocking(False)
             await asyncio.get_running_loop().sock_connect(peer, address)
             await asyncio.get_running_loop().sock_sendall(peer, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await asyncio.sleep(0.4)
-            got = await _drained(peer)
-        assert 0 < got < len(told.metrics)
+            received = await _read_all(peer)
+        assert 0 < received < len(state.metrics)
 
 
 @pytest.mark.parametrize(
@@ -251,11 +246,11 @@ async def test_who_does_not_read_is_cut_off() -> None:
         b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"X-Many: 1\r\n" * 10_000 + b"\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and no HTTP at all\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and no HTTP\r\n\r\n",
     ],
     ids=["path", "header", "headers", "tls"],
 )
-async def test_nonsense_gets_a_400_and_no_line_in_the_log(
+async def test_an_invalid_request_gets_a_400_and_no_line_in_the_log(
     request_: bytes, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -267,7 +262,7 @@ async def test_nonsense_gets_a_400_and_no_line_in_the_log(
     assert capfd.readouterr() == ("", "")
 
 
-async def test_a_huge_body_is_not_waited_for() -> None:
+async def test_a_huge_body_is_not_read() -> None:
     async with serving() as address:
         answer = await raw(address, _post(b"", length=10**12))
         assert answer.startswith(b"HTTP/1.1 405 ")
@@ -275,24 +270,24 @@ async def test_a_huge_body_is_not_waited_for() -> None:
         assert (await raw(address, chunked.encode())).startswith(b"HTTP/1.1 405 ")
 
 
-async def test_a_bug_in_one_page_is_told_once_and_leaves_the_others_alone() -> None:
-    heard: list[tuple[str, Mapping[str, object]]] = []
-    told = Told(broken=True)
-    async with serving(told, emit=_into(heard)) as address:
+async def test_a_failing_endpoint_is_logged_once_and_does_not_affect_the_others() -> None:
+    emitted: list[tuple[str, Mapping[str, object]]] = []
+    state = DaemonState(failing=True)
+    async with serving(state, emit=_record_in(emitted)) as address:
         for _ in range(3):
             assert (await ask(address, "/metrics")).status == 500
         assert (await ask(address, "/healthz")).status == 200
-        assert [(event, facts["path"]) for event, facts in heard] == [("bug", "/metrics")]
-        told.broken = False
+        assert [(event, facts["path"]) for event, facts in emitted] == [("bug", "/metrics")]
+        state.failing = False
         assert (await ask(address, "/metrics")).status == 200
-        told.broken = True
-        assert b"today" not in (await ask(address, "/metrics")).body
-        assert len(heard) == 2
+        state.failing = True
+        assert b"in the metrics" not in (await ask(address, "/metrics")).body
+        assert len(emitted) == 2
 
 
-def _into(heard: list[tuple[str, Mapping[str, object]]]) -> Callable[..., None]:
+def _record_in(emitted: list[tuple[str, Mapping[str, object]]]) -> Callable[..., None]:
     def emit(event: str, /, **facts: object) -> None:
-        heard.append((event, facts))
+        emitted.append((event, facts))
 
     return emit
 
@@ -301,7 +296,7 @@ def _post(body: bytes, *, length: int = 1000) -> bytes:
     return f"POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode() + body
 
 
-async def _gone(reader: asyncio.StreamReader) -> None:
+async def _until_closed(reader: asyncio.StreamReader) -> None:
     try:
         await reader.read()
     except ConnectionError:
@@ -315,15 +310,15 @@ async def _raw_or_reset(address: tuple[str, int], request: bytes) -> bytes:
         return b""
 
 
-async def _drained(peer: socket.socket) -> int:
-    got = 0
+async def _read_all(peer: socket.socket) -> int:
+    received = 0
     try:
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(TEST_TIMEOUT):
             while piece := await asyncio.get_running_loop().sock_recv(peer, 1 << 20):
-                got += len(piece)
+                received += len(piece)
     except ConnectionError:
         pass
-    return got
+    return received
 
 
 def _has_ipv6() -> bool:

@@ -1,4 +1,4 @@
-"""Which Host headers are ours."""
+"""Allowed and refused Host headers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.web.hosts import host_of, is_ours
+from harvester.web.hosts import host_of, is_allowed_host
 
 NAMES = {"metrics.example.com"}
 
@@ -26,8 +26,8 @@ NAMES = {"metrics.example.com"}
         "Metrics.Example.com.:443",
     ],
 )
-def test_ours(header: str) -> None:
-    assert is_ours(header, NAMES, "10.0.0.5")
+def test_allowed_hosts(header: str) -> None:
+    assert is_allowed_host(header, NAMES, "10.0.0.5")
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_ours(header: str) -> None:
         "metrics.example.com.evil.example",
     ],
 )
-def test_not_ours(header: str | None) -> None:
-    assert not is_ours(header, NAMES, "10.0.0.5")
+def test_refused_hosts(header: str | None) -> None:
+    assert not is_allowed_host(header, NAMES, "10.0.0.5")
 
 
-def test_a_connection_without_a_known_address_has_only_names_and_loopback() -> None:
-    assert is_ours("localhost", (), "")
-    assert not is_ours("10.0.0.5", (), "")
+def test_without_a_local_address_only_names_and_loopback_are_allowed() -> None:
+    assert is_allowed_host("localhost", (), "")
+    assert not is_allowed_host("10.0.0.5", (), "")
 
 
 @given(st.from_regex(r"[a-z0-9.-]{1,30}", fullmatch=True), st.integers(0, 65535))
@@ -72,5 +72,5 @@ def test_a_port_and_capitals_change_nothing(host: str, port: int) -> None:
 
 
 @given(st.text(max_size=40))
-def test_whatever_comes_is_judged(header: str) -> None:
-    assert not is_ours(f"{header}.evil.example", (), "127.0.0.1")
+def test_any_header_is_decided(header: str) -> None:
+    assert not is_allowed_host(f"{header}.evil.example", (), "127.0.0.1")
