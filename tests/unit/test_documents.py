@@ -21,7 +21,9 @@ CHAPTERS = {"peers": "contest"}  # the others have the name of their module
 FOREIGN = {"Connection", "Date"}  # SQLAlchemy's class, an HTTP header
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-FILE = re.compile(r"`((?:harvester|tests|bench|migrations|docs)/[a-z0-9_./]*\w|[a-z0-9_]+\.py)`")  # no NAME.py
+FILE = re.compile(  # not NAME.py
+    r"(?:(?<=`)(?:harvester|tests|bench|migrations|docs)/[a-z0-9_./]*\w|(?<=`)[a-z0-9_]+\.py|\btest_[a-z0-9_]+\.py)\b"
+)
 CLASS = re.compile(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)*)`")
 
 
