@@ -219,14 +219,14 @@ def _parse_phones(texts: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def _parse_faults(texts: tuple[str, ...]) -> Faults:
-    from harvester.simulator.faults import KINDS, Faults
+    from harvester.simulator.faults import FAULT_NAMES, Faults
 
     odds: dict[str, float] = {}
     for text in texts:
         name, _, share = text.partition("=")
         kind = name.replace("-", "_")
-        if kind not in KINDS:
-            raise click.BadParameter(f"unknown kind {name!r}; known: {', '.join(KINDS)}", param_hint="--fault")
+        if kind not in FAULT_NAMES:
+            raise click.BadParameter(f"unknown kind {name!r}; known: {', '.join(FAULT_NAMES)}", param_hint="--fault")
         try:
             odds[kind] = float(share)
         except ValueError as error:

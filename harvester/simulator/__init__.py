@@ -1,5 +1,5 @@
-"""The VoiceTrends API as far as it is known, played by this program itself.
+"""Simulator of the VoiceTrends API as far as it is known: for demonstrations, tests and benchmarks.
 
-For demonstrations, tests and measurements. `api.SimulatedApi` is the whole behaviour, without sockets and without a
-clock of its own; `server.SimulatorServer` puts it on a loopback port; `world.World` knows what any harvest must hold.
+`api.SimulatedApi` is the whole behaviour, without sockets and without a clock of its own; `server.SimulatorServer`
+serves it on a loopback port; `world.World` computes the figures, so that stored ones can be compared with them.
 """

@@ -1,17 +1,17 @@
-"""The API's behaviour as a function of (request, now): routing, credentials, quota, errors, faults. No sockets.
+"""Behaviour of the API as a function of (request, now): routing, credentials, quota, errors, faults. No sockets.
 
-`now` is the true time, in epoch seconds; the server's own clock follows from it (`servertime`), and everything the
-server does or says goes by that clock. State is what a server has: the books of the quota windows, the temporary
-pairs it gave, and how often each path was asked for. Whoever drives it with the same requests at the same moments
-gets the same answers, so it runs under a virtual clock as well as behind a socket:
+`now` is the true time in epoch seconds. The server's own clock is computed from it (`servertime`), and the server acts
+by its own clock only. Its state: the counts of the quota windows, the temporary pairs that it issued, and how often
+each path was requested. The same requests at the same moments get the same answers, so it works under a virtual clock
+as well as behind a socket:
 
-    exchange = api.accept(request)              # all luck is drawn here
+    exchange = api.accept(request)              # everything random is drawn here
     ... exchange.inbound seconds pass ...
-    reply = api.answer(exchange, now)           # it arrives, counts, and is answered
+    reply = api.answer(exchange, now)           # the request arrives, counts, and is answered
     ... reply.delay seconds pass ...
 
-Order of judgement: outage, proxy, quota, credentials, method, parameters. So everything that reaches the API counts,
-a 400 and a 401 too, but for a 429. Requests without credentials that were ever good share a quota of nobody's.
+Order of the checks: outage, proxy, quota, credentials, method, parameters. So everything that reaches the API counts,
+also a 400 or a 401, except a 429. Requests whose credentials never existed share the quota of UNKNOWN_ACCOUNT.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from harvester.simulator import wire
-from harvester.simulator.answers import page, proxy_page, refused, spoiled, wants_xml
 from harvester.simulator.chance import numbers
 from harvester.simulator.credentials import Registry
-from harvester.simulator.faults import DISTORTING, PROXY, Ending, Fault, distorted
+from harvester.simulator.faults import CONTENT_FAULTS, PROXY_FAULTS, Ending, Fault, distort
 from harvester.simulator.options import AUTH, Account, Options, Pair
 from harvester.simulator.quota import Meter
-from harvester.simulator.request import Exchange, Refusal, Reply, Request, judge, parse_basic, parse_query
+from harvester.simulator.replies import apply_transport_fault, error_reply, proxy_reply, success_reply, wants_xml
+from harvester.simulator.request import ApiError, Exchange, Reply, Request, check_query, parse_basic, parse_query
 from harvester.simulator.servertime import server_time
 from harvester.simulator.world import FORMULAS
 
 PREFIX = "/api"
-NOBODY = ""  # the account of requests whose credentials were never good
+UNKNOWN_ACCOUNT = ""  # the account of requests whose credentials never existed
 
-_PARAMETERS = 4
-_OVER = (429, "Rate limit exceeded.")
-_METHOD = (405, "Method not allowed.")
-_BROKEN = (500, "Unknown error.")
+_PARAMETER_COUNT = 4
+_RATE_LIMIT_EXCEEDED = (429, "Rate limit exceeded.")
+_METHOD_NOT_ALLOWED = (405, "Method not allowed.")
+_UNKNOWN_ERROR = (500, "Unknown error.")
 
 
 class Visit(NamedTuple):
-    """One request in the journal. Status 0: the connection was closed at once."""
+    """One request in the journal. Status 0: the connection was closed without an answer."""
 
     at: float  # the server's clock
-    account: str  # NOBODY where the credentials were never good
+    account: str
     method: str
     path: str  # without the prefix
     status: int
@@ -54,20 +54,20 @@ class Visit(NamedTuple):
 
 
 @dataclass(slots=True)
-class OrderedFault:
-    """A fault that the next `times` requests meet, if `where` is a part of their path."""
+class InjectedFault:
+    """Fault of the next `times` requests whose path contains `where`."""
 
     fault: Fault
     times: int
-    where: str  # empty: every data request
+    where: str  # empty: all data requests
 
-    def concerns(self, path: str) -> bool:
-        """Return True if a request for this path is one of them."""
+    def matches(self, path: str) -> bool:
+        """Return True if a request for this path gets the fault."""
         return self.where in path if self.where else path != AUTH
 
 
 class SimulatedApi:
-    """The simulated company's server.
+    """Server of the simulated company.
 
     `accounts` and `options` may be replaced while it serves (another world, other faults); limits, windows and
     credentials stay as they were at the start.
@@ -78,30 +78,30 @@ class SimulatedApi:
         customers = list(accounts)
         self.accounts = {account.name: account for account in customers}
         if len(self.accounts) < len(customers) or len({account.login for account in customers}) < len(customers):
-            raise ValueError("Each account needs a name and a login of its own")
+            raise ValueError("each account needs a name and a login of its own")
         self.journal: deque[Visit] = deque(maxlen=self.options.journal_size)
-        self.visits: Counter[str] = Counter()  # path -> how often it was asked for
-        self.total = 0  # requests of every kind, those met by an outage included
-        self.ordered: list[OrderedFault] = []  # those that have not struck yet
+        self.visits: Counter[str] = Counter()  # path -> number of requests
+        self.total = 0  # requests of every kind, those in an outage included
+        self.injected: list[InjectedFault] = []  # that have requests left
         self._meters: dict[str, Meter] = {}
         self._auth_meters: dict[str, Meter] = {}
         self.registry = Registry(
             self.accounts.values(),
             seed=self.options.seed,
-            life=self.options.pair_life,
+            lifetime=self.options.pair_lifetime,
             single=self.options.single_pair,
         )
 
-    # What a driver calls.
+    # For the server
 
     def accept(self, request: Request) -> Exchange:
-        """Take a request that was sent just now; whether and when it arrives is drawn here."""
+        """Accept a request that was sent just now, and draw its delays and its fault."""
         path = request.path.removeprefix(PREFIX)
         key = (path, self.visits[path])
         self.visits[path] += 1
         options = self.options
         inbound, outbound = ((options.latency + options.jitter * x) / 2 for x in numbers(2, options.seed, "way", *key))
-        fault = self._next_ordered(path) or options.faults_of(path).strike(options.seed, *key)
+        fault = self._next_injected(path) or options.faults_of(path).draw(options.seed, *key)
         return Exchange(request, key, inbound, outbound, fault)
 
     def answer(self, exchange: Exchange, now: float) -> Reply:
@@ -109,136 +109,136 @@ class SimulatedApi:
         self.total += 1
         at = server_time(self.options, now)
         if any(first <= at < last for first, last in self.options.outages):
-            owner, reply = NOBODY, Reply(0, ending=Ending.CLOSED)
+            account, reply = UNKNOWN_ACCOUNT, Reply(0, ending=Ending.CLOSED)
         elif exchange.key[0] == AUTH:
-            owner, reply = self._authenticate(exchange, at)
+            account, reply = self._authenticate(exchange, at)
         else:
-            owner, reply = self._data(exchange, at)
-        self.journal.append(Visit(at, owner, exchange.request.method, exchange.key[0], reply.status, exchange.fault))
-        return spoiled(reply, exchange, self.options)
+            account, reply = self._data(exchange, at)
+        self.journal.append(Visit(at, account, exchange.request.method, exchange.key[0], reply.status, exchange.fault))
+        return apply_transport_fault(reply, exchange, self.options)
 
-    # What a test or a benchmark asks or does.
+    # For tests, benchmarks and the demonstration
 
     def server_time(self, now: float) -> float:
-        """What the server's clock shows at a true moment."""
+        """Return the server's time at the true time `now`."""
         return server_time(self.options, now)
 
-    def books(self, account: str = "main") -> Meter:
-        """The books of one account's quota."""
+    def quota(self, account: str = "main") -> Meter:
+        """Return the quota of one account."""
         if account not in self._meters:
             options = self.options
             key = (options.seed, account)
-            neighbour = options.neighbour if account != NOBODY else 0
+            neighbour = options.neighbour if account != UNKNOWN_ACCOUNT else 0
             self._meters[account] = Meter(options.limit, options.window, neighbour=neighbour, key=key)
         return self._meters[account]
 
-    def auth_books(self, login: str) -> Meter:
-        """The books of one login's authentications."""
+    def auth_quota(self, login: str) -> Meter:
+        """Return the quota of one login at /auth."""
         if login not in self._auth_meters:
             self._auth_meters[login] = Meter(self.options.auth_limit, self.options.window)
         return self._auth_meters[login]
 
     def requests_per_window(self, account: str = "main") -> dict[int, int]:
-        """Window's first second -> data requests that the client sent and that were not refused with 429."""
-        return {start: window.sent for start, window in self.books(account).windows.items() if window.sent}
+        """Return the data requests of the client that got no 429, by the epoch second at which the window begins."""
+        return {start: window.sent for start, window in self.quota(account).windows.items() if window.sent}
 
-    def spend_elsewhere(self, count: int, now: float, account: str = "main") -> int:
-        """Let somebody else spend so many requests of this account now; returns how many were left for them."""
-        return self.books(account).spend_elsewhere(count, self.server_time(now))
+    def spend_as_neighbour(self, count: int, now: float, account: str = "main") -> int:
+        """Spend up to `count` requests as another client, and return how many were available."""
+        return self.quota(account).spend(count, self.server_time(now))
 
-    def order(self, fault: Fault, times: int = 1, where: str = "") -> None:
-        """Let the next so many data requests meet this fault, or those whose path contains `where` ("/auth")."""
+    def inject(self, fault: Fault, times: int = 1, where: str = "") -> None:
+        """Give this fault to the next `times` data requests, or to requests whose path contains `where` ("/auth")."""
         if times < 1:
             raise ValueError("times must be at least 1")
-        self.ordered.append(OrderedFault(fault, times, where))
+        self.injected.append(InjectedFault(fault, times, where))
 
     def suspend(self, account: str) -> None:
-        """Refuse everything of an account, /auth included, until `resume`."""
+        """Refuse all requests of an account, also at /auth, until `resume`."""
         self.registry.suspend(account)
 
     def resume(self, account: str) -> None:
-        """Serve the account again."""
+        """Serve an account again."""
         self.registry.resume(account)
 
-    # The server's inside: each returns the account that the request is counted for, and the answer.
+    # Each of these two returns the account whose quota the request counts for, and the reply.
 
     def _authenticate(self, exchange: Exchange, at: float) -> tuple[str, Reply]:
         form = {name: values[0] for name, values in parse_qs(exchange.request.body.decode(errors="replace")).items()}
         login = form.get("login", "")
-        owner = next((account.name for account in self.accounts.values() if account.login == login), NOBODY)
-        if exchange.fault in PROXY:
-            return owner, proxy_page(exchange, self.options, at)
-        meter = self.auth_books(login)
+        name = next((account.name for account in self.accounts.values() if account.login == login), UNKNOWN_ACCOUNT)
+        if exchange.fault in PROXY_FAULTS:
+            return name, proxy_reply(exchange, self.options, at)
+        meter = self.auth_quota(login)
         try:
-            pair = self._exchanged(exchange, form, meter, at)
-        except Refusal as refusal:
-            return owner, refused(exchange, self.options, meter, at, refusal)
+            pair = self._exchange(exchange, form, meter, at)
+        except ApiError as error:
+            return name, error_reply(exchange, self.options, meter, at, error)
         fields = dict(zip(("login", "password"), pair, strict=True))
         body = wire.xml_object(fields) if wants_xml(exchange.request) else wire.json_object(fields)
-        return owner, page(exchange, self.options, meter, at, body)
+        return name, success_reply(exchange, self.options, meter, at, body)
 
-    def _exchanged(self, exchange: Exchange, form: dict[str, str], meter: Meter, at: float) -> Pair:
+    def _exchange(self, exchange: Exchange, form: dict[str, str], meter: Meter, at: float) -> Pair:
         if exchange.fault is Fault.THROTTLE or not meter.charge(at):
-            raise Refusal(*_OVER)
+            raise ApiError(*_RATE_LIMIT_EXCEEDED)
         if exchange.request.method != "POST":
-            raise Refusal(*_METHOD)
+            raise ApiError(*_METHOD_NOT_ALLOWED)
         if exchange.fault is Fault.SERVER_ERROR:
-            raise Refusal(*_BROKEN)
-        for name in ("tool", "login", "password"):
-            if name not in form:
-                raise Refusal(400, f"Invalid {name} parameter.")
+            raise ApiError(*_UNKNOWN_ERROR)
+        for parameter in ("tool", "login", "password"):
+            if parameter not in form:
+                raise ApiError(400, f"Invalid {parameter} parameter.")
         pair = self.registry.exchange(form["tool"], form["login"], form["password"], at)
         if pair is None or exchange.fault is Fault.DEAD:
-            raise Refusal(self.options.auth_refused, "Invalid login or password.")
+            raise ApiError(self.options.auth_refused, "Invalid login or password.")
         return pair
 
     def _data(self, exchange: Exchange, at: float) -> tuple[str, Reply]:
         pair = parse_basic(exchange.request.headers.get("authorization"))
-        account, alive = self.registry.holder(*pair, at) if pair else (None, False)
-        owner = account.name if account else NOBODY
-        meter = self.books(owner)
-        if exchange.fault in PROXY:
+        account, valid = self.registry.authorize(*pair, at) if pair else (None, False)
+        name = account.name if account else UNKNOWN_ACCOUNT
+        meter = self.quota(name)
+        if exchange.fault in PROXY_FAULTS:
             meter.window(at).sent += 1
-            return owner, proxy_page(exchange, self.options, at)
+            return name, proxy_reply(exchange, self.options, at)
         try:
-            self._admit(exchange, meter, at)
+            self._charge(exchange, meter, at)
             if exchange.fault is Fault.DEAD:
-                self.registry.expire(owner)
-                alive = False
-            body = self._figures(exchange, self.accounts[owner] if alive else None, at)
-        except Refusal as refusal:
-            return owner, refused(exchange, self.options, meter, at, refusal)
-        return owner, page(exchange, self.options, meter, at, body)
+                self.registry.expire(name)
+                valid = False
+            body = self._figures(exchange, self.accounts[name] if valid else None, at)
+        except ApiError as error:
+            return name, error_reply(exchange, self.options, meter, at, error)
+        return name, success_reply(exchange, self.options, meter, at, body)
 
-    def _admit(self, exchange: Exchange, meter: Meter, at: float) -> None:
+    def _charge(self, exchange: Exchange, meter: Meter, at: float) -> None:
         if exchange.fault is Fault.THROTTLE:
             meter.window(at).refused += 1
-            raise Refusal(*_OVER)
+            raise ApiError(*_RATE_LIMIT_EXCEEDED)
         if not meter.charge(at):
-            raise Refusal(*_OVER)
+            raise ApiError(*_RATE_LIMIT_EXCEEDED)
 
     def _figures(self, exchange: Exchange, account: Account | None, at: float) -> bytes:
         if account is None:
-            raise Refusal(401, "Unauthorized.")
+            raise ApiError(401, "Unauthorized.")
         resource, *parameters = exchange.key[0].lstrip("/").split("/")
-        if resource not in FORMULAS or len(parameters) != _PARAMETERS:
-            raise Refusal(404, "Unknown resource.")
+        if resource not in FORMULAS or len(parameters) != _PARAMETER_COUNT:
+            raise ApiError(404, "Unknown resource.")
         if exchange.request.method not in self.options.methods:
-            raise Refusal(*_METHOD)
+            raise ApiError(*_METHOD_NOT_ALLOWED)
         world, fault = account.world, exchange.fault
         query = parse_query(resource, parameters)
-        judge(query, world, self.options, world.calendar.local_date(at))
+        check_query(query, world, self.options, world.calendar.local_date(at))
         if fault is Fault.SERVER_ERROR:
-            raise Refusal(*_BROKEN)
-        figures = world.truth(resource, query.phone, query.period, query.first, query.last, at)
-        shown = distorted(fault, figures, self.options.seed, *exchange.key) if fault in DISTORTING else figures
-        return wire.xml_figures(shown) if wants_xml(exchange.request) else wire.json_figures(shown)
+            raise ApiError(*_UNKNOWN_ERROR)
+        truth = world.truth(resource, query.phone, query.period, query.first, query.last, at)
+        figures = distort(fault, truth, self.options.seed, *exchange.key) if fault in CONTENT_FAULTS else truth
+        return wire.xml_figures(figures) if wants_xml(exchange.request) else wire.json_figures(figures)
 
-    def _next_ordered(self, path: str) -> Fault | None:
-        ordered = next((order for order in self.ordered if order.concerns(path)), None)
-        if ordered is None:
+    def _next_injected(self, path: str) -> Fault | None:
+        found = next((one for one in self.injected if one.matches(path)), None)
+        if found is None:
             return None
-        ordered.times -= 1
-        if not ordered.times:
-            self.ordered.remove(ordered)
-        return ordered.fault
+        found.times -= 1
+        if not found.times:
+            self.injected.remove(found)
+        return found.fault

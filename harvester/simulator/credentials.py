@@ -1,7 +1,7 @@
-"""Who may ask: tools' credentials, and the temporary pairs that they are exchanged for.
+"""Registry of credentials: the tools' logins, and the temporary pairs that they are exchanged for.
 
-A temporary pair dies a day after its last use; what a dead one belonged to stays known, so that a refused request
-can still be counted against its account.
+A temporary pair expires a day after its last use. The account of an expired pair stays known, so that a refused request
+counts against the quota of that account.
 """
 
 from __future__ import annotations
@@ -9,40 +9,46 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from harvester.simulator.chance import octets
-
-if TYPE_CHECKING:
-    from harvester.simulator.options import Account, Pair
+from harvester.simulator.options import Account, Pair
 
 
 @dataclass(slots=True)
-class _Pass:
+class KnownPair:
+    """Credentials of the data resources, valid or expired."""
+
     account: Account
     password: str = field(repr=False)
     used_at: float
-    lasting: bool = False  # configured, not handed out: age does not kill it
-    dead: bool = False
+    permanent: bool = False  # configured, not issued: it does not expire
+    expired: bool = False
 
 
 class Registry:
-    """All credentials of the simulated company."""
+    """All credentials of the simulated company.
 
-    def __init__(self, accounts: Iterable[Account], *, seed: int, life: float, single: bool) -> None:
+    Args:
+        accounts: its customers.
+        seed: of the issued pairs.
+        lifetime: seconds after its last use in which a temporary pair is valid.
+        single: a new pair ends the account's old ones.
+    """
+
+    def __init__(self, accounts: Iterable[Account], *, seed: int, lifetime: float, single: bool) -> None:
         self._accounts = {account.login: account for account in accounts}
         self._seed = seed
-        self._life = life
+        self._lifetime = lifetime
         self._single = single
-        self._passes: dict[str, _Pass] = {}
+        self.pairs: dict[str, KnownPair] = {}
         self._issued: dict[str, int] = {}
         self._suspended: set[str] = set()
         for account in self._accounts.values():
             if account.direct:
-                self._passes[account.login] = _Pass(account, account.password, 0.0, lasting=True)
+                self.pairs[account.login] = KnownPair(account, account.password, 0.0, permanent=True)
 
     def exchange(self, tool: str, login: str, password: str, at: float) -> Pair | None:
-        """A temporary pair for a tool's credentials, or None if these are wrong."""
+        """Return a temporary pair for a tool's credentials; None if these are wrong."""
         account = self._accounts.get(login)
         if account is None or account.direct or account.name in self._suspended:
             return None
@@ -52,17 +58,17 @@ class Registry:
             self.expire(account.name)
         number = self._issued.get(account.name, 0)
         self._issued[account.name] = number + 1
-        pair = account.pairs[number] if number < len(account.pairs) else self._made_up(account, number)
-        self._passes[pair[0]] = _Pass(account, pair[1], at)
+        pair = account.pairs[number] if number < len(account.pairs) else self._new_pair(account, number)
+        self.pairs[pair[0]] = KnownPair(account, pair[1], at)
         return pair
 
-    def holder(self, login: str, password: str, at: float) -> tuple[Account | None, bool]:
-        """Whose pair this is, and whether it still opens. Asking with a living one keeps it alive."""
-        found = self._passes.get(login)
+    def authorize(self, login: str, password: str, at: float) -> tuple[Account | None, bool]:
+        """Return the account of a pair, and whether the pair is valid. This counts as a use of the pair."""
+        found = self.pairs.get(login)
         if found is None or not _same(password, found.password):
             return None, False
-        if found.dead or (not found.lasting and at - found.used_at > self._life):
-            found.dead = True
+        if found.expired or (not found.permanent and at - found.used_at > self._lifetime):
+            found.expired = True
             return found.account, False
         if found.account.name in self._suspended:
             return found.account, False
@@ -70,20 +76,20 @@ class Registry:
         return found.account, True
 
     def expire(self, name: str | None = None) -> None:
-        """Kill the pairs handed out to one account, or to all."""
-        for found in self._passes.values():
-            if not found.lasting and name in {None, found.account.name}:
-                found.dead = True
+        """Expire the temporary pairs of one account, or of all."""
+        for found in self.pairs.values():
+            if not found.permanent and name in {None, found.account.name}:
+                found.expired = True
 
     def suspend(self, name: str) -> None:
-        """Make an account inactive: everything it has is refused."""
+        """Make an account inactive: all its credentials are refused."""
         self._suspended.add(name)
 
     def resume(self, name: str) -> None:
-        """Make it active again."""
+        """Make an account active again."""
         self._suspended.discard(name)
 
-    def _made_up(self, account: Account, number: int) -> Pair:
+    def _new_pair(self, account: Account, number: int) -> Pair:
         digits = octets(32, self._seed, "pair", account.name, number).hex()
         return digits[:32], digits[32:]
 

@@ -1,61 +1,58 @@
-"""What goes wrong on the way, and how it looks.
+"""Faults of the simulated server and of the network.
 
-One draw decides each request's fate; at most one fault strikes it. The draw's key is the request's path and how
-often it was asked for, so a slice meets the same faults whatever is asked for beside it.
+Each request has at most one fault, which one random number decides. Its key is the path of the request and how often
+the path was requested, so a slice gets the same faults whatever other slices are requested.
 
-A fault that spoils the transport or the framing is always visible to a careful client. `absent`, `truncated`, `nulls`,
-`nan` and `unknown` are whole, well-formed answers with something odd inside: a harvest under these differs from the
-truth, and should.
+A careful client can detect every fault of the transport and of the framing. `absent`, `truncated`, `nulls`, `nan` and
+`unknown` are whole, well-formed answers with irregular content: what is stored under these differs from the figures of
+the world, and has to.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from harvester.simulator.chance import number, octets
+from harvester.simulator.world import Number
 
-if TYPE_CHECKING:
-    from harvester.simulator.world import Number
-
-HTML = b"<!DOCTYPE html>\n<html><head><title>%s</title></head><body><h1>%s</h1></body></html>\n"
-UNKNOWN_METRIC = "speech_minutes"  # one that no release of the harvester has heard of
+_HTML_PAGE = b"<!DOCTYPE html>\n<html><head><title>%s</title></head><body><h1>%s</h1></body></html>\n"
+UNKNOWN_METRIC = "speech_minutes"  # that no release of the harvester knows
 
 
 class Fault(StrEnum):
-    """A kind of trouble. The value is its name in options, and the field of `Faults`."""
+    """Kind of fault. The value is its name in options, and the field of `Faults`."""
 
     SERVER_ERROR = "server_error"  # 500 with the API's own error body
-    BAD_GATEWAY = "bad_gateway"  # 502 with a proxy's HTML page
+    BAD_GATEWAY = "bad_gateway"  # 502 with the HTML page of a proxy
     UNAVAILABLE = "unavailable"  # 503, likewise
-    HTML = "html"  # 200 with a proxy's HTML page
-    THROTTLE = "throttle"  # 429 although the quota is not spent
-    DEAD = "dead"  # the account's temporary credentials die now: 401
-    DROP = "drop"  # the connection goes before the status line; the request has counted
-    DROP_BODY = "drop_body"  # the connection goes after the headers
-    CUT = "cut"  # Content-Length promises more than comes
-    CUT_CHUNKED = "cut_chunked"  # the last chunk never comes
-    JUNK = "junk"  # random bytes under the right label
+    HTML = "html"  # 200 with the HTML page of a proxy
+    THROTTLE = "throttle"  # 429 although the quota is not exhausted
+    DEAD = "dead"  # the account's temporary credentials expire now: 401
+    DROP = "drop"  # the connection closes before the status line; the request has counted
+    DROP_BODY = "drop_body"  # the connection closes after the headers
+    CUT = "cut"  # Content-Length is larger than the body that is sent
+    CUT_CHUNKED = "cut_chunked"  # the last chunk is missing
+    JUNK = "junk"  # random bytes with the right content type
     SLOW = "slow"  # the answer begins late
-    SLOW_BODY = "slow_body"  # the body trickles
+    SLOW_BODY = "slow_body"  # the body arrives slowly
     ABSENT = "absent"  # one period is missing from all metrics
     TRUNCATED = "truncated"  # the later half of all periods is missing, in valid JSON or XML
     NULLS = "nulls"  # one value is null
-    NAN = "nan"  # one value is NaN, which JSON does not know
-    UNKNOWN = "unknown"  # a metric never heard of
+    NAN = "nan"  # one value is NaN, which is not in JSON
+    UNKNOWN = "unknown"  # an unknown metric
 
 
-PROXY = frozenset({Fault.BAD_GATEWAY, Fault.UNAVAILABLE, Fault.HTML})
-"""Answers from in front of the API: no quota headers, and the request never counted."""
+PROXY_FAULTS = frozenset({Fault.BAD_GATEWAY, Fault.UNAVAILABLE, Fault.HTML})
+"""Answers of a proxy in front of the API: without quota headers, and the request did not count."""
 
-DISTORTING = frozenset({Fault.ABSENT, Fault.TRUNCATED, Fault.NULLS, Fault.NAN, Fault.UNKNOWN})
-"""Well-formed answers with something odd inside."""
+CONTENT_FAULTS = frozenset({Fault.ABSENT, Fault.TRUNCATED, Fault.NULLS, Fault.NAN, Fault.UNKNOWN})
+"""Well-formed answers with irregular content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """The probability of each kind, for one request."""
+    """Probability of each kind of fault for one request."""
 
     server_error: float = 0.0
     bad_gateway: float = 0.0
@@ -75,74 +72,76 @@ class Faults:
     nulls: float = 0.0
     nan: float = 0.0
     unknown: float = 0.0
-    slow_seconds: float = 1.0  # how long `slow` and `slow_body` take
+    slow_seconds: float = 1.0  # duration of `slow` and `slow_body`
 
     def __post_init__(self) -> None:
         odds = dict(self._odds())
         if any(not 0 <= share <= 1 for share in odds.values()) or sum(odds.values()) > 1 + 1e-9:
-            raise ValueError("The probabilities of all faults together must lie between 0 and 1")
+            raise ValueError("the sum of the probabilities of all faults must be between 0 and 1")
         if self.slow_seconds < 0:
             raise ValueError("slow_seconds must not be negative")
 
-    def strike(self, *key: object) -> Fault | None:
-        """The fault of the request with this key, if any."""
+    def draw(self, *key: object) -> Fault | None:
+        """Return the fault of the request with this key; None for none."""
         odds = self._odds()
         if not odds:
             return None
-        luck = number("fault", *key)
+        drawn = number("fault", *key)
         for fault, share in odds:
-            if luck < share:
+            if drawn < share:
                 return fault
-            luck -= share
+            drawn -= share
         return None
 
     def _odds(self) -> list[tuple[Fault, float]]:
         return [(fault, share) for fault in Fault if (share := getattr(self, fault.value))]
 
 
-CALM = Faults()
-KINDS = tuple(item.name for item in fields(Faults) if item.name != "slow_seconds")
+NO_FAULTS = Faults()
+FAULT_NAMES = tuple(item.name for item in fields(Faults) if item.name != "slow_seconds")
 
 
 class Ending(StrEnum):
-    """How an answer ends."""
+    """Way in which an answer ends."""
 
     WHOLE = "whole"
     CLOSED = "closed"  # nothing was sent
-    CUT = "cut"  # Content-Length promised the whole body, `Reply.sent` bytes of it came
+    CUT = "cut"  # Content-Length was that of the whole body, only `Reply.sent` bytes of it were sent
     CUT_CHUNKED = "cut-chunked"  # the same in chunks, without the last one
 
 
 def cut_length(fault: Fault, length: int, *key: object) -> int:
-    """How many bytes of a body come before the connection goes: always too few."""
+    """Return how many bytes of a body are sent before the connection closes: always less than all."""
     return 0 if fault is Fault.DROP_BODY else int(number("cut", *key) * length)
 
 
-def junk(*key: object) -> bytes:
-    """Bytes that are no answer: 0xFF begins neither JSON nor XML, and is no UTF-8."""
+def random_body(*key: object) -> bytes:
+    """Return bytes that are no answer: 0xFF begins neither JSON nor XML, and is not UTF-8."""
     return b"\xff" + octets(200, "junk", *key)
 
 
-def html(reason: str) -> bytes:
-    """A proxy's page."""
-    return HTML % (reason.encode(), reason.encode())
+def html_page(reason: str) -> bytes:
+    """Return the page of a proxy."""
+    return _HTML_PAGE % (reason.encode(), reason.encode())
 
 
-def distorted(
+def distort(
     fault: Fault | None, figures: dict[str, dict[int, Number]], *key: object
 ) -> dict[str, dict[int, Number | None]]:
-    """The figures with something odd inside, where this kind of fault does that."""
-    odd: dict[str, dict[int, Number | None]] = {metric: dict(values) for metric, values in figures.items()}
-    epochs = list(next(iter(odd.values()), {}))
+    """Return the figures with the irregular content of a fault; of any other fault, unchanged."""
+    changed: dict[str, dict[int, Number | None]] = {name: dict(values) for name, values in figures.items()}
+    epochs = list(next(iter(changed.values()), {}))
     if not epochs:
-        return odd
-    which, where = number("metric", *key), number("epoch", *key)
-    epoch = epochs[int(where * len(epochs))]
+        return changed
+    metric, position = number("metric", *key), number("epoch", *key)
+    epoch = epochs[int(position * len(epochs))]
     if fault in {Fault.NULLS, Fault.NAN}:
-        list(odd.values())[int(which * len(odd))][epoch] = None if fault is Fault.NULLS else float("nan")
+        list(changed.values())[int(metric * len(changed))][epoch] = None if fault is Fault.NULLS else float("nan")
     elif fault is Fault.UNKNOWN:
-        odd[UNKNOWN_METRIC] = dict.fromkeys(epochs, 1)
+        changed[UNKNOWN_METRIC] = dict.fromkeys(epochs, 1)
     elif fault in {Fault.ABSENT, Fault.TRUNCATED}:
-        gone = {epoch} if fault is Fault.ABSENT else set(epochs[len(epochs) // 2 :])
-        odd = {metric: {at: value for at, value in values.items() if at not in gone} for metric, values in odd.items()}
-    return odd
+        missing = {epoch} if fault is Fault.ABSENT else set(epochs[len(epochs) // 2 :])
+        changed = {
+            name: {at: value for at, value in values.items() if at not in missing} for name, values in changed.items()
+        }
+    return changed

@@ -1,9 +1,9 @@
-"""One account's quota: fixed windows on the multiples of their length, by the server's clock.
+"""Quota of one account: fixed windows at the multiples of their length on the server's clock.
 
-A request that is refused with 429 does not count. Somebody else may spend from the same quota, at moments that are
-drawn from the seed; what a request finds left depends on how many of these moments have passed.
+A request that is refused with 429 does not count. Another client may spend from the same quota, at moments drawn from
+the seed; the allowance that a request finds depends on how many of these moments have passed.
 
-`Window` keeps the books that invariants are checked against; the client's own idea of them is never asked.
+Tests check invariants against the counts in `Window`, never against the client's own.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from harvester.simulator.chance import numbers
 
 @dataclass(slots=True)
 class Window:
-    """What happened in one window.
+    """Counts of one window.
 
-    `sent` counts all of the client's requests but the refused ones: also those that a proxy answered and that
-    therefore cost nothing, because the client cannot know that. `refused` counts its 429s.
+    `sent` counts all requests of the client except the refused ones. It includes those that a proxy answered and that
+    cost nothing, because the client cannot know that. `refused` counts its 429s.
     """
 
     start: int  # epoch second of the server's clock
     charged: int = 0
     sent: int = 0
     refused: int = 0
-    neighbour: int = 0  # spent by somebody else
-    knocked: int = 0  # of somebody else's requests at drawn moments, how many have come, refused ones included
+    neighbour: int = 0  # spent by another client
+    neighbour_seen: int = 0  # drawn requests of the other client until now, refused ones included
 
 
 class Meter:
-    """The quota as a state machine over the server's time. A stepped clock may lead back into an old window."""
+    """Quota as a state machine over the server's time. A stepped clock may return to an earlier window."""
 
     def __init__(self, limit: int, window: int, *, neighbour: int = 0, key: tuple[object, ...] = ()) -> None:
         self.limit = limit
@@ -42,7 +42,7 @@ class Meter:
         self._moments: tuple[int, list[float]] = (-1, [])
 
     def charge(self, at: float) -> bool:
-        """Count one request of the client's; False if it is over the limit."""
+        """Count one request of the client; return False if the limit is reached."""
         window = self.window(at)
         if window.charged + window.neighbour >= self.limit:
             window.refused += 1
@@ -51,33 +51,33 @@ class Meter:
         window.sent += 1
         return True
 
-    def spend_elsewhere(self, count: int, at: float) -> int:
-        """Let somebody else spend so many requests now; returns how many were left for them."""
+    def spend(self, count: int, at: float) -> int:
+        """Spend up to `count` requests as another client, and return how many were available."""
         window = self.window(at)
-        taken = min(count, self.remaining(at))
-        window.neighbour += taken
-        return taken
+        spent = min(count, self.remaining(at))
+        window.neighbour += spent
+        return spent
 
     def remaining(self, at: float) -> int:
-        """Requests left in this window."""
+        """Return the number of requests left in the window."""
         window = self.window(at)
         return self.limit - window.charged - window.neighbour
 
     def reset(self, at: float) -> int:
-        """The epoch second at which this window ends."""
+        """Return the epoch second at which the window ends."""
         return self._start(at) + self.length
 
     def window(self, at: float) -> Window:
-        """The books of the window that holds this moment."""
+        """Return the counts of the window at this moment."""
         start = self._start(at)
         window = self.windows.get(start)
         if window is None:
             window = self.windows[start] = Window(start)
         if self._neighbour:
             passed = bisect_right(self._neighbour_moments(start), at)
-            fresh = max(0, passed - window.knocked)
-            window.knocked += fresh
-            window.neighbour += min(fresh, self.limit - window.charged - window.neighbour)
+            new = max(0, passed - window.neighbour_seen)
+            window.neighbour_seen += new
+            window.neighbour += min(new, self.limit - window.charged - window.neighbour)
         return window
 
     def _start(self, at: float) -> int:

@@ -1,4 +1,4 @@
-"""A request and its answer as values; and what a request for data asks for, once its path has been judged."""
+"""Requests and replies as values, and the parser of a data request's path."""
 
 from __future__ import annotations
 
@@ -8,25 +8,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from harvester.core.model import ALL
 from harvester.core.period import Period
 from harvester.simulator.faults import Ending, Fault
+from harvester.simulator.options import Options
 from harvester.simulator.world import Beyond, World
 
-if TYPE_CHECKING:
-    from harvester.simulator.options import Options
-
-_BAD = 400
-_YEARS = range(1970, 2200)  # a calendar of epoch seconds has its bounds
+_BAD_REQUEST = 400
+_YEARS = range(1970, 2200)  # that the calendar of epoch seconds supports
 _DATE = re.compile(r"[0-9]{8}")
 _PHONE = re.compile(r"[0-9]{7,15}")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request. Header names in lower case; the path with its /api, without host and query."""
+    """One HTTP request: header names in lower case; the path with /api, without host and query."""
 
     method: str
     path: str
@@ -36,10 +34,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer, and how it travels. Content-Length or chunks follow from `ending`.
+    """One answer, and how it is sent; `ending` decides between Content-Length and chunks.
 
-    `delay` seconds pass before the status line, `pace` seconds while the body comes; `sent` bytes of the body come
-    before the connection goes, unless the ending is WHOLE.
+    The status line is sent after `delay` seconds, and the body takes `pace` seconds. The connection closes after `sent`
+    bytes of the body, unless the ending is WHOLE.
     """
 
     status: int
@@ -53,10 +51,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request on its way, with all of its luck: what becomes of it, and when.
+    """A request in flight, with everything that is drawn for it: its fault and its delays.
 
-    `key` is the path and how often it has been asked for. `inbound` seconds pass until it arrives and counts, and
-    `outbound` seconds from then until its answer is there.
+    `key` is the path and how often it was requested before. The request arrives and counts after `inbound` seconds; its
+    answer arrives `outbound` seconds later.
     """
 
     request: Request
@@ -66,8 +64,8 @@ class Exchange:
     fault: Fault | None = None
 
 
-class Refusal(Exception):
-    """The server answers with a status other than 200."""
+class ApiError(Exception):
+    """An answer of the API with a status other than 200."""
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
@@ -76,7 +74,7 @@ class Refusal(Exception):
 
 
 class Query(NamedTuple):
-    """A well-formed request for data."""
+    """Parameters of a well-formed data request."""
 
     resource: str
     first: date
@@ -86,10 +84,10 @@ class Query(NamedTuple):
 
 
 def parse_query(resource: str, parameters: list[str]) -> Query:
-    """Read the path's parameters.
+    """Parse the parameters of a path.
 
     Raises:
-        Refusal: 400, with the name of the first one that is malformed.
+        ApiError: 400, with the name of the first malformed parameter.
     """
     start, end, period, phone = parameters
     first, last = _parse_date("start", start), _parse_date("end", end)
@@ -102,14 +100,14 @@ def parse_query(resource: str, parameters: list[str]) -> Query:
     return Query(resource, first, last, Period(period), phone)
 
 
-def judge(query: Query, world: World, options: Options, today: date) -> None:
-    """Refuse what the account may not ask for.
+def check_query(query: Query, world: World, options: Options, today: date) -> None:
+    """Check that the account may request this.
 
     Raises:
-        Refusal: with what is wrong.
+        ApiError: it may not.
     """
     if not world.serves(query.phone):
-        raise _invalid("phone") if options.foreign_status == _BAD else Refusal(401, "Unauthorized.")
+        raise _invalid("phone") if options.foreign_status == _BAD_REQUEST else ApiError(401, "Unauthorized.")
     if world.before is Beyond.REFUSED and world.first_day is not None and query.first < world.first_day:
         raise _invalid("start")
     if world.future is Beyond.REFUSED and query.last > today:
@@ -117,11 +115,13 @@ def judge(query: Query, world: World, options: Options, today: date) -> None:
     if options.today_refused and query.first <= today <= query.last:
         raise _invalid("end")
     if options.max_days is not None and (query.last - query.first).days >= options.max_days:
-        raise Refusal(options.wide_status, options.wide_error if options.wide_status == _BAD else "Unknown error.")
+        raise ApiError(
+            options.wide_status, options.wide_error if options.wide_status == _BAD_REQUEST else "Unknown error."
+        )
 
 
 def parse_basic(header: str | None) -> tuple[str, str] | None:
-    """Login and password of an Authorization header, or None if there are none."""
+    """Return login and password of a Basic Authorization header; None if it has none."""
     scheme, _, text = (header or "").partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -141,5 +141,5 @@ def _parse_date(name: str, text: str) -> date:
         raise _invalid(name) from None
 
 
-def _invalid(name: str) -> Refusal:
-    return Refusal(_BAD, f"Invalid {name} parameter.")
+def _invalid(name: str) -> ApiError:
+    return ApiError(_BAD_REQUEST, f"Invalid {name} parameter.")

@@ -1,6 +1,7 @@
-"""The simulated API on a loopback port: real sockets, real cut bodies, real dropped connections.
+"""HTTP server of the simulated API on a loopback port: real sockets, cut bodies and dropped connections.
 
-It decides nothing: it carries requests to `SimulatedApi`, waits as long as that says, and sends what that answers.
+It has no behaviour of its own: it passes requests to `SimulatedApi`, waits as long as the exchange says, and sends the
+reply.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from harvester.simulator.api import PREFIX, SimulatedApi
 from harvester.simulator.faults import Ending
 from harvester.simulator.request import Exchange, Reply, Request
 
-_PIECES = 20  # a trickling body comes in so many
-_SHUTDOWN = 0.2  # seconds that a request in flight is waited for
-_BACKLOG = 1024
+_SLOW_BODY_PIECES = 20  # in which a body is sent slowly
+_SHUTDOWN_TIMEOUT = 0.2  # seconds for requests in flight
+_BACKLOG = 1024  # connections
 
 
 class SimulatorServer:
-    """Serves a `SimulatedApi` within `async with`; `url` is its base URL.
+    """Server of a `SimulatedApi`, active inside `async with`; `url` is its base URL.
 
     Args:
-        api: what to serve.
-        host: a loopback address (no name: that may stand for two of them).
+        api: answers the requests.
+        host: a loopback address (no name, because a name may have two addresses).
         port: 0 for a free one.
         clock: the true time.
-        observer: called with every exchange and its reply, before it is sent.
+        observer: called with each exchange and its reply, before the reply is sent.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class SimulatorServer:
         observer: Callable[[Exchange, Reply], None] | None = None,
     ) -> None:
         if not _is_loopback(host):
-            raise ValueError(f"The simulator listens on loopback addresses only, not on {host}")
+            raise ValueError(f"the simulator listens on loopback addresses only, not on {host}")
         self.api = api
         self._host = host
         self._port = port
@@ -52,15 +53,15 @@ class SimulatorServer:
 
     @property
     def url(self) -> str:
-        """The base URL, without a slash at its end."""
+        """Base URL without a final slash."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}{PREFIX}"
 
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
-        app.on_response_prepare.append(self._strip)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN)
+        app.on_response_prepare.append(self._remove_date)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await self._runner.setup()
         try:
             site = web.TCPSite(self._runner, self._host, self._port, backlog=_BACKLOG)
@@ -86,14 +87,14 @@ class SimulatorServer:
             self._observer(exchange, reply)
         await self._sleep(reply.delay)
         if reply.ending is Ending.CLOSED:
-            _hang_up(http)
-            return web.Response()  # goes nowhere
+            _close(http)
+            return web.Response()  # aiohttp needs one; it is not sent
         if reply.ending is Ending.WHOLE and not reply.pace:
             return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
         return await self._stream(http, reply)
 
-    async def _strip(self, _: web.Request, response: web.StreamResponse) -> None:
-        # aiohttp adds what is lacking, and whether there is a Date is the simulated server's affair.
+    async def _remove_date(self, _: web.Request, response: web.StreamResponse) -> None:
+        # aiohttp adds a missing Date, but its absence may be simulated.
         if not self.api.options.date:
             response.headers.popall("Date", None)
 
@@ -105,12 +106,12 @@ class SimulatorServer:
             response.content_length = len(reply.body)
         body = reply.body if reply.ending is Ending.WHOLE else reply.body[: reply.sent]
         await response.prepare(http)
-        size = max(1, -(-len(body) // _PIECES))
+        size = max(1, -(-len(body) // _SLOW_BODY_PIECES))
         for begin in range(0, len(body), size):
             await response.write(body[begin : begin + size])
-            await self._sleep(reply.pace / _PIECES)
+            await self._sleep(reply.pace / _SLOW_BODY_PIECES)
         if reply.ending is not Ending.WHOLE:
-            _hang_up(http)
+            _close(http)
         return response
 
     async def _sleep(self, seconds: float) -> None:
@@ -118,7 +119,7 @@ class SimulatorServer:
             await self._clock.sleep(seconds)
 
 
-def _hang_up(http: web.Request) -> None:
+def _close(http: web.Request) -> None:
     if http.transport is not None:
         http.transport.close()
 

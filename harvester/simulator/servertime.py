@@ -1,17 +1,15 @@
-"""The server's own clock: apart from the true one, drifting, now and then stepped."""
+"""Clock of the simulated server: the true time with an offset, a drift and steps."""
 
 from __future__ import annotations
 
 from email.utils import formatdate
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from harvester.simulator.options import Options
+from harvester.simulator.options import Options
 
 
 def server_time(options: Options, now: float) -> float:
-    """What the server's clock shows at a true moment; epoch seconds both."""
+    """Return the server's time at the true time `now`; both in epoch seconds."""
     stepped = sum(step for moment, step in options.clock_steps if now >= moment)
     drifted = (now - options.clock_origin) * options.clock_drift * 1e-6
     return now + options.clock_offset + stepped + drifted
@@ -19,5 +17,5 @@ def server_time(options: Options, now: float) -> float:
 
 @lru_cache(maxsize=256)
 def http_date(second: int) -> str:
-    """A Date header."""
+    """Return the value of a Date header."""
     return formatdate(second, usegmt=True)

@@ -1,4 +1,4 @@
-"""Bodies as the server writes them, byte for byte like the published ones: PHP's JSON, and its XML."""
+"""Writer of bodies as the server writes them, byte for byte like the published ones: the JSON of PHP, and XML."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from xml.sax.saxutils import escape
 
-Printable = int | float | None
+Value = int | float | None
 
 _DECLARATION = '<?xml version="1.0"?>\n'
 
 
-def php_number(value: Printable) -> str:
-    """A number as PHP prints it: no fraction that is zero, and an exponent without a leading zero."""
+def php_number(value: Value) -> str:
+    """Return a number as PHP prints it: without a fraction of zero, and with no leading zero in the exponent."""
     if isinstance(value, int):
         return str(value)
     if value is None:
@@ -29,23 +29,23 @@ def php_number(value: Printable) -> str:
 
 
 def php_string(text: str) -> str:
-    """A JSON string with PHP's escapes."""
+    """Return a JSON string with the escapes of PHP."""
     return json.dumps(text).replace("/", "\\/")
 
 
 def json_object(fields: Mapping[str, str]) -> bytes:
-    """A flat object of texts."""
+    """Return a flat JSON object of strings."""
     return ("{" + ",".join(f"{php_string(key)}:{php_string(text)}" for key, text in fields.items()) + "}").encode()
 
 
 def xml_object(fields: Mapping[str, str]) -> bytes:
-    """The same as XML."""
+    """Return a flat XML document of texts."""
     inner = "".join(f"<{key}>{escape(text)}</{key}>" for key, text in fields.items())
     return f"{_DECLARATION}<result>{inner}</result>\n".encode()
 
 
-def json_figures(figures: Mapping[str, Mapping[int, Printable]]) -> bytes:
-    """Figures; an empty map is PHP's empty array."""
+def json_figures(figures: Mapping[str, Mapping[int, Value]]) -> bytes:
+    """Return figures as JSON; an empty map is an empty array, as PHP writes it."""
     if not figures:
         return b"[]"
     return (
@@ -53,19 +53,19 @@ def json_figures(figures: Mapping[str, Mapping[int, Printable]]) -> bytes:
     ).encode()
 
 
-def xml_figures(figures: Mapping[str, Mapping[int, Printable]]) -> bytes:
-    """The same as XML."""
+def xml_figures(figures: Mapping[str, Mapping[int, Value]]) -> bytes:
+    """Return figures as XML."""
     inner = "".join(_xml_map(name, values) for name, values in figures.items())
     return f"{_DECLARATION}{f'<result>{inner}</result>' if inner else '<result/>'}\n".encode()
 
 
-def _json_map(values: Mapping[int, Printable]) -> str:
+def _json_map(values: Mapping[int, Value]) -> str:
     if not values:
         return "[]"
     return "{" + ",".join([f'"{epoch}":{php_number(value)}' for epoch, value in values.items()]) + "}"
 
 
-def _xml_map(name: str, values: Mapping[int, Printable]) -> str:
+def _xml_map(name: str, values: Mapping[int, Value]) -> str:
     if not values:
         return f"<{name}/>"
     items = [

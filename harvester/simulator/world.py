@@ -1,16 +1,16 @@
-"""The truth: what VoiceTrends counted, and what an answer sent at a given moment says of it.
+"""Ground truth of the simulator: what VoiceTrends counted, and what an answer at a given moment contains of it.
 
-Everything is a pure function of the world's settings, the series, the days asked for, and the server's time: no
-answer depends on one before it. So any harvest can be checked, value by value, by asking again (`World.truth`).
+Everything is a pure function of the world's settings, the series, the requested days and the server's time; no answer
+depends on an earlier one. So stored values can be checked one by one against `World.truth`.
 
-Where the real server's behaviour is unknown, it is a setting; the defaults are the likely ones. In particular a week
-or month that the range cuts counts only the days inside the range, under the key of its own first day.
+Where the behaviour of the real server is unknown, it is a setting with the likely default. In particular a week or
+month at the edge of the range counts only the days inside the range, and its key is its own first day.
 
-A day is settled `late_days` local days after its end. Before that some of its calls are not counted yet (one fewer
-each day), and today's are counted as the day goes. Callers are unique: of several days, or several phones, they
-are fewer than the sum, so a week cannot be summed up from its days.
+The counts of a day are final `late_days` local days after its end. Until then some of its calls are missing (one fewer
+each day), and today's calls are counted as the day passes. Callers are unique: for several days, or several phones,
+they are fewer than the sum, so a week cannot be computed from its days.
 
-ALL is the account's phones merged; where any number is served it is a number of its own.
+ALL is the account's phones merged; if every number is served, ALL is a number of its own.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from zoneinfo import ZoneInfo
 
 from harvester.core.model import ALL
 from harvester.core.period import Calendar, Period
-from harvester.simulator.traffic import NOTHING, Tally, day_tally, merged
+from harvester.simulator.traffic import NO_TRAFFIC, Tally, day_tally, merge
 
 Number = int | float
 Figures = dict[str, dict[int, Number]]
-"""Metric -> epoch second of the period's start -> number; metrics and epochs in the server's order."""
+"""Metric -> epoch second of the period's start -> number; in the server's order."""
 
 
 class Beyond(StrEnum):
-    """What the server says of days that it has no data for."""
+    """Answer of the server for days without data."""
 
     ZERO = "zero"
     ABSENT = "absent"
@@ -42,7 +42,7 @@ class Beyond(StrEnum):
 
 
 class CutKey(StrEnum):
-    """The key of a week or month that the range begins within."""
+    """Key of a week or month in which the range begins."""
 
     BUCKET = "bucket"  # the midnight of the bucket's first day, which lies before the range
     RANGE = "range"  # the midnight of the range's first day
@@ -84,10 +84,9 @@ FORMULAS: dict[str, dict[str, Callable[[Tally], Number]]] = {
 
 @dataclass(frozen=True)
 class World:
-    """One account's numbers, and the zone in which their days begin.
+    """Traffic of one account's numbers, and the calendar of its days.
 
-    `given` replaces the drawn traffic: these days, for every phone and ALL
-    alike, and no traffic on any other.
+    `given` replaces the drawn traffic: these days for each phone and for ALL, and no traffic on other days.
     """
 
     seed: int = 0
@@ -101,36 +100,36 @@ class World:
     cut_key: CutKey = CutKey.BUCKET
 
     def serves(self, phone: str) -> bool:
-        """Whether the account owns this number."""
+        """Return True if the account owns this number."""
         return self.phones is None or phone == ALL or phone in self.phones
 
     def tally(self, phone: str, day: date) -> Tally:
-        """One day's settled counts."""
+        """Return the final counts of one day."""
         if self.first_day is not None and day < self.first_day:
-            return NOTHING
+            return NO_TRAFFIC
         if self.given is not None:
-            return self.given.get(day, NOTHING)
+            return self.given.get(day, NO_TRAFFIC)
         return _month(self.seed, self._parts(phone), day.year, day.month)[day.day - 1]
 
     def tally_at(self, phone: str, day: date, now: float) -> Tally:
-        """One day's counts as the server tells them at `now` (epoch seconds of its own clock)."""
-        return merged([self._counted(self.tally(part, day), day, now) for part in self._parts(phone)])
+        """Return the counts of one day as the server reports them at `now` (epoch seconds of its own clock)."""
+        return merge([self._counted(self.tally(part, day), day, now) for part in self._parts(phone)])
 
-    def _counted(self, settled: Tally, day: date, now: float) -> Tally:
+    def _counted(self, final: Tally, day: date, now: float) -> Tally:
         age = (self.calendar.local_date(now) - day).days
         if age < 0:
-            return NOTHING
-        calls = settled.calls - max(0, self.late_days + 1 - age if self.late_days else 0)
+            return NO_TRAFFIC
+        calls = final.calls - max(0, self.late_days + 1 - age if self.late_days else 0)
         if age == 0:
             begin, end = (self.calendar.midnight(day + timedelta(days=ahead)) for ahead in (0, 1))
-            gone = min(1.0, max(0.0, (now - begin) / (end - begin)))
-            calls = min(calls, int(settled.calls * (gone * gone * (3 - 2 * gone))))  # few call at night
-        return settled.of_calls(calls)
+            share = min(1.0, max(0.0, (now - begin) / (end - begin)))
+            calls = min(calls, int(final.calls * (share * share * (3 - 2 * share))))  # fewer calls at night
+        return final.of_calls(calls)
 
     def truth(
         self, resource: str, phone: str, period: Period, first: date, last: date, now: float | None = None
     ) -> Figures:
-        """What the server says of a range, both days inclusive.
+        """Return the server's figures for a range, both days inclusive.
 
         Args:
             resource: one of FORMULAS.
@@ -138,11 +137,11 @@ class World:
             period: the length of each bucket.
             first: the range's first day.
             last: its last day.
-            now: epoch second of the server's clock; None when everything is settled.
+            now: epoch second of the server's clock; None for the final figures.
         """
-        buckets = [(key, merged(tallies)) for key, tallies in self._buckets(phone, period, first, last, now)]
+        buckets = [(key, merge(tallies)) for key, tallies in self._buckets(phone, period, first, last, now)]
         return {
-            metric: {key: plain(formula(tally)) for key, tally in buckets}
+            metric: {key: _without_zero_fraction(formula(tally)) for key, tally in buckets}
             for metric, formula in FORMULAS[resource].items()
         }
 
@@ -150,13 +149,13 @@ class World:
         self, phone: str, period: Period, first: date, last: date, now: float | None
     ) -> Iterator[tuple[int, list[Tally]]]:
         today = date.max if now is None else self.calendar.local_date(now)
-        settled = today - timedelta(days=self.late_days + 1)
+        last_final = today - timedelta(days=self.late_days + 1)
         days = _days(self.calendar, *self._within(first, last, today))
         for bucket, members in groupby(days, partial(self.calendar.floor, period)):
             yield (
                 self._key(bucket, first),
                 [
-                    self.tally(phone, day) if now is None or day <= settled else self.tally_at(phone, day, now)
+                    self.tally(phone, day) if now is None or day <= last_final else self.tally_at(phone, day, now)
                     for day in members
                 ],
             )
@@ -176,20 +175,20 @@ class World:
         return self.phones if merges and self.phones else (phone,)
 
 
-def plain(value: Number) -> Number:
-    """A whole number as an int: PHP prints no fraction that is zero."""
+def _without_zero_fraction(value: Number) -> Number:
+    """Return a whole number as an int, because PHP prints no fraction of zero."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @lru_cache(maxsize=256)
 def _days(calendar: Calendar, first: date, last: date) -> tuple[date, ...]:
-    """The days of a range, without those that the zone skips; most answers are of the same few ranges."""
+    """Return the days of a range that exist in the zone. Cached, because most requests have the same few ranges."""
     return tuple(calendar.starts(Period.DAY, first, last))
 
 
 @lru_cache(maxsize=4096)
 def _month(seed: int, phones: tuple[str, ...], year: int, month: int) -> tuple[Tally, ...]:
-    """Each day's tally of these phones together, over one month: what is drawn and kept at once."""
+    """Return the counts of these phones together for each day of a month; a month is drawn and cached at once."""
     first = date(year, month, 1).toordinal()
     days = range(first, first + monthrange(year, month)[1])
-    return tuple(merged([day_tally(seed, phone, day) for phone in phones]) for day in days)
+    return tuple(merge([day_tally(seed, phone, day) for phone in phones]) for day in days)

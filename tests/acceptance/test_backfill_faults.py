@@ -67,7 +67,7 @@ def test_a_slice_that_always_fails_is_reported_and_the_same_command_fetches_it_l
     sqlite_url: str, install: Install
 ) -> None:
     api = SimulatedApi([Account(world=WORLD)], Options())
-    api.order(Fault.JUNK, times=1000, where=f"/20240101/20241231/day/{PHONES[0]}")
+    api.inject(Fault.JUNK, times=1000, where=f"/20240101/20241231/day/{PHONES[0]}")
     harvester = install(api, sqlite_url, phones=list(PHONES[:2]))
     ended = harvester.run(*BACKFILL)
 
@@ -77,7 +77,7 @@ def test_a_slice_that_always_fails_is_reported_and_the_same_command_fetches_it_l
     assert ended.result["slices"] == {"planned": 4, "done": 3, "failed": 1, "already_covered": 0}
     assert api.visits[f"/performance/20240101/20241231/day/{PHONES[0]}"] == 5
 
-    api.ordered.clear()
+    api.injected.clear()
     repeated = harvester.run(*BACKFILL)
     assert (repeated.code, repeated.result["requests"], repeated.result["failed"]) == (0, 1, [])
     assert_harvested(sqlite_url, wanted(*PHONES[:2]))
@@ -161,7 +161,7 @@ JANUARY = ("backfill", "--start", "2024-01-01", "--end", "2024-01-31", "--json")
 
 def rows_with(fault: Fault, sqlite_url: str, install: Install, form: str) -> dict[str, Any]:
     api = SimulatedApi([Account(world=WORLD)], Options())
-    api.order(fault)
+    api.inject(fault)
     ended = install(api, sqlite_url, phones=[PHONES[0]], api={"format": form}).run(*JANUARY)
     assert ended.code == 0, ended.err
     rows = ended.result["rows"]

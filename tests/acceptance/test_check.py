@@ -296,7 +296,7 @@ def test_an_unreachable_api_leaves_69_soon(tool: str | None, sqlite_url: str, in
 @pytest.mark.parametrize(("failures", "code"), [(2, 0), (3, 69)])
 def test_a_request_is_tried_three_times(failures: int, code: int, sqlite_url: str, install: Install) -> None:
     api = SimulatedApi()
-    api.order(Fault.SERVER_ERROR, failures)
+    api.inject(Fault.SERVER_ERROR, failures)
     ended = install(api, sqlite_url).run("check", "--online", "--json")
     assert ended.code == code
     assert ended.result["accounts"][0]["requests"] == len(data_requests(api)) == 3
@@ -378,7 +378,7 @@ def test_an_interrupted_wait_leaves_130_and_one_object(sqlite_url: str, install:
 
 def test_no_secret_is_printed_at_the_highest_verbosity(sqlite_url: str, install: Install) -> None:
     api = SimulatedApi([replace(DEMO, password=CANARY)])
-    api.order(Fault.SERVER_ERROR, 1)
+    api.inject(Fault.SERVER_ERROR, 1)
     harvester = install(api, sqlite_url, password=None, password_file="password")
     hidden_password(harvester)
     ended = harvester.run("check", "--online", "-vvv")

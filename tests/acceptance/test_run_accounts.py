@@ -28,7 +28,7 @@ GOOD, WRONG, TEMPORARY = "c4n4ry-good", "c4n4ry-wrong", "c4n4ry-temporary"
 
 
 def auths(api: SimulatedApi, login: str) -> int:
-    return sum(window.sent for window in api.auth_books(login).windows.values())
+    return sum(window.sent for window in api.auth_quota(login).windows.values())
 
 
 def two_accounts(api: SimulatedApi, url: str, install: Install, home: Path) -> Installation:

@@ -45,7 +45,7 @@ def test_an_auth_that_is_down_for_twenty_seconds_is_survived(tmp_path: Path) -> 
 
 def test_an_auth_that_is_down_when_a_pair_expires_is_survived(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", MONTHS, replace(SLOW, latency=0.02))
-    rig.wire.api.order(Fault.UNAVAILABLE, 4, where="/auth")
+    rig.wire.api.inject(Fault.UNAVAILABLE, 4, where="/auth")
     process = rig.run({8.0: expire})
     assert process.error is None
     assert not process.report.failed
@@ -55,7 +55,7 @@ def test_an_auth_that_is_down_when_a_pair_expires_is_survived(tmp_path: Path) ->
 @pytest.mark.parametrize("retry_after", [True, False])
 def test_a_throttled_auth_waits_for_its_window(tmp_path: Path, retry_after: bool) -> None:  # noqa: FBT001 - a case
     rig = Rig(tmp_path / "store.db", YEARS, replace(NEAR, retry_after=retry_after))
-    rig.api.order(Fault.THROTTLE, 2, where="/auth")
+    rig.api.inject(Fault.THROTTLE, 2, where="/auth")
     process = rig.run()
     assert process.error is None
     assert len(rig.auths) == 3
@@ -65,9 +65,9 @@ def test_a_throttled_auth_waits_for_its_window(tmp_path: Path, retry_after: bool
 def test_a_throttled_auth_is_no_outage(tmp_path: Path) -> None:
     # Down, throttled for ten minutes, down again: never down for GIVE_UP_AFTER.
     rig = Rig(tmp_path / "store.db", YEARS, NEAR)
-    rig.api.order(Fault.SERVER_ERROR, 1, where="/auth")
-    rig.api.order(Fault.THROTTLE, 1, where="/auth")
-    rig.api.order(Fault.SERVER_ERROR, 2, where="/auth")
+    rig.api.inject(Fault.SERVER_ERROR, 1, where="/auth")
+    rig.api.inject(Fault.THROTTLE, 1, where="/auth")
+    rig.api.inject(Fault.SERVER_ERROR, 2, where="/auth")
     process = rig.run()
     assert process.error is None
     assert rig.rows() == rig.truth()

@@ -18,7 +18,7 @@ from tests.support.in_process import NetworkState
 from tests.support.rig import START, Desired, Rig
 
 PHONES = tuple(f"800555{number:04}" for number in range(8))
-KINDS = (
+FAULT_NAMES = (
     *("server_error", "bad_gateway", "unavailable", "html", "throttle", "dead", "drop", "drop_body", "cut"),
     *("cut_chunked", "junk", "slow", "slow_body"),
 )
@@ -27,7 +27,7 @@ KINDS = (
 def random_rig(path: Path, seed: int) -> Rig:
     """Return a rig with a random server, random faults and a random plan."""
     random = Random(seed)  # noqa: S311 - a scenario, not a secret
-    odds = {kind: random.choice([0, 0, 0.01, 0.03]) for kind in KINDS}
+    odds = {kind: random.choice([0, 0, 0.01, 0.03]) for kind in FAULT_NAMES}
     options = Options(
         seed=seed,
         faults=Faults(**odds, slow_seconds=random.choice([1.0, 70.0])),
@@ -91,7 +91,7 @@ def assert_next_run_completes(rig: Rig) -> None:
     rig.api.options = replace(
         rig.api.options, faults=Faults(), auth_faults=Faults(), max_days=None, latency=0.01, jitter=0.0
     )
-    rig.api.ordered.clear()
+    rig.api.injected.clear()
     rig.wire.outages.clear()
     rig.wait(3600)
     process = rig.run()

@@ -95,7 +95,7 @@ def test_probes_go_one_at_a_time_with_growing_pauses(tmp_path: Path) -> None:
 def test_two_failures_with_a_quota_wait_between_are_no_outage(tmp_path: Path) -> None:
     # The last requests of a window and the first ones of the next are lost: 600 s apart, without an answer between.
     rig = Rig(tmp_path / "store.db", replace(MONTHS, phones=PHONES, limit=100), replace(NEAR, limit=100))
-    process = rig.run({4.93: lambda _: rig.api.order(Fault.DROP, 4)})
+    process = rig.run({4.93: lambda _: rig.api.inject(Fault.DROP, 4)})
     lost = [visit.at for visit in rig.visits if visit.fault is Fault.DROP]
     assert max(later - earlier for earlier, later in pairwise(lost)) > 500
     assert process.error is None
@@ -106,7 +106,7 @@ def test_two_failures_with_a_quota_wait_between_are_no_outage(tmp_path: Path) ->
 @pytest.mark.parametrize("phone", [0, 3])
 def test_errors_of_one_phone_fail_its_slice_after_five_tries(tmp_path: Path, fault: Fault, phone: int) -> None:
     rig = Rig(tmp_path / "store.db", replace(YEARS, phones=PHONES[:5]), NEAR)
-    rig.api.order(fault, 1000, where=PHONES[phone])
+    rig.api.inject(fault, 1000, where=PHONES[phone])
     process = rig.run()
     tries = [visit.at for visit in rig.visits if PHONES[phone] in visit.path]
     pauses = [later - earlier for earlier, later in pairwise(tries)]
@@ -123,7 +123,7 @@ def test_errors_of_one_phone_fail_its_slice_after_five_tries(tmp_path: Path, fau
 def test_pauses_are_jittered_by_the_seed(tmp_path: Path) -> None:
     def moments(seed: int) -> list[float]:
         rig = Rig(tmp_path / f"{len(list(tmp_path.iterdir()))}.db", YEARS, NEAR, seed=seed)
-        rig.api.order(Fault.SERVER_ERROR, 1000, where=PHONES[0])
+        rig.api.inject(Fault.SERVER_ERROR, 1000, where=PHONES[0])
         rig.run()
         return [visit.at for visit in rig.visits]
 
@@ -132,7 +132,7 @@ def test_pauses_are_jittered_by_the_seed(tmp_path: Path) -> None:
 
 def test_a_failed_slice_is_requested_again_by_the_next_run(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", YEARS, NEAR)
-    rig.api.order(Fault.SERVER_ERROR, 5, where=PHONES[0])
+    rig.api.inject(Fault.SERVER_ERROR, 5, where=PHONES[0])
     assert len(rig.run().report.failed) == 1
     process = rig.run()
     assert (process.report.requests, process.report.failed) == (1, [])

@@ -66,7 +66,7 @@ def test_the_search_for_the_limit_is_shared_by_all_phones(tmp_path: Path) -> Non
 def test_an_outage_of_500s_sets_no_limit(tmp_path: Path, failures: int) -> None:
     # Nothing was accepted yet and all requests fail for a while: later requests must not become narrower.
     rig = Rig(tmp_path / "store.db", replace(A_YEAR, phones=MANY[:8]), Options(latency=0.02))
-    rig.api.order(Fault.SERVER_ERROR, failures)
+    rig.api.inject(Fault.SERVER_ERROR, failures)
     process = rig.run()
     assert process.error is None
     assert process.limit_tracker is not None
@@ -77,7 +77,7 @@ def test_an_outage_of_500s_sets_no_limit(tmp_path: Path, failures: int) -> None:
 
 def test_a_phone_that_always_gets_500s_sets_no_limit(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.db", A_YEAR, Options(latency=0.02))
-    rig.api.order(Fault.SERVER_ERROR, 1000, where=A_YEAR.phones[0])
+    rig.api.inject(Fault.SERVER_ERROR, 1000, where=A_YEAR.phones[0])
     process = rig.run()
     assert [failed.slice.series.phone for failed in process.report.failed] == [A_YEAR.phones[0]]
     assert process.limit_tracker is not None

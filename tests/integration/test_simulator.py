@@ -72,11 +72,11 @@ async def test_a_connection_that_goes_is_seen_and_the_next_request_is_whole(
     api = SimulatedApi([_ACCOUNT])
     async with SimulatorServer(api) as server:
         # aiohttp sends a GET once more by itself when a kept connection turns out closed: so both tries meet it.
-        api.order(fault, times=2 if fault is Fault.DROP else 1)
+        api.inject(fault, times=2 if fault is Fault.DROP else 1)
         with pytest.raises(raised):
             async with client.get(server.url + _PATH) as response:
                 await response.read()
-        api.ordered.clear()  # the second try may not have come
+        api.injected.clear()  # the second try may not have come
         async with client.get(server.url + _PATH) as response:
             assert json.loads(await response.read())
 
@@ -93,7 +93,7 @@ async def test_an_outage_closes_connections_and_counts_nothing(client: aiohttp.C
 @pytest.mark.parametrize("fault", [Fault.SLOW, Fault.SLOW_BODY])
 async def test_slow_answers_take_their_time_and_are_whole(client: aiohttp.ClientSession, fault: Fault) -> None:
     api = SimulatedApi([_ACCOUNT], Options(faults=Faults(slow_seconds=0.2)))
-    api.order(fault)
+    api.inject(fault)
     loop = asyncio.get_running_loop()
     async with SimulatorServer(api) as server:
         begun = loop.time()

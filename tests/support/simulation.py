@@ -98,7 +98,7 @@ def respond(api: SimulatedApi, request: Request, now: float) -> Reply:
 
 def refused_per_window(api: SimulatedApi, account: str = "main") -> dict[int, int]:
     """Return the client's 429s of each window, by the epoch second at which the window begins."""
-    return {start: window.refused for start, window in api.books(account).windows.items() if window.refused}
+    return {start: window.refused for start, window in api.quota(account).windows.items() if window.refused}
 
 
 def get(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from harvester.engine.account_plan import BackfillRequest
 from harvester.engine.process import Process, build_process
 from harvester.simulator.api import SimulatedApi
-from harvester.simulator.faults import CALM
+from harvester.simulator.faults import NO_FAULTS
 from harvester.store.migrate import migrate
 from tests.proof.simulation.processes import Backfill, Daemon
 from tests.proof.simulation.universe import SimProcess, Universe, belonging_to_nobody
@@ -191,8 +191,8 @@ class Simulation:
 
     async def _calm_down(self) -> None:
         """From now on nothing happens any more. Whoever died was started again, the host's clock was set."""
-        self.api.options = replace(self.api.options, faults=CALM, auth_faults=CALM)
-        self.api.ordered.clear()
+        self.api.options = replace(self.api.options, faults=NO_FAULTS, auth_faults=NO_FAULTS)
+        self.api.injected.clear()
         for account in self.scenario.accounts:
             self.api.resume(account.name)
         for process in self.universe.processes:

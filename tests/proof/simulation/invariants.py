@@ -233,13 +233,13 @@ def _thrifty(simulation: Simulation) -> None:
     unknowable = _unknowable(simulation)
     for account in scenario.accounts:
         allowed = max(1, scenario.options.limit - scenario.reserve)
-        for start, window in api.books(account.name).windows.items():
+        for start, window in api.quota(account.name).windows.items():
             assert window.sent <= scenario.options.limit, f"{account.name}: {window} (I4)"
             if start not in unknowable:
                 refused = window.refused - spurious[account.name, start]
                 assert window.sent <= allowed, f"{account.name}: {window} of {allowed} (I4)"
                 assert window.neighbour or not refused, f"{account.name}: {window} got {refused} 429 (I4)"
-        for start, window in api.auth_books(account.login).windows.items():
+        for start, window in api.auth_quota(account.login).windows.items():
             assert window.sent <= scenario.options.auth_limit, f"{account.name}: /auth {window} (I4)"
             assert start in unknowable or not window.refused, f"{account.name}: /auth {window} got 429 (I4)"
 
@@ -300,7 +300,7 @@ def _state_honest(simulation: Simulation, account: status.AccountReport) -> None
         assert account.state.value != "paused", f"{account.state}, {account.reason} (I7)"
     clean = not simulation.scenario.steps_server and not simulation.scenario.steps_host
     if clean and account.quota.resets_at is not None and account.quota.remaining is not None:
-        books = simulation.api.books(account.name).windows.get(account.quota.resets_at - WINDOW)
+        books = simulation.api.quota(account.name).windows.get(account.quota.resets_at - WINDOW)
         if books is not None and not simulation.scenario.options.neighbour:
             left = simulation.scenario.options.limit - books.charged
             assert account.quota.remaining <= left, f"{account.quota}, but {left} are left (I7)"
@@ -354,7 +354,7 @@ def _configured(simulation: Simulation) -> Iterable[Series]:
 
 def _discreet(simulation: Simulation) -> None:
     """No secret in the database's files. The log was looked at as it came."""
-    pairs = simulation.api.registry._passes  # noqa: SLF001 - the temporary ones are secrets, too
+    pairs = simulation.api.registry.pairs  # the temporary ones are secrets, too
     secrets = [CANARY.encode(), *(word.encode() for login, found in pairs.items() for word in (login, found.password))]
     secrets = [secret for secret in secrets if not secret.endswith(b"example.com")]
     for path in simulation.folder.glob(f"{simulation.path.name}*"):

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from harvester import config
 from harvester.core.period import Calendar, Period, WeekStart
-from harvester.simulator.faults import CALM, DISTORTING, KINDS, Fault, Faults
+from harvester.simulator.faults import CONTENT_FAULTS, FAULT_NAMES, NO_FAULTS, Fault, Faults
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.in_process import NetworkState
@@ -239,7 +239,7 @@ def _account(luck: Random, name: str, seed: int, calendar: Calendar, late_days: 
 
 def _options(luck: Random, seed: int, start: float, days: int, limit: int, neighbour: int) -> Options:
     bad = luck.choice((0.0, 0.01, 0.04))
-    odds = {kind: bad * luck.random() for kind in KINDS if Fault(kind) not in DISTORTING}
+    odds = {kind: bad * luck.random() for kind in FAULT_NAMES if Fault(kind) not in CONTENT_FAULTS}
     faults = Faults(**odds, slow_seconds=luck.choice((1.0, 20.0, 90.0)))
     auth = Faults(server_error=bad, drop=bad, bad_gateway=bad, junk=bad)
     steps: list[tuple[float, float]] = []
@@ -259,8 +259,8 @@ def _options(luck: Random, seed: int, start: float, days: int, limit: int, neigh
         clock_steps=tuple(sorted(steps)),
         latency=luck.choice((0.05, 0.4, 2.0)),
         jitter=luck.choice((0.0, 0.5)),
-        faults=faults if bad else CALM,
-        auth_faults=auth if bad else CALM,
+        faults=faults if bad else NO_FAULTS,
+        auth_faults=auth if bad else NO_FAULTS,
         single_pair=_one_in(luck, 4),
         foreign_status=luck.choice((400, 401)),
         max_days=luck.choice((None, None, 92, 31)),

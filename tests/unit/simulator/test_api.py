@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from harvester.simulator.api import NOBODY, SimulatedApi
+from harvester.simulator.api import UNKNOWN_ACCOUNT, SimulatedApi
 from harvester.simulator.faults import Ending
 from harvester.simulator.options import Account, Options, ResetStyle
 from harvester.simulator.request import Request
@@ -108,7 +108,7 @@ def test_what_is_no_basic_auth_is_refused(value: str) -> None:
     reply = respond(api, Request("GET", _PATH, {"authorization": value}), _NOW)
     assert reply.status == 401
     assert header(reply, "WWW-Authenticate")
-    assert sum(api.requests_per_window(NOBODY).values()) == 1
+    assert sum(api.requests_per_window(UNKNOWN_ACCOUNT).values()) == 1
 
 
 def test_accounts_must_differ() -> None:
@@ -224,7 +224,7 @@ def test_authentications_have_a_quota_of_their_own() -> None:
     statuses = [post_auth(api, _NOW, **form).status for _ in range(16)]
     assert statuses == [401] * 15 + [429]
     assert api.requests_per_window() == {}
-    (books,) = api.auth_books("me").windows.values()
+    (books,) = api.auth_quota("me").windows.values()
     assert (books.sent, books.refused) == (15, 1)
 
 
@@ -260,7 +260,7 @@ def test_a_neighbour_is_seen_in_remaining_but_not_in_the_clients_books() -> None
     reply = get(api, _PATH, _NOW + 449, _DIRECT)
     assert header(reply, "X-RateLimit-Remaining") == str(150 - 40 - 1)
     assert list(api.requests_per_window().values()) == [1]
-    assert api.spend_elsewhere(500, _NOW + 449) == 109
+    assert api.spend_as_neighbour(500, _NOW + 449) == 109
     assert get(api, _PATH, _NOW + 449, _DIRECT).status == 429
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harvester.simulator.api import SimulatedApi
-from harvester.simulator.faults import KINDS, Ending, Fault, Faults
+from harvester.simulator.faults import FAULT_NAMES, Ending, Fault, Faults
 from harvester.simulator.options import Options
 from tests.support.simulation import direct_account, get, header, post_auth, refused_per_window
 
@@ -25,18 +25,18 @@ _PATH = "/api/performance/20240101/20240110/day/8005551234"
 
 def _struck(fault: Fault, options: Options | None = None) -> tuple[SimulatedApi, Reply]:
     api = SimulatedApi([_ACCOUNT], options or Options())
-    api.order(fault)
+    api.inject(fault)
     return api, get(api, _PATH, _NOW, _ACCOUNT)
 
 
 def test_every_kind_has_its_probability() -> None:
-    assert set(KINDS) == {fault.value for fault in Fault}
-    assert {item.name for item in fields(Faults)} == {*KINDS, "slow_seconds"}
+    assert set(FAULT_NAMES) == {fault.value for fault in Fault}
+    assert {item.name for item in fields(Faults)} == {*FAULT_NAMES, "slow_seconds"}
 
 
 def test_faults_strike_as_often_as_they_are_told_to() -> None:
     faults = Faults(cut=0.2, junk=0.1)
-    struck = Counter(faults.strike(1, number) for number in range(2000))
+    struck = Counter(faults.draw(1, number) for number in range(2000))
     assert 320 < struck[Fault.CUT] < 480
     assert 140 < struck[Fault.JUNK] < 260
     assert set(struck) == {Fault.CUT, Fault.JUNK, None}
@@ -70,7 +70,7 @@ def test_a_proxy_answers_with_a_page_and_costs_nothing(fault: Fault, status: int
     assert reply.status == status
     assert reply.body.startswith(b"<!DOCTYPE html>")
     assert header(reply, "X-RateLimit-Limit") is None
-    assert api.books().remaining(_NOW) == 150
+    assert api.quota().remaining(_NOW) == 150
     # The client cannot know that it was free: the books hold it against the client's own limit.
     assert list(api.requests_per_window().values()) == [1]
 
@@ -86,7 +86,7 @@ def test_a_proxy_answers_with_a_page_and_costs_nothing(fault: Fault, status: int
 def test_the_api_itself_fails(fault: Fault, status: int, error: str) -> None:
     api, reply = _struck(fault)
     assert (reply.status, json.loads(reply.body)) == (status, {"error": error})
-    assert api.books().remaining(_NOW) == 150 - (fault is not Fault.THROTTLE)
+    assert api.quota().remaining(_NOW) == 150 - (fault is not Fault.THROTTLE)
     assert sum(refused_per_window(api).values()) == (fault is Fault.THROTTLE)
 
 
@@ -103,7 +103,7 @@ def test_a_lost_answer_has_counted_and_is_never_whole(fault: Fault, ending: Endi
     api, reply = _struck(fault)
     assert reply.ending is ending
     assert reply.sent < len(reply.body)
-    assert api.books().remaining(_NOW) == 149
+    assert api.quota().remaining(_NOW) == 149
 
 
 def test_slow_answers() -> None:
@@ -137,7 +137,7 @@ def test_odd_answers_are_well_formed() -> None:
 
 def test_an_ordered_fault_strikes_the_path_it_is_for_and_then_no_more() -> None:
     api = SimulatedApi([_ACCOUNT])
-    api.order(Fault.SERVER_ERROR, times=2, where="8005551234")
+    api.inject(Fault.SERVER_ERROR, times=2, where="8005551234")
     other = _PATH.replace("1234", "9999")
     statuses = [get(api, path, _NOW, _ACCOUNT).status for path in (other, _PATH, other, _PATH, _PATH)]
     assert statuses == [200, 500, 200, 500, 200]
@@ -146,15 +146,15 @@ def test_an_ordered_fault_strikes_the_path_it_is_for_and_then_no_more() -> None:
 
 def test_an_order_is_for_data_unless_it_names_the_authentication() -> None:
     api = SimulatedApi([_ACCOUNT])
-    api.order(Fault.SERVER_ERROR)
-    api.order(Fault.UNAVAILABLE, where="/auth")
+    api.inject(Fault.SERVER_ERROR)
+    api.inject(Fault.UNAVAILABLE, where="/auth")
     assert post_auth(api, _NOW).status == 503
     assert get(api, _PATH, _NOW, _ACCOUNT).status == 500
-    api.order(Fault.SERVER_ERROR)
-    api.ordered.clear()
+    api.inject(Fault.SERVER_ERROR)
+    api.injected.clear()
     assert get(api, _PATH, _NOW, _ACCOUNT).status == 200
     with pytest.raises(ValueError, match="at least 1"):
-        api.order(Fault.CUT, times=0)
+        api.inject(Fault.CUT, times=0)
 
 
 def test_authentication_meets_faults_of_its_own() -> None:

@@ -51,8 +51,8 @@ def test_what_the_neighbour_finds_spent_it_does_not_get() -> None:
     meter = Meter(5, 900, neighbour=100, key=("main",))
     assert [meter.charge(0.0) for _ in range(6)] == [True] * 5 + [False]
     assert meter.window(899.9).neighbour == 0
-    assert meter.spend_elsewhere(3, 901.0) == 3
-    assert meter.spend_elsewhere(30, 901.0) <= 2
+    assert meter.spend(3, 901.0) == 3
+    assert meter.spend(30, 901.0) <= 2
 
 
 def test_a_clock_that_steps_back_finds_the_old_window_as_it_was() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harvester.core.metric_catalogue import METRICS
 from harvester.core.period import Calendar, Period, WeekStart
-from harvester.simulator.traffic import NOTHING, Tally, day_tally, merged
+from harvester.simulator.traffic import NO_TRAFFIC, Tally, day_tally, merge
 from harvester.simulator.wire import json_figures
 from harvester.simulator.world import FORMULAS, Beyond, CutKey, World
 
@@ -101,7 +101,7 @@ def test_a_day_grows_until_it_is_settled(day: date, moments: list[int]) -> None:
     assert world.tally_at("ALL", day, float(settled_at)) == final
     if final.calls:
         assert world.tally_at("ALL", day, float(settled_at - 1)) != final
-        assert world.tally_at("ALL", day, float(begin)) == NOTHING
+        assert world.tally_at("ALL", day, float(begin)) == NO_TRAFFIC
 
 
 @given(st.integers(0, 50), _days)
@@ -111,10 +111,10 @@ def test_counts_agree_with_each_other(seed: int, day: date) -> None:
     assert tally.transfers <= tally.calls
     assert tally.loops <= tally.form_items
     assert min(1, tally.calls) <= tally.callers <= tally.calls
-    for part in (tally.of_calls(tally.calls // 2), merged([tally, tally])):
+    for part in (tally.of_calls(tally.calls // 2), merge([tally, tally])):
         assert min(1, part.calls) <= part.callers <= part.calls
     if not tally.calls:
-        assert tally == NOTHING
+        assert tally == NO_TRAFFIC
 
 
 def test_another_seed_number_or_day_is_another_figure() -> None:

@@ -1,46 +1,43 @@
-"""Answers as the server sends them: headers, labels, and what a fault does to the whole."""
+"""Replies as the server sends them: headers, content types, and the effect of a fault."""
 
 from __future__ import annotations
 
 import gzip
 from dataclasses import replace
 from math import ceil
-from typing import TYPE_CHECKING
 
 from harvester.simulator import wire
-from harvester.simulator.faults import Ending, Fault, cut_length, html, junk
+from harvester.simulator.faults import Ending, Fault, cut_length, html_page, random_body
 from harvester.simulator.options import AUTH, Options, ResetStyle
-from harvester.simulator.request import Exchange, Refusal, Reply, Request
+from harvester.simulator.quota import Meter
+from harvester.simulator.request import ApiError, Exchange, Reply, Request
 from harvester.simulator.servertime import http_date
 
-if TYPE_CHECKING:
-    from harvester.simulator.quota import Meter
-
-_PAGES = {Fault.BAD_GATEWAY: (502, "Bad Gateway"), Fault.UNAVAILABLE: (503, "Service Unavailable")}
+_PROXY_ERRORS = {Fault.BAD_GATEWAY: (502, "Bad Gateway"), Fault.UNAVAILABLE: (503, "Service Unavailable")}
 
 
 def wants_xml(request: Request) -> bool:
-    """Whether the client asks for XML; anything else gets JSON."""
+    """Return True if the client accepts XML; any other client gets JSON."""
     return request.headers.get("accept", "").partition(";")[0].strip().lower() == "application/xml"
 
 
-def page(exchange: Exchange, options: Options, meter: Meter, at: float, body: bytes) -> Reply:
-    """A good answer."""
-    label = "application/xml" if wants_xml(exchange.request) else "application/json"
-    headers = (("Content-Type", label), *_standard_headers(options, meter, at))
+def success_reply(exchange: Exchange, options: Options, meter: Meter, at: float, body: bytes) -> Reply:
+    """Return the reply with status 200."""
+    content_type = "application/xml" if wants_xml(exchange.request) else "application/json"
+    headers = (("Content-Type", content_type), *_standard_headers(options, meter, at))
     if exchange.fault is Fault.JUNK:
-        return Reply(200, headers, junk(options.seed, *exchange.key))
+        return Reply(200, headers, random_body(options.seed, *exchange.key))
     if options.gzip and "gzip" in exchange.request.headers.get("accept-encoding", ""):
         return Reply(200, (*headers, ("Content-Encoding", "gzip")), gzip.compress(body, 1, mtime=0))
     return Reply(200, headers, body)
 
 
-def refused(exchange: Exchange, options: Options, meter: Meter, at: float, refusal: Refusal) -> Reply:
-    """The API's own error. In XML it is labelled as JSON, as published."""
-    fields = {"error": refusal.message}
+def error_reply(exchange: Exchange, options: Options, meter: Meter, at: float, error: ApiError) -> Reply:
+    """Return the reply with an error of the API. XML has the content type of JSON here, as in the published sample."""
+    fields = {"error": error.message}
     body = wire.xml_object(fields) if wants_xml(exchange.request) else wire.json_object(fields)
     headers = [("Content-Type", "application/json"), *_standard_headers(options, meter, at)]
-    match refusal.status:
+    match error.status:
         case 401:
             headers.append(("WWW-Authenticate", 'Basic realm="VoiceTrends"'))
         case 405:
@@ -48,17 +45,17 @@ def refused(exchange: Exchange, options: Options, meter: Meter, at: float, refus
             headers.append(("Allow", ", ".join(sorted(allowed))))
         case 429 if options.retry_after:
             headers.append(("Retry-After", str(ceil(meter.reset(at) - at))))
-    return Reply(refusal.status, tuple(headers), body)
+    return Reply(error.status, tuple(headers), body)
 
 
-def proxy_page(exchange: Exchange, options: Options, at: float) -> Reply:
-    """What somebody in front of the API answers: a page for people, and no word of the quota."""
-    status, reason = _PAGES.get(exchange.fault or Fault.HTML, (200, "Please wait"))
-    return Reply(status, (("Content-Type", "text/html"), *_date(options, at)), html(reason))
+def proxy_reply(exchange: Exchange, options: Options, at: float) -> Reply:
+    """Return the reply of a proxy in front of the API: a web page without quota headers."""
+    status, reason = _PROXY_ERRORS.get(exchange.fault or Fault.HTML, (200, "Please wait"))
+    return Reply(status, (("Content-Type", "text/html"), *_date(options, at)), html_page(reason))
 
 
-def spoiled(reply: Reply, exchange: Exchange, options: Options) -> Reply:
-    """The answer as it travels: later by the way back, and broken where a fault says so."""
+def apply_transport_fault(reply: Reply, exchange: Exchange, options: Options) -> Reply:
+    """Return the reply with its delay, and with the fault of the exchange if it is one of the transport."""
     fault, key = exchange.fault, (options.seed, *exchange.key)
     reply = replace(reply, delay=exchange.outbound)
     match fault:
