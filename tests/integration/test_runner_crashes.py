@@ -38,12 +38,15 @@ def steps_of(path: Path, desired: Desired, options: Options, account: Account | 
 
 @pytest.mark.parametrize("account", [Account(), Account(direct=True)], ids=["tool", "direct"])
 @pytest.mark.parametrize("away", [0.0, 200.0])
-def test_death_at_any_step_costs_only_what_was_in_flight(tmp_path: Path, account: Account, away: float) -> None:
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_death_at_any_step_costs_only_what_was_in_flight(
+    tmp_path: Path, every: int, away: float, account: Account
+) -> None:
     desired = replace(SMALL, concurrency=3, limit=5)
     steps = steps_of(tmp_path / "whole.db", desired, TIGHT, account)
     # While the process waits it only sleeps, and one sleep is as good as another to die after.
     chosen = sorted({*range(0, 160, 3), *Random(7).sample(range(160, steps), 40)})  # noqa: S311 - steps, not a secret
-    for step in chosen:
+    for step in chosen[::every]:
         rig = Rig(tmp_path / f"{step}.db", desired, TIGHT, account)
         assert rig.run(dies_at=step).died
         rig.wait(away)
