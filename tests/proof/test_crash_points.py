@@ -2,8 +2,8 @@
 
 After each death what is stored is what is covered, value by value; in the end the table is the world's, no window of
 the server counted more than the limit over all the processes, nobody was refused, and no more was asked for again
-than can have been in flight. `make test` kills twice at each named place; `make prove` at every place that is ever
-passed, and daemons as well.
+than can have been in flight. `make test` kills once before and once after each step; `make prove` twice at each of
+these places, at every place that is ever passed, and daemons as well.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -114,14 +114,33 @@ def victim(home: Path, database: str) -> Iterator[Victim]:
         yield Victim(api, database, Installation(home, tables))
 
 
-def killed_at(place: str, home: Path, database: str) -> None:
+def killed(deaths: Sequence[tuple[str, int]], home: Path, database: str) -> None:
+    """One process dies after the other, each at the so manyeth passage of a place."""
     with victim(home, database) as one:
-        passages = PASSAGES[:1] if place in AT_THE_END else PASSAGES
-        for number in passages:
+        for place, number in deaths:
             one.dies(failpoint(place, number))
             assert place != "after-commit" or stored_rows(database)  # of an answer, not of the start
-        one.heals(len(passages))
+        one.heals(len(deaths))
     assert not [path for path in home.iterdir() if path.name != "config.toml" and CANARY.encode() in path.read_bytes()]
+
+
+def passages(place: str) -> tuple[int, ...]:
+    return PASSAGES[:1] if place in AT_THE_END else PASSAGES
+
+
+def killed_around(step: str, home: Path, database: str) -> None:
+    before, after = f"before-{step}", f"after-{step}"
+    killed([(before, passages(before)[0]), (after, passages(after)[-1])], home, database)
+
+
+def killed_at(place: str, home: Path, database: str) -> None:
+    killed([(place, number) for number in passages(place)], home, database)
+
+
+@pytest.fixture(scope="module")
+def deaths_around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deaths]:
+    with at_all_places(killed_around, tmp_path_factory.mktemp, at_once=AT_ONCE, places=Step) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +149,15 @@ def deaths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deaths]:
         yield found
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("step", Step)
+def test_processes_killed_before_and_after_a_step_lose_and_double_nothing(
+    step: Step, kind: str, deaths_around: Deaths
+) -> None:
+    deaths_around[step, kind].result()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", PLACES)
 def test_a_process_killed_there_loses_and_doubles_nothing(place: str, kind: str, deaths: Deaths) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,14 +25,18 @@ def failpoint(place: str, number: int) -> str:
 
 @contextmanager
 def at_all_places(
-    kill: Callable[[str, Path, str], None], new_home: Callable[[str], Path], *, at_once: int
+    kill: Callable[[str, Path, str], None],
+    new_home: Callable[[str], Path],
+    *,
+    at_once: int,
+    places: Iterable[str] = PLACES,
 ) -> Iterator[Deaths]:
     """Call `kill` with each place, an empty directory and the URL of an empty database; gives what becomes of each."""
     with ExitStack() as stack:
         cluster = stack.enter_context(running_cluster())
         pool = stack.enter_context(ThreadPoolExecutor(at_once))
         found = {}
-        for place in PLACES:
+        for place in places:
             for kind in KINDS:
                 home = new_home(f"{kind}-{place}")
                 url = f"sqlite:///{home}/store.db" if kind == "sqlite" else stack.enter_context(cluster.database())
