@@ -19,7 +19,7 @@ FILE_LINES = 400
 FUNCTION_LINES = 50
 PRODUCT = sorted(path for top in ("harvester", "migrations") for path in (ROOT / top).rglob("*.py"))
 BENCHMARKS = [path for path in sorted((ROOT / "bench").rglob("*.py")) if "peers" not in path.parts]
-PROSE = [*PRODUCT, *BENCHMARKS, *(ROOT / "docs").glob("*.py")]
+PROSE = [*PRODUCT, *BENCHMARKS]
 UNNAMED = {"tzdata"}  # read by zoneinfo
 PART_OF = {"yarl": "aiohttp", "pydantic-core": "pydantic"}  # their types are in the other one's interface
 
