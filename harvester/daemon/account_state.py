@@ -55,7 +55,15 @@ class AccountState:
         if self.phase is not Phase.WORKING or coordinator is None:
             return None
         reason = coordinator.without_credentials or (coordinator.last_outage if coordinator.breaker.is_open else "")
-        return str(Unreachable(reason)) if reason else None
+        return str(Unreachable(reason)) if reason else self.pause
+
+    @property
+    def pause(self) -> str | None:
+        """The pause that the API asked for by a Retry-After or a limit on bursts, if it is a long one."""
+        snapshot = self.throttle.snapshot() if self.throttle is not None else None
+        if snapshot is None or not snapshot.long_pause or snapshot.paused_until is None:
+            return None
+        return f"The API asked for a pause until {utc_text(snapshot.paused_until)}"
 
     @property
     def outstanding(self) -> int:

@@ -63,8 +63,9 @@ def build_throttle(
         reserve=account.quota.reserve,
         now=clock.monotonic(),
         host=clock.time(),
+        fastest=account.api.max_rate,
     )
-    return Throttle(clock=clock, quota=quota, ledger=ledger, slots=slots, rate=account.api.max_rate, on_wait=on_wait)
+    return Throttle(clock=clock, quota=quota, ledger=ledger, slots=slots, on_wait=on_wait)
 
 
 def build_source(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from math import isclose
 from typing import Protocol, Self
 
 from aiolimiter import AsyncLimiter
@@ -19,6 +20,9 @@ from harvester.core.headers import read_quota_headers
 from harvester.core.model import QuotaRecord
 from harvester.core.quota import Block, Denied, Quota, Snapshot, Token
 from harvester.failpoints import Step, step
+
+
+PACE_TOLERANCE = 0.02  # share by which the learnt pace may change before a limiter is made for it
 
 
 class QuotaLedger(Protocol):
@@ -49,7 +53,6 @@ class Throttle:
         quota: the account's window; used by this throttle alone.
         ledger: stores allowance before it is spent.
         slots: the requests in flight, shared by all accounts of the process.
-        rate: requests per second at most.
         on_wait: called with the monotonic moment until which nothing is sent, and with None once sending goes on.
     """
 
@@ -60,15 +63,14 @@ class Throttle:
         quota: Quota,
         ledger: QuotaLedger,
         slots: asyncio.Semaphore,
-        rate: float,
         on_wait: Callable[[float | None], None] | None = None,
     ) -> None:
         self._clock = clock
         self._quota = quota
         self._ledger = ledger
         self._slots = slots
-        self._rate = rate
         self._pace: AsyncLimiter | None = None  # binds to the loop that first uses it
+        self._pace_rate = 0.0  # requests per second that it allows
         self._on_wait = on_wait
         self._first_in_line = asyncio.Lock()
         self._quota_changed = asyncio.Event()
@@ -135,8 +137,12 @@ class Throttle:
         return ThrottlePermit(self, decision)
 
     async def _pace_request(self) -> None:
-        if self._pace is None:
-            self._pace = AsyncLimiter(1, 1 / self._rate)
+        rate = self._quota.pace.rate
+        if self._pace is None or not isclose(rate, self._pace_rate, rel_tol=PACE_TOLERANCE):
+            drained = self._pace is not None  # a new limiter starts with room for one request
+            self._pace, self._pace_rate = AsyncLimiter(1, 1 / rate), rate
+            if drained:
+                await self._pace.acquire()
         await self._pace.acquire()
 
     async def _decide(self) -> Token | Denied:

@@ -44,7 +44,7 @@ def throttle_of(
     *, remaining: int = LIMIT, resets_in: int = 450, reserve: int = 0, server_ahead: float = 0.0, waiting: bool = False
 ) -> Throttle:
     """A throttle whose window an earlier process began to spend; `waiting`: a worker waits for the next one."""
-    window = quota.Quota(limit=LIMIT, window=WINDOW, reserve=reserve, now=NOW, host=EPOCH)
+    window = quota.Quota(limit=LIMIT, window=WINDOW, reserve=reserve, now=NOW, host=EPOCH, fastest=20)
     resets_at = int(EPOCH + server_ahead) + resets_in
     window.restore(QuotaRecord(LIMIT, LIMIT - remaining, remaining, resets_at, server_ahead, EPOCH), NOW, EPOCH)
     waits = asyncio.Event()
@@ -53,7 +53,6 @@ def throttle_of(
         quota=window,
         ledger=NoLedger(),
         slots=asyncio.Semaphore(8),
-        rate=20,
         on_wait=lambda _: waits.set(),
     )
 

@@ -196,8 +196,9 @@ class RigProcess:
             reserve=desired.reserve,
             now=clock.monotonic(),
             host=clock.time(),
+            fastest=desired.rate,
         )
-        self.throttle = Throttle(clock=clock, quota=quota, ledger=store, slots=self.slots, rate=desired.rate)
+        self.throttle = Throttle(clock=clock, quota=quota, ledger=store, slots=self.slots)
         await self.throttle.open()
         self.coordinator = Coordinator(self.plan, self._context(), self.report)
         ports = Ports(

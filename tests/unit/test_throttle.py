@@ -61,10 +61,11 @@ class ThrottleRig:
         now, host = self.clock.monotonic(), self.clock.time()
         return Throttle(
             clock=self.clock,
-            quota=Quota(limit=self.server.limit, window=self.server.window, reserve=0, now=now, host=host),
+            quota=Quota(
+                limit=self.server.limit, window=self.server.window, reserve=0, now=now, host=host, fastest=self.rate
+            ),
             ledger=self.ledger,
             slots=self.slots,
-            rate=self.rate,
             on_wait=self.waits.append,
         )
 

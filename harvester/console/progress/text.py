@@ -25,7 +25,8 @@ def pace(view: View) -> str:
         return f"stopping, waiting for {counted(view.in_flight, 'answer')}" if view.in_flight else "stopping"
     parts = []
     if view.until_reset is not None:
-        parts.append(f"quota spent, continues in {duration(view.until_reset)}")
+        cause = "paused by the API" if view.paused else "quota spent"
+        parts.append(f"{cause}, continues in {duration(view.until_reset)}")
     elif view.quota_left is not None:
         parts.append(f"quota {view.quota_left:,} of {view.quota_limit:,} left")
     if view.eta:

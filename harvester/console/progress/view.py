@@ -59,6 +59,7 @@ class View:
     quota_left: int | None = None  # requests that all accounts together may still send in their present windows
     quota_limit: int | None = None
     until_reset: float | None = None  # None unless the whole run waits for it
+    paused: bool = False  # that wait is a pause that the API asked for, not a spent quota
     eta: float | None = None  # until the last request is sent; None where it cannot be estimated
     working: int = 0  # accounts with work left
     in_flight: int = 0
@@ -93,6 +94,7 @@ def view_of(runs: Sequence[Watched], now: float, epoch: float) -> View:
         quota_left=sum(left for left, _ in supplies) if supplies else None,
         quota_limit=sum(limit for _, limit in supplies) if supplies else None,
         until_reset=None if None in waits else min((wait for wait in waits if wait is not None), default=None),
+        paused=any(run.throttle is not None and run.throttle.snapshot().paused_until for run in working),
         eta=_eta(runs, working, now, epoch),
         working=len(working),
         in_flight=sum(coordinator.in_flight for run in runs if (coordinator := run.coordinator) is not None),

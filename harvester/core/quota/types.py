@@ -70,3 +70,4 @@ class Snapshot:
     limit: int  # requests per window
     remaining: int  # requests that may still be sent in the current window
     resets_at: int  # server's epoch second at which it ends, as far as known
+    paused_until: int | None = None  # server's epoch second of the end of a pause that the API asked for

@@ -15,8 +15,10 @@ from http import HTTPStatus
 from harvester.core.backoff import backoff
 from harvester.core.headers import QuotaHeaders
 from harvester.core.model import QuotaRecord, usable_limit
+from harvester.core.quota.pace import Pace
 from harvester.core.quota.roll_margin import RollMargin
 from harvester.core.quota.server_clock import ServerClock
+from harvester.core.quota.silence import Silence
 from harvester.core.quota.types import Block, Denied, Snapshot, Token, Window, WindowCertainty
 
 BLOCK = 10  # requests that one record covers at most: what a crash may waste of the documented 150
@@ -41,19 +43,24 @@ class Quota:
             limit leaves none; otherwise a raised limit would never show.
         now: monotonic seconds.
         host: the host's epoch seconds at the same moment.
+        fastest: requests per second that are never exceeded.
     """
 
-    def __init__(self, *, limit: int, window: float, reserve: int, now: float, host: float) -> None:
+    def __init__(
+        self, *, limit: int, window: float, reserve: int, now: float, host: float, fastest: float = math.inf
+    ) -> None:
         self.limit = limit
         self.length = window
         self.reserve = reserve
         self.clock = ServerClock(low=host - now, high=host - now, at=now)
         self.margin = RollMargin(window)
+        self.pace = Pace(fastest)
         self._window = Window(self._end_after(host), WindowCertainty.GUESSED, now)
         self._previous: Window | None = None
         self._in_flight: set[Token] = set()
         self._unplaced: list[float] = []  # monotonic moments at which requests ended that no answer placed
-        self._silent_until = -math.inf  # monotonic; a Retry-After
+        self._silence = Silence()
+        self._headers_seen = False  # quota headers, in any answer
         self._covered = 0  # requests that the last record covers and that were not granted yet
         self._left_on_record: int | None = None  # what a restart would find left; None: another window or limit
         self._remaining_at = -math.inf  # monotonic: when Remaining was received last
@@ -82,7 +89,9 @@ class Quota:
     def snapshot(self, now: float) -> Snapshot:
         """Return the state for display."""
         self._roll(now)
-        return Snapshot(self.limit, max(0, self._left()), self._window.end)
+        paused = self._silence.until if now < self._silence.until else None
+        paused_until = None if paused is None else math.ceil(self.clock.bounds(paused)[1])
+        return Snapshot(self.limit, max(0, self._left()), self._window.end, paused_until)
 
     def earliest_sent(self, token: Token) -> int:
         """Return the earliest server's epoch second at which the token's request can have left."""
@@ -91,13 +100,14 @@ class Quota:
     def _closed_until(self, now: float, left: int, waiting: int) -> float | None:
         """Return the monotonic moment until which nothing may be sent; None if a request may be sent now."""
         window = self._window
-        if left > 0 and now < self._silent_until:
-            return self._silent_until
-        one_goes_first = not window.known and any(token.window is window for token in self._in_flight)
+        if left > 0 and now < self._silence.until:
+            return self._silence.until
+        waits_for_first = self._silence.probing or not window.known
+        one_goes_first = waits_for_first and any(token.window is window for token in self._in_flight)
         if left > 0 and not one_goes_first and not self._contested(now, waiting):
             return None
         end = self.clock.certain_from(window.end) + self.margin.seconds
-        return max(end, window.not_before, self._silent_until)
+        return max(end, window.not_before, self._silence.until)
 
     def _contested(self, now: float, waiting: int) -> bool:
         """Return True if other clients may well take what is left before one more request arrives and gets a 429.
@@ -141,6 +151,7 @@ class Quota:
     def observe(self, token: Token, now: float, status: int, headers: QuotaHeaders) -> None:
         """Record the headers of the answer."""
         self._in_flight.discard(token)
+        self._headers_seen |= headers.remaining is not None or headers.reset is not None
         reset = self._set_clock(token, now, headers)
         if not self._place(token, now, reset, status):
             return  # counted in a window that is over
@@ -160,9 +171,36 @@ class Quota:
             if headers.limit:
                 window.others = max(window.others, headers.limit - remaining - window.spent)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            self._emptied(token, now, headers.retry_after)
+            self._refused(token, now, headers)
+        elif status < HTTPStatus.BAD_REQUEST:
+            self._silence.accepted()
+            self.pace.accepted(now)
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE) and headers.retry_after is not None:
-            self._silent_until = max(self._silent_until, now + headers.retry_after)
+            self._silence.asked(now, headers.retry_after, self.length)
+
+    def _refused(self, token: Token, now: float, headers: QuotaHeaders) -> None:
+        """Handle a 429: the window is empty, or a limit on bursts refused the request.
+
+        Remaining decides. Without it, an answer with other quota headers is the API's own and means an empty window;
+        one without any is somebody else's, unless no answer ever had some: then the own count decides.
+        """
+        window = self._window
+        named = headers.limit is not None or headers.reset is not None
+        usable = usable_limit(self.limit, self.reserve)
+        if headers.remaining is not None:
+            empty = headers.remaining <= 0
+        elif named or not self._headers_seen:
+            empty = named or 2 * window.spent >= usable
+        else:
+            empty = False
+        if empty:
+            self._emptied(token, now, headers.retry_after)
+            return
+        if window.remaining is not None:  # Remaining shows whether it was counted after all
+            window.spent -= 1
+        self.pace.refused(token.sent, now, usable / self.length)
+        if headers.retry_after is None:
+            self._silence.burst(token.sent, now, self.length)
 
     def _set_clock(self, token: Token, now: float, headers: QuotaHeaders) -> int | None:
         """Set the clock by an answer. Return its Reset if that makes sense beside the clock."""
@@ -237,7 +275,7 @@ class Quota:
             window.spent -= 1
             window.certainty = WindowCertainty.ASSUMED
             rolled = self.clock.certain_from(reset) + self.margin.seconds
-            self._silent_until = max(self._silent_until, now + pause, rolled)
+            self._silence.extend_to(max(now + pause, rolled))
             return False
         previous.spent += window.spent  # some may be counted there already: better one too many
         previous.not_before = now + pause
@@ -304,8 +342,8 @@ class Quota:
         size = block.size if block.window is window else 0
         remaining = None if window.remaining is None else window.remaining - len(self._in_flight) - size
         resets_at = window.end
-        if self._left() <= size and self._silent_until > self.clock.certain_from(window.end):
-            resets_at = math.ceil(self.clock.bounds(self._silent_until)[1])
+        if self._left() <= size and self._silence.until > self.clock.certain_from(window.end):
+            resets_at = math.ceil(self.clock.bounds(self._silence.until)[1])
         return QuotaRecord(
             limit=self.limit,
             spent=window.spent + size,

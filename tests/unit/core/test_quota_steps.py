@@ -128,10 +128,64 @@ def test_a_refusal_in_the_first_second_adds_a_margin() -> None:
     assert quota.margin.seconds == 1
 
 
-def test_a_refusal_empties_the_window() -> None:
+@pytest.mark.parametrize("answer", [headers(1, 0), headers(1, None), headers(1, 0, None)])
+def test_a_refusal_of_the_api_empties_the_window(answer: QuotaHeaders) -> None:
     quota = make_started_quota()
-    quota.observe(take(quota, 1), 1.1, 429, headers(1, None))
+    quota.observe(take(quota, 1), 1.1, 429, answer)
     assert denied_until(quota, 1.2) >= 900
+
+
+@pytest.mark.parametrize("answer", [headers(1, 92), QuotaHeaders(), QuotaHeaders(date=int(EPOCH))])
+def test_a_refusal_with_requests_left_is_a_short_pause(answer: QuotaHeaders) -> None:
+    quota = make_started_quota()
+    quota.observe(take(quota, 1), 1.1, 429, answer)
+    assert denied_until(quota, 1.2) == 2.1
+    assert quota.snapshot(1.2).paused_until == int(EPOCH) + 3
+    quota.observe(take(quota, 2.1), 2.2, 429, answer)
+    assert denied_until(quota, 2.3) == 4.2
+    quota.observe(take(quota, 4.2), 4.3, 200, headers(4.2, 91))
+    assert quota.snapshot(4.3).paused_until is None
+    quota.observe(take(quota, 4.3), 4.4, 429, answer)
+    assert denied_until(quota, 4.5) == 5.4  # an accepted request ends the doubling
+
+
+def test_refusals_of_requests_in_flight_are_one_event() -> None:
+    quota = make_started_quota()
+    tokens = [take(quota, 1) for _ in range(8)]
+    for token in tokens:
+        quota.observe(token, 1.1, 429, headers(1, 92))
+    assert denied_until(quota, 1.2) == 2.1
+
+
+def test_without_any_quota_header_the_own_count_tells_a_burst_from_an_empty_window() -> None:
+    quota = make_quota(limit=10)
+    quota.observe(take(quota, 0), 0.1, 429, QuotaHeaders())
+    assert denied_until(quota, 0.2) == 1.1
+    for second in range(2, 6):
+        quota.observe(take(quota, second), second + 0.1, 200, QuotaHeaders())
+    quota.observe(take(quota, 6), 6.1, 429, QuotaHeaders())
+    assert denied_until(quota, 6.2) >= 900
+
+
+def test_a_retry_after_of_a_day_is_obeyed_for_four_windows_and_ended_by_an_accepted_request() -> None:
+    quota = make_started_quota()
+    first, second = take(quota, 1), take(quota, 1)
+    quota.observe(first, 1.1, 503, QuotaHeaders(retry_after=86_400))
+    assert denied_until(quota, 1.2) == 1.1 + 4 * 900
+    quota.observe(second, 1.3, 200, headers(1.2, 147))
+    take(quota, 1.4)
+
+
+def test_after_a_long_pause_one_request_goes_first() -> None:
+    quota = make_started_quota()
+    quota.observe(take(quota, 1), 1.0, 503, QuotaHeaders(retry_after=100))
+    probe = take(quota, 101)
+    assert isinstance(ask(quota, 101), float)
+    quota.observe(probe, 101.1, 503, QuotaHeaders(retry_after=100))
+    assert denied_until(quota, 101.2) == 201.1
+    quota.observe(take(quota, 201.1), 201.2, 200, headers(201, 140))
+    take(quota, 201.3)
+    take(quota, 201.3)
 
 
 def test_retry_after_counts_where_it_is_longer() -> None:
