@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harvester.config import Account
+from harvester.console.text import utc_time
 from harvester.core.model import RowCounts, RunReport
 from harvester.daemon.reconcile import ReconcilePlan
 from harvester.errors import Unreachable
@@ -63,7 +64,7 @@ class AccountState:
         snapshot = self.throttle.snapshot() if self.throttle is not None else None
         if snapshot is None or not snapshot.long_pause or snapshot.paused_until is None:
             return None
-        return f"The API asked for a pause until {utc_text(snapshot.paused_until)}"
+        return f"The API asked for a pause until {utc_time(snapshot.paused_until)}"
 
     @property
     def outstanding(self) -> int:

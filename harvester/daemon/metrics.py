@@ -213,6 +213,11 @@ def _gauges(accounts: Iterable[AccountGauges]) -> Iterator[Metric]:
     reset = GaugeMetricFamily(
         "harvester_quota_reset_timestamp_seconds", "End of the present quota window, by the API's clock.", labels=one
     )
+    paused = GaugeMetricFamily(
+        "harvester_quota_paused_until_timestamp_seconds",
+        "End of the pause that the API asked for, by its clock; 0 while there is none.",
+        labels=one,
+    )
     slices = GaugeMetricFamily(
         "harvester_slices",
         "Slices: pending and in_flight now, done and failed since the start.",
@@ -230,11 +235,12 @@ def _gauges(accounts: Iterable[AccountGauges]) -> Iterator[Metric]:
             limit.add_metric([account.name], account.quota.limit)
             remaining.add_metric([account.name], account.quota.remaining)
             reset.add_metric([account.name], account.quota.resets_at)
+            paused.add_metric([account.name], account.quota.paused_until or 0)
         for state, count in account.slices.items():
             slices.add_metric([account.name, state], count)
         for (resource, period), seconds in account.lag.items():
             lag.add_metric([account.name, resource, period], seconds)
-    return iter((up, active, limit, remaining, reset, slices, lag))
+    return iter((up, active, limit, remaining, reset, paused, slices, lag))
 
 
 class _AccountCollector(Collector):

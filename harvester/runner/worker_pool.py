@@ -198,7 +198,7 @@ class WorkerPool:
                 await self._renew(generation)
                 continue
             self._hand_over_failures()
-            if coordinator.end or coordinator.finished:
+            if coordinator.end or coordinator.finished or self._batch_writer.ended:
                 self._notify()
                 return False
             if coordinator.may_send(self._waiting_for_permit):
@@ -236,6 +236,7 @@ class WorkerPool:
         if taken is None:
             with permit:
                 permit.unused()
+            await asyncio.sleep(0)  # nothing above need have waited: let the task run that changes this
             return
         capacity.take()
         self._notify()  # the slice may have been cut, and its rest can be taken now

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from math import isclose
+from math import isclose, isinf
 from typing import Protocol, Self
 
 from aiolimiter import AsyncLimiter
@@ -20,7 +20,6 @@ from harvester.core.headers import read_quota_headers
 from harvester.core.model import QuotaRecord
 from harvester.core.quota import Block, Denied, Quota, Snapshot, Token
 from harvester.failpoints import Step, step
-
 
 PACE_TOLERANCE = 0.02  # share by which the learnt pace may change before a limiter is made for it
 
@@ -138,6 +137,8 @@ class Throttle:
 
     async def _pace_request(self) -> None:
         rate = self._quota.pace.rate
+        if isinf(rate):
+            return
         if self._pace is None or not isclose(rate, self._pace_rate, rel_tol=PACE_TOLERANCE):
             drained = self._pace is not None  # a new limiter starts with room for one request
             self._pace, self._pace_rate = AsyncLimiter(1, 1 / rate), rate
@@ -163,6 +164,7 @@ class Throttle:
 
     async def _pause(self, until: float) -> None:
         """Sleep until that moment or until the quota has changed, in short sleeps so that a suspend is noticed."""
+        await asyncio.sleep(0)  # even if that moment has passed: the caller asks in a loop
         changed = asyncio.ensure_future(self._quota_changed.wait())
         try:
             while not changed.done() and (left := until - self._clock.monotonic()) > 0:

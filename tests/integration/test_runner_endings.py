@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -164,6 +165,14 @@ def test_after_a_failed_commit_nothing_more_is_sent(
     rig.store_fails, rig.store_delay = lambda _: None, 0.0
     assert rig.run().error is None
     assert rig.rows() == rig.truth()
+
+
+def test_workers_that_may_not_send_let_the_failure_be_noticed(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "store.db", replace(FEW, rate=inf), NEAR)
+    rig.store_fails, rig.store_delay = lambda _: StoreError("locked"), 3.0
+    process = rig.run()
+    assert isinstance(process.error, StoreError)
+    assert_nothing_is_left(process)
 
 
 @pytest.mark.parametrize("pages", [5, 30])

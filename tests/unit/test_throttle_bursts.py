@@ -38,9 +38,7 @@ class Gateway(WindowServer):
 @pytest.mark.parametrize("with_headers", [True, False])
 @pytest.mark.parametrize(("limit", "window"), [(150, 900), (100, 20)])
 @pytest.mark.parametrize("rate", [20, 500])
-def test_behind_a_limit_on_bursts_each_window_is_used(
-    limit: int, window: int, rate: float, with_headers: bool
-) -> None:
+def test_behind_a_limit_on_bursts_windows_are_used(limit: int, window: int, rate: float, *, with_headers: bool) -> None:
     server = Gateway(limit=limit, window=window, per_second=8, with_headers=with_headers)
     rig = ThrottleRig(server, rate=rate)
     rig.run(rig.send(4 * limit))
@@ -51,7 +49,7 @@ def test_behind_a_limit_on_bursts_each_window_is_used(
 
 
 @pytest.mark.parametrize("with_headers", [True, False])
-def test_stray_refusals_cost_at_most_a_twentieth_of_the_windows(with_headers: bool) -> None:
+def test_stray_refusals_cost_at_most_a_twentieth_of_the_windows(*, with_headers: bool) -> None:
     server = Gateway(limit=150, window=900, stray=0.03, with_headers=with_headers)
     rig = ThrottleRig(server, rate=20)
     rig.run(rig.send(20 * 150))

@@ -2,8 +2,8 @@
 
 A gateway in front of the API may limit bursts. It states no rate, so the pace is learnt: a refusal that follows another
 one within `NEAR` seconds lowers it to a little less than what was accepted in the second before; every accepted request
-raises it again, by a larger step while it is far from the rate of the last refusal. A single refusal changes nothing: 3 %
-of stray 429s are no reason to work at half the speed.
+raises it again, by a larger step while it is far from the rate of the last refusal. A single refusal changes nothing,
+because 3 % of stray 429s are no reason to work at half the speed.
 
 Invariant: `slowest` <= rate <= `fastest`. At `slowest` the window's limit is just used up by its end.
 """

@@ -2,8 +2,8 @@
 
 A 429 with requests left, or without the quota headers that other answers have, comes from a limit on bursts. It is
 followed by a short pause that doubles with each further refusal until a request is accepted. A Retry-After is obeyed,
-but for `MOST_WINDOWS` windows at most: a proxy's "in a day" must not silence an account for a day. After a pause of more
-than `LONG` seconds one request goes first, and any accepted request ends such a pause early.
+but for `MOST_WINDOWS` windows at most: a proxy's "in a day" must not silence an account for a day. After a pause of
+more than `LONG` seconds one request goes first, and any accepted request ends such a pause early.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Silence:
         self.probing = False  # after a long pause: one request goes first
         self._refusals = 0  # in a row
         self._last_began = -math.inf
-        self._long = False
+        self.long = False  # more than LONG seconds
 
     def asked(self, now: float, seconds: float, window: float) -> None:
         """Obey a Retry-After of so many seconds, `window` being the length of a window."""
@@ -47,12 +47,12 @@ class Silence:
         """Note an accepted request: it ends a long pause."""
         self._refusals = 0
         self.probing = False
-        if self._long:
-            self._long = False
+        if self.long:
+            self.long = False
             self.until = -math.inf
 
     def _extend(self, now: float, seconds: float) -> None:
         self._last_began = now
         if now + seconds > self.until:
             self.until = now + seconds
-            self._long = self.probing = seconds > LONG
+            self.long = self.probing = seconds > LONG

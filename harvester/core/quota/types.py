@@ -71,3 +71,4 @@ class Snapshot:
     remaining: int  # requests that may still be sent in the current window
     resets_at: int  # server's epoch second at which it ends, as far as known
     paused_until: int | None = None  # server's epoch second of the end of a pause that the API asked for
+    long_pause: bool = False  # it lasts more than a minute in all

@@ -91,7 +91,8 @@ class Quota:
         self._roll(now)
         paused = self._silence.until if now < self._silence.until else None
         paused_until = None if paused is None else math.ceil(self.clock.bounds(paused)[1])
-        return Snapshot(self.limit, max(0, self._left()), self._window.end, paused_until)
+        long_pause = paused is not None and self._silence.long
+        return Snapshot(self.limit, max(0, self._left()), self._window.end, paused_until, long_pause)
 
     def earliest_sent(self, token: Token) -> int:
         """Return the earliest server's epoch second at which the token's request can have left."""
@@ -170,6 +171,9 @@ class Quota:
             self._remaining_at = now
             if headers.limit:
                 window.others = max(window.others, headers.limit - remaining - window.spent)
+        self._pause_or_continue(token, now, status, headers)
+
+    def _pause_or_continue(self, token: Token, now: float, status: int, headers: QuotaHeaders) -> None:
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             self._refused(token, now, headers)
         elif status < HTTPStatus.BAD_REQUEST:
