@@ -27,7 +27,6 @@ from harvester.errors import HarvesterError
 from harvester.events import Event
 from harvester.runner.capacity_limiter import CapacityLimiter
 from harvester.runner.coordinator import AccountContext, Coordinator
-from harvester.runner.ports import Gate, Permit
 from harvester.runner.worker_pool import Ports, WorkerPool
 from harvester.simulator.api import SimulatedApi, Visit
 from harvester.simulator.options import AUTH, Account, Options
@@ -41,6 +40,7 @@ from harvester.throttle import Throttle
 from tests.support.databases import create_migrated, query
 from tests.support.in_process import Disk, InProcessTransport, Killed, Loop, Wire
 from tests.support.virtual import VirtualClock
+from tests.support.yielding_gate import YieldingGate
 
 START = 1_725_000_600.0  # true epoch second of the first process, 2024-08-30 in New York: 300 s into a window of 900
 SETTLE_DAYS = 3
@@ -66,9 +66,6 @@ class Desired:
     timeout: float = 60.0
 
 
-MAX_ASKED_AT_ONCE = 1000  # permits, without a step of the loop between
-
-
 class FaultyStore:
     """Store of the runner that can be slow or fail. It also counts the answers that wait for it."""
 
@@ -91,24 +88,6 @@ class FaultyStore:
     async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
         """See runner.ports.Store."""
         await self._store.save_range_limits(resource, limits)
-
-
-class YieldingGate:
-    """Gate that fails a worker which asks again and again without ever letting another task run."""
-
-    def __init__(self, gate: Gate, now: Callable[[], float]) -> None:
-        self._gate = gate
-        self._now = now
-        self._asked_at = -1.0
-        self._asked = 0
-
-    async def acquire(self) -> Permit:
-        """See runner.ports.Gate."""
-        now = self._now()  # each step of the loop moves it by a microsecond
-        self._asked = self._asked + 1 if now == self._asked_at else 1
-        self._asked_at = now
-        assert self._asked < MAX_ASKED_AT_ONCE, "a worker asks for permits and lets nothing else run"
-        return await self._gate.acquire()
 
 
 class RigProcess:

@@ -186,7 +186,7 @@ class Quota:
         """Handle a 429: the window is empty, or a limit on bursts refused the request.
 
         Remaining decides. Without it, an answer with other quota headers is the API's own and means an empty window;
-        one without any is somebody else's, unless no answer ever had some: then the own count decides.
+        one without any comes from a gateway, unless no answer ever had some: then the own count decides.
         """
         window = self._window
         named = headers.limit is not None or headers.reset is not None
