@@ -2,7 +2,7 @@
 
 A desire is a series and a range of days. It is first widened to whole weeks or months, because the server counts only
 the days inside a range and would give wrong figures for a part of a period; then it is clipped to today. What is final
-is subtracted, and the rest is cut into slices.
+is subtracted, and what remains is cut into slices.
 
 The quota counts requests, so their number comes first. Slices are laid from the newest day back, each as wide as
 allowed, which gives the fewest. Among the plans with that few, each slice is as short as possible: it ends at a stretch
