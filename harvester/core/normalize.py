@@ -9,7 +9,7 @@ The answer is compared with the grid of the slice: the first instants of the req
    configured calendar, or a single one where no other begins one, that is a CalendarMismatch: storing any of it would
    store wrong days. Unknown metrics do not count here; they may well be keyed by something else.
 3. Keys, but none within the slice: an answer to another question, a PayloadError.
-4. The rest is checked entry by entry. A key that is no epoch second, a single stray one, one of the grid but outside
+4. Else each entry is checked by itself. A key that is no epoch second, a single stray one, one of the grid but outside
    the slice, and an InvalidValue are rejected. A key that comes twice in one metric is rejected each time: nothing
    shows which entry is right, and the value that was stored earlier is the better one.
 
