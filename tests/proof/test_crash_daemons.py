@@ -15,6 +15,7 @@ from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.daemon import account_of, assert_complete, calendar_at_noon, daemon, past_of, prepared
 from tests.support.deaths import AT_THE_END, KINDS, Deaths, at_all_places, failpoint
+from tests.support.postgres import Cluster
 from tests.support.process import PATIENCE, Installation, configuration
 from tests.support.simulation import refused_per_window, serving_in_thread
 from tests.support.truth import Wanted
@@ -64,8 +65,8 @@ def killed_at(place: str, home: Path, database: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def deaths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deaths]:
-    with at_all_places(killed_at, tmp_path_factory.mktemp, at_once=AT_ONCE) as found:
+def deaths(tmp_path_factory: pytest.TempPathFactory, postgres: Cluster) -> Iterator[Deaths]:
+    with at_all_places(killed_at, tmp_path_factory.mktemp, postgres, at_once=AT_ONCE) as found:
         yield found
 
 

@@ -30,7 +30,7 @@ from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
 from tests.support.databases import query
 from tests.support.deaths import AT_THE_END, KINDS, Deaths, at_all_places, failpoint
-from tests.support.postgres import running_cluster
+from tests.support.postgres import Cluster, running_cluster
 from tests.support.process import CHECKOUT, Ended, Installation, configuration
 from tests.support.simulation import refused_per_window, serving_in_thread
 from tests.support.truth import Wanted, assert_harvested, stored_rows
@@ -138,14 +138,14 @@ def killed_at(place: str, home: Path, database: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def deaths_around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deaths]:
-    with at_all_places(killed_around, tmp_path_factory.mktemp, at_once=AT_ONCE, places=Step) as found:
+def deaths_around(tmp_path_factory: pytest.TempPathFactory, postgres: Cluster) -> Iterator[Deaths]:
+    with at_all_places(killed_around, tmp_path_factory.mktemp, postgres, at_once=AT_ONCE, places=Step) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def deaths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deaths]:
-    with at_all_places(killed_at, tmp_path_factory.mktemp, at_once=AT_ONCE) as found:
+def deaths(tmp_path_factory: pytest.TempPathFactory, postgres: Cluster) -> Iterator[Deaths]:
+    with at_all_places(killed_at, tmp_path_factory.mktemp, postgres, at_once=AT_ONCE) as found:
         yield found
 
 

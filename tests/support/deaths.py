@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harvester.failpoints import ANY, PLACES, Step
-from tests.support.postgres import running_cluster
+from tests.support.postgres import Cluster
 
 Deaths = Mapping[tuple[str, str], Future[None]]  # by place and kind of database
 
@@ -27,13 +27,13 @@ def failpoint(place: str, number: int) -> str:
 def at_all_places(
     kill: Callable[[str, Path, str], None],
     new_home: Callable[[str], Path],
+    cluster: Cluster,
     *,
     at_once: int,
     places: Iterable[str] = PLACES,
 ) -> Iterator[Deaths]:
     """Call `kill` with each place, an empty directory and the URL of an empty database; gives what becomes of each."""
     with ExitStack() as stack:
-        cluster = stack.enter_context(running_cluster())
         pool = stack.enter_context(ThreadPoolExecutor(at_once))
         found = {}
         for place in places:

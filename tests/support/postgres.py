@@ -10,11 +10,14 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
 import pytest
+
+from harvester.store.migrate import migrate
 
 ADMIN = "postgres"
 
@@ -90,15 +93,23 @@ class Cluster:
             return cursor.fetchall() if cursor.description else []
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[str]:
-        """The URL of a new, empty database; dropped at the end, with its connections."""
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """The URL of a new database, a copy of another one; dropped at the end, with its connections."""
         name = f"t{uuid.uuid4().hex[:12]}"
-        self.execute(f'CREATE DATABASE "{name}"')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         try:
             yield self.url(name)
         finally:
             with contextlib.suppress(psycopg.OperationalError):  # a test may have stopped the cluster for good
                 self.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    @cached_property
+    def migrated(self) -> str:
+        """The name of an empty database in the newest schema, to be copied: faster than migrating each."""
+        name = "migrated"
+        self.execute(f"CREATE DATABASE {name}")
+        migrate(self.url(name))
+        return name
 
     def _run(self, program: str, *arguments: str) -> None:
         # A file, not a pipe: the server inherits the descriptors of pg_ctl, so a pipe would stay open.
