@@ -1,11 +1,11 @@
-"""Mutated answers, by the million: whatever a server sends, nothing comes out but a judged answer or an error of ours.
+"""Fuzz of mutated answers: whatever a server sends, the result is a checked answer or an error of ours.
 
     python -m tests.proof.fuzz_answers --inputs 1000000 --minutes 0
 
-`make fuzz` has coverage choose the inputs (fuzz_guided.py) and these judges; here seeds choose them, for `make test`
-and for machines that lack the tool. Each input follows from one seed: a published body or header, or one made up, with
-a few mutations that know its structure (numbers, keys, brackets, tags) or know nothing. A seed that fails is printed
-with its input; put the input into `cases/`, where test_hostile_fuzz.py keeps it for ever.
+With `make fuzz` coverage chooses the inputs (fuzz_guided.py) for the checks in here. In this module seeds choose them,
+for `make test` and for machines without the tool. Each input is computed from one seed: a published body or header, or
+a random one, with a few mutations that use its structure (numbers, keys, brackets, tags) or only its bytes. A seed that
+fails is printed with its input. Put the input into `cases/`: test_hostile_fuzz.py runs everything in there.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from random import Random
 from aiohttp import encode_basic_auth
 
 from harvester.core.headers import read_quota_headers
+from harvester.core.metric_catalogue import known_metrics
 from harvester.core.model import Batch, Page
 from harvester.core.normalize import normalize
 from harvester.core.payload import is_document, is_html, parse_credentials, parse_error, parse_metrics
@@ -29,21 +30,24 @@ from harvester.core.quota import Block, Denied, Quota, Token
 from harvester.errors import HarvesterError, SourceError
 from harvester.redaction import Redactor
 from harvester.source.body import read_body
-from harvester.source.responses import error_of, named_parameters
+from harvester.source.responses import error_of, named_parameters, quote_text, redact_metrics
 from harvester.source.transport import Response
-from tests.proof.fuzz_inputs import BLIND, PHONE, STATUSES, Input, make_headers, make_input
+from tests.proof.fuzz_inputs import BYTE_MUTATIONS, PHONE, STATUSES, Input, make_headers, make_input
+
+REDACTOR = Redactor("hunter2-canary", "ab")
 
 _BIGINT = 2**63
 _INT = 2**31
-_A_DAY = 86_400
+_DAY = 86_400  # seconds
 
 
-def judge(given: Input) -> Batch | HarvesterError:
-    """Take an answer through all that reads it; anything but a sound result raises."""
+def check_answer(given: Input) -> Batch | HarvesterError:
+    """Pass an answer through everything that reads it; raise if the result is not sound."""
     body = given.body
     is_html(body), is_document(body)
-    text = parse_error(body)
-    assert named_parameters(text or "", PHONE) <= {"start", "end", "period", "phone"}
+    text = parse_error(body) or ""
+    assert named_parameters(text, PHONE) <= {"start", "end", "period", "phone"}
+    assert len(quote_text(text, REDACTOR)) <= 200
     try:
         login, password = parse_credentials(body)
     except HarvesterError:
@@ -51,9 +55,10 @@ def judge(given: Input) -> Batch | HarvesterError:
     else:
         assert encode_basic_auth(login, password).isascii()
     try:
-        refused = error_of(given.status, body, phone=PHONE, generation=1, redactor=Redactor())
+        refused = error_of(given.status, body, phone=PHONE, generation=1, redactor=REDACTOR)
         assert refused is None or isinstance(refused, SourceError)
-        batch = normalize(Page(given.piece, 1_520_000_000, parse_metrics(body)), given.calendar)
+        metrics = redact_metrics(parse_metrics(body), known_metrics(given.piece.series.resource), REDACTOR)
+        batch = normalize(Page(given.piece, 1_520_000_000, metrics), given.calendar)
     except HarvesterError as error:
         batch, failed = None, error
     if batch is None:
@@ -64,7 +69,7 @@ def judge(given: Input) -> Batch | HarvesterError:
 
 
 def assert_sound(batch: Batch) -> None:
-    """What the store may rely on."""
+    """Check what the store relies on."""
     for name, values in batch.values.items():
         assert 0 < len(name) <= 64
         assert name.isprintable()
@@ -80,28 +85,28 @@ def assert_sound(batch: Batch) -> None:
     assert set(batch.absent) <= set(batch.grid.values())
 
 
-def judge_coding(luck: Random, body: bytes) -> None:
-    """The same bytes compressed, spoiled and in pieces: decoded, or an error of ours."""
-    coding = luck.choice(("gzip", "deflate", "", "br", "gzip, gzip", "GZIP "))
-    packed = gzip.compress(body, 1) if luck.random() < 0.8 else zlib.compress(body, 1)
-    spoiled = luck.random() < 0.7
-    if spoiled:
-        packed = luck.choice(BLIND)(luck, packed)
-    size = luck.choice((1 + len(packed), 7, 100))
+def check_compressed(random: Random, body: bytes) -> None:
+    """Check that bytes, compressed, mutated and in pieces, are decoded or an error of ours."""
+    coding = random.choice(("gzip", "deflate", "", "br", "gzip, gzip", "GZIP "))
+    packed = gzip.compress(body, 1) if random.random() < 0.8 else zlib.compress(body, 1)
+    mutated = random.random() < 0.7
+    if mutated:
+        packed = random.choice(BYTE_MUTATIONS)(random, packed)
+    size = random.choice((1 + len(packed), 7, 100))
 
     async def chunks() -> AsyncIterator[bytes]:
         for at in range(0, len(packed), size):
             yield packed[at : at + size]
 
     try:
-        decoded = _finished(read_body(Response(200, {"content-encoding": coding}, chunks())))
+        decoded = _result_of(read_body(Response(200, {"content-encoding": coding}, chunks())))
     except HarvesterError:
         return
-    assert spoiled or not coding or decoded == body
+    assert mutated or not coding or decoded == body
 
 
-def _finished(work: Coroutine[None, None, bytes]) -> bytes:
-    """The result of a coroutine that waits for nothing."""
+def _result_of(work: Coroutine[None, None, bytes]) -> bytes:
+    """Return the result of a coroutine that never waits."""
     try:
         work.send(None)
     except StopIteration as ended:
@@ -110,15 +115,15 @@ def _finished(work: Coroutine[None, None, bytes]) -> bytes:
     raise AssertionError("it waited")
 
 
-def judge_headers(luck: Random, headers: Callable[[], Mapping[str, str]], answers: int = 12) -> None:
-    """A quota that hears nonsense still answers, spins never, and writes down what a database holds."""
-    now, host = 1000.0, 1517461200.0 - luck.randrange(2000)
+def check_headers(random: Random, headers: Callable[[], Mapping[str, str]], answers: int = 12) -> None:
+    """Check that with any headers the quota still answers, never spins, and records what a database can store."""
+    now, host = 1000.0, 1517461200.0 - random.randrange(2000)
     quota = Quota(
-        limit=luck.choice((1, 150)), window=luck.choice((1, 900)), reserve=luck.choice((0, 5)), now=now, host=host
+        limit=random.choice((1, 150)), window=random.choice((1, 900)), reserve=random.choice((0, 5)), now=now, host=host
     )
     for _ in range(answers):
-        now += luck.choice((0.0, 0.01, 1.0, 100.0, 10_000.0))
-        answer = quota.acquire(now, luck.choice((1, 8)))
+        now += random.choice((0.0, 0.01, 1.0, 100.0, 10_000.0))
+        answer = quota.acquire(now, random.choice((1, 8)))
         while isinstance(answer, Block):
             record = quota.record(answer, now, host + now)
             assert 0 < record.limit < _INT
@@ -130,41 +135,41 @@ def judge_headers(luck: Random, headers: Callable[[], Mapping[str, str]], answer
             quota.stored(answer)
             answer = quota.acquire(now, 1)
         if isinstance(answer, Denied):
-            assert now < answer.until < math.inf, answer  # nothing spins
-            now = min(answer.until, now + _A_DAY)
+            assert now < answer.until < math.inf, answer  # otherwise the caller would spin
+            now = min(answer.until, now + _DAY)
             continue
         assert isinstance(answer, Token)
-        facts = read_quota_headers(headers())
-        fate = luck.random()
-        now += luck.choice((0.0, 0.05, 2.0))
-        if fate < 0.1:
+        quota_headers = read_quota_headers(headers())
+        outcome = random.random()
+        now += random.choice((0.0, 0.05, 2.0))
+        if outcome < 0.1:
             quota.lost(answer, now)
-        elif fate < 0.2:
+        elif outcome < 0.2:
             quota.unused(answer)
         else:
-            quota.observe(answer, now, luck.choice(STATUSES), facts)
+            quota.observe(answer, now, random.choice(STATUSES), quota_headers)
         assert abs(quota.earliest_sent(answer)) < _BIGINT
         quota.snapshot(now)
 
 
 def run_seed(seed: int) -> Batch | HarvesterError:
-    """All of one seed."""
+    """Check the input of one seed."""
     given = make_input(seed)
-    found = judge(given)
+    found = check_answer(given)
     if seed % 4 == 0:
-        judge_coding(Random(seed), given.body[:2000])  # noqa: S311 - no secret
+        check_compressed(Random(seed), given.body[:2000])  # noqa: S311 - no secret
     if seed % 4 == 1:
-        luck = Random(seed)  # noqa: S311 - no secret
-        judge_headers(luck, lambda: make_headers(luck))
+        random = Random(seed)  # noqa: S311 - no secret
+        check_headers(random, lambda: make_headers(random))
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run seeds until so many were run or so many minutes passed; 1 if one failed."""
+    """Run the number of seeds, or the minutes, that the arguments say; return 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--inputs", type=int, default=1_000_000)
-    parser.add_argument("--minutes", type=float, default=0.0, help="at most; 0: as long as it takes")
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--minutes", type=float, default=0.0, help="limit; 0: none")
+    parser.add_argument("--first", type=int, default=0, help="first seed")
     options = parser.parse_args(arguments)
     began = time.monotonic()
     stored = done = 0

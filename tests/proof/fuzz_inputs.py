@@ -1,4 +1,4 @@
-"""What the fuzz of answers feeds: published bodies and headers, mutated by a seed."""
+"""Inputs of the fuzz of answers: published bodies and headers, mutated by a seed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ STATUSES = (200, 200, 200, 204, 301, 302, 400, 401, 403, 404, 405, 408, 418, 429
 
 @dataclass(frozen=True)
 class Input:
-    """What one seed stands for."""
+    """Answer that one seed stands for."""
 
     body: bytes
     piece: Slice
@@ -87,144 +87,157 @@ class Input:
 
 
 def make_input(seed: int) -> Input:
-    """Every other one nearly an answer, the others anything."""
-    luck = Random(seed)  # noqa: S311 - no secret
-    if luck.random() < 0.5:
-        return _nearly_right(luck)
-    body = luck.choice(CORPUS) if luck.random() < 0.8 else made_up(luck)
-    for _ in range(luck.choice((1, 1, 2, 3, 6))):
-        body = luck.choice(MUTATIONS)(luck, body)
-    resource = luck.choice(("performance", "performance", "events", "profile"))
-    period = luck.choice((Period.DAY, Period.DAY, Period.WEEK, Period.MONTH))
-    last = luck.choice((date(2018, 2, 8), date(2018, 2, 28), date(2018, 3, 31)))
+    """Return the input of a seed: every other one nearly a valid answer, the others anything."""
+    random = Random(seed)  # noqa: S311 - no secret
+    if random.random() < 0.5:
+        return _nearly_valid(random)
+    body = random.choice(CORPUS) if random.random() < 0.8 else random_body(random)
+    for _ in range(random.choice((1, 1, 2, 3, 6))):
+        body = random.choice(MUTATIONS)(random, body)
+    resource = random.choice(("performance", "performance", "events", "profile"))
+    period = random.choice((Period.DAY, Period.DAY, Period.WEEK, Period.MONTH))
+    last = random.choice((date(2018, 2, 8), date(2018, 2, 28), date(2018, 3, 31)))
     piece = Slice(Series("main", resource, PHONE, period), date(2018, 2, 1), last)
-    return Input(body, piece, luck.choice(CALENDARS), luck.choice(STATUSES))
+    return Input(body, piece, random.choice(CALENDARS), random.choice(STATUSES))
 
 
-def _nearly_right(luck: Random) -> Input:
-    resource = luck.choice(("performance", "performance", "events", "profile"))
-    body = luck.choice(PUBLISHED[resource])
-    for _ in range(luck.choice((1, 2, 5))):
-        body = luck.choice(GENTLE)(luck, body)
+def _nearly_valid(random: Random) -> Input:
+    resource = random.choice(("performance", "performance", "events", "profile"))
+    body = random.choice(PUBLISHED[resource])
+    for _ in range(random.choice((1, 2, 5))):
+        body = random.choice(SMALL_MUTATIONS)(random, body)
     piece = Slice(Series("main", resource, PHONE, Period.DAY), date(2018, 2, 1), date(2018, 2, 8))
     return Input(body, piece, CALENDARS[0], 200)
 
 
-def made_up(luck: Random) -> bytes:
-    """JSON of the right shape with any values, or bytes of no shape."""
-    if luck.random() < 0.3:
-        return luck.randbytes(luck.randrange(60))
-    names = luck.choices(("calls", "js_errors", "callers", "x", "", "a b", "x" * 70, "\0", "é"), k=luck.randrange(1, 5))
-    stamps = luck.choices(range(1517461200, 1517461200 + 40 * 86_400, 3600), k=luck.randrange(6))
+def random_body(random: Random) -> bytes:
+    """Return JSON with the structure of an answer and any values, or random bytes."""
+    if random.random() < 0.3:
+        return random.randbytes(random.randrange(60))
+    names = random.choices(
+        ("calls", "js_errors", "callers", "x", "", "a b", "x" * 70, "\0", "é"), k=random.randrange(1, 5)
+    )
+    stamps = random.choices(range(1517461200, 1517461200 + 40 * 86_400, 3600), k=random.randrange(6))
     maps = [
-        b"%s:{%s}" % (json.dumps(name).encode(), b",".join(b'"%d":%s' % (at, luck.choice(NUMBERS)) for at in stamps))
+        b"%s:{%s}" % (json.dumps(name).encode(), b",".join(b'"%d":%s' % (at, random.choice(NUMBERS)) for at in stamps))
         for name in names
     ]
     return b"{%s}" % b",".join(maps)
 
 
-def _flip(luck: Random, body: bytes) -> bytes:
+def _flip(random: Random, body: bytes) -> bytes:
     if not body:
         return body
     changed = bytearray(body)
-    for _ in range(luck.choice((1, 1, 4))):
-        changed[luck.randrange(len(changed))] ^= 1 << luck.randrange(8)
+    for _ in range(random.choice((1, 1, 4))):
+        changed[random.randrange(len(changed))] ^= 1 << random.randrange(8)
     return bytes(changed)
 
 
-def _range(luck: Random, body: bytes) -> tuple[int, int]:
-    begin = luck.randrange(len(body) + 1)
-    return begin, min(len(body), begin + luck.choice((1, 3, 10, 50, 300)))
+def _range(random: Random, body: bytes) -> tuple[int, int]:
+    begin = random.randrange(len(body) + 1)
+    return begin, min(len(body), begin + random.choice((1, 3, 10, 50, 300)))
 
 
-def _drop(luck: Random, body: bytes) -> bytes:
-    begin, end = _range(luck, body)
+def _drop(random: Random, body: bytes) -> bytes:
+    begin, end = _range(random, body)
     return body[:begin] + body[end:]
 
 
-def _repeat(luck: Random, body: bytes) -> bytes:
-    begin, end = _range(luck, body)
-    return body[:begin] + body[begin:end] * luck.choice((2, 2, 3, 40)) + body[end:]
+def _repeat(random: Random, body: bytes) -> bytes:
+    begin, end = _range(random, body)
+    return body[:begin] + body[begin:end] * random.choice((2, 2, 3, 40)) + body[end:]
 
 
-def _cut(luck: Random, body: bytes) -> bytes:
-    return body[: luck.randrange(len(body) + 1)]
+def _cut(random: Random, body: bytes) -> bytes:
+    return body[: random.randrange(len(body) + 1)]
 
 
-def _insert(luck: Random, body: bytes) -> bytes:
-    at = luck.randrange(len(body) + 1)
-    return body[:at] + luck.choice(TOKENS) * luck.choice((1, 1, 1, 2, 2000)) + body[at:]
+def _insert(random: Random, body: bytes) -> bytes:
+    at = random.randrange(len(body) + 1)
+    return body[:at] + random.choice(TOKENS) * random.choice((1, 1, 1, 2, 2000)) + body[at:]
 
 
-def _splice(luck: Random, body: bytes) -> bytes:
-    other = luck.choice(CORPUS)
-    return body[: luck.randrange(len(body) + 1)] + other[luck.randrange(len(other)) :]
+def _splice(random: Random, body: bytes) -> bytes:
+    other = random.choice(CORPUS)
+    return body[: random.randrange(len(body) + 1)] + other[random.randrange(len(other)) :]
 
 
-def _renumber(luck: Random, body: bytes) -> bytes:
-    """Another value for one entry: after a colon, or between tags."""
+def _renumber(random: Random, body: bytes) -> bytes:
+    """Replace the value of one entry: after a colon, or between tags."""
     places = [at for at, byte in enumerate(body) if byte in b":>"]
     if not places:
         return body
-    begin = luck.choice(places) + 1
+    begin = random.choice(places) + 1
     end = begin
     while end < len(body) and body[end] in b"0123456789.-":
         end += 1
-    return body[:begin] + luck.choice(NUMBERS) + body[end:]
+    return body[:begin] + random.choice(NUMBERS) + body[end:]
 
 
-def _rekey(luck: Random, body: bytes) -> bytes:
-    """Another timestamp for one entry, or for all of that timestamp."""
-    old, new = b"1517%d" % luck.randrange(461200, 461201), b"%d" % luck.choice((1517461199, 1517547600, 0, -1, 10**12))
-    return body.replace(old, new, luck.choice((1, -1)))
+def _rekey(random: Random, body: bytes) -> bytes:
+    """Replace the timestamp of one entry, or of all entries with that timestamp."""
+    old, new = (
+        b"1517%d" % random.randrange(461200, 461201),
+        b"%d" % random.choice((1517461199, 1517547600, 0, -1, 10**12)),
+    )
+    return body.replace(old, new, random.choice((1, -1)))
 
 
-def _rename(luck: Random, body: bytes) -> bytes:
-    old = luck.choice((b"calls", b"js_errors", b"result", b"item", b"timestamp", b"callers"))
-    return body.replace(old, luck.choice((b"calls", b"error", b"x", b"", b"\\u0000", b"login")), luck.choice((1, -1)))
+def _rename(random: Random, body: bytes) -> bytes:
+    old = random.choice((b"calls", b"js_errors", b"result", b"item", b"timestamp", b"callers"))
+    return body.replace(
+        old, random.choice((b"calls", b"error", b"x", b"", b"\\u0000", b"login")), random.choice((1, -1))
+    )
 
 
-def _add_metric(luck: Random, body: bytes) -> bytes:
-    """One more map, some under a name that is none."""
-    name = luck.choice(("extra", "calls", "Calls", "select", "x" * 64, "x" * 65, "a b", "\\u0000", "\\ud83d", "-", "é"))
-    value = luck.choice(NUMBERS)
+def _add_metric(random: Random, body: bytes) -> bytes:
+    """Add a map, some with an invalid name."""
+    name = random.choice(
+        ("extra", "calls", "Calls", "select", "x" * 64, "x" * 65, "a b", "\\u0000", "\\ud83d", "-", "é")
+    )
+    value = random.choice(NUMBERS)
     return body.replace(b"{", b'{"%s":{"1517461200":%s},' % (name.encode(), value), 1)
 
 
-def _repeat_entry(luck: Random, body: bytes) -> bytes:
-    """A timestamp that comes twice in one map."""
-    return body.replace(b'"1517547600":', b'"1517547600":%s,"1517547600":' % luck.choice(NUMBERS), luck.choice((1, -1)))
+def _repeat_entry(random: Random, body: bytes) -> bytes:
+    """Repeat a timestamp in one map."""
+    return body.replace(
+        b'"1517547600":', b'"1517547600":%s,"1517547600":' % random.choice(NUMBERS), random.choice((1, -1))
+    )
 
 
-def _recode(luck: Random, body: bytes) -> bytes:
-    return body.decode("latin-1").encode(luck.choice(("utf-8", "utf-16", "utf-16-le", "utf-8-sig", "utf-32")))
+def _recode(random: Random, body: bytes) -> bytes:
+    return body.decode("latin-1").encode(random.choice(("utf-8", "utf-16", "utf-16-le", "utf-8-sig", "utf-32")))
 
 
-BLIND: tuple[Callable[[Random, bytes], bytes], ...] = (_flip, _drop, _repeat, _cut, _insert)
+BYTE_MUTATIONS: tuple[Callable[[Random, bytes], bytes], ...] = (_flip, _drop, _repeat, _cut, _insert)
 MUTATIONS: tuple[Callable[[Random, bytes], bytes], ...] = (
-    *(*BLIND, _splice, _renumber, _renumber, _renumber, _rekey, _rename, _recode),
+    *(*BYTE_MUTATIONS, _splice, _renumber, _renumber, _renumber, _rekey, _rename, _recode),
 )
-# After these it is mostly still an answer.
-GENTLE = (_renumber, _renumber, _renumber, _rekey, _add_metric, _repeat_entry)
+# The result of these is mostly still an answer.
+SMALL_MUTATIONS = (_renumber, _renumber, _renumber, _rekey, _add_metric, _repeat_entry)
 
 
-def make_headers(luck: Random) -> dict[str, str]:
-    """Any headers about the quota, most of them nearly right."""
-    right = {
-        "x-ratelimit-limit": str(luck.choice((150, 0, 1, 10**9 - 1))),
-        "x-ratelimit-remaining": str(luck.choice((149, 0, 1, 10**9 - 1))),
-        "x-ratelimit-reset": str(luck.choice((1517461200, 1517461200 + 900 * luck.randrange(-9, 9), 900, 4102444799))),
-        "date": luck.choice(
+def make_headers(random: Random) -> dict[str, str]:
+    """Return quota headers, most of them nearly valid."""
+    headers = {
+        "x-ratelimit-limit": str(random.choice((150, 0, 1, 10**9 - 1))),
+        "x-ratelimit-remaining": str(random.choice((149, 0, 1, 10**9 - 1))),
+        "x-ratelimit-reset": str(
+            random.choice((1517461200, 1517461200 + 900 * random.randrange(-9, 9), 900, 4102444799))
+        ),
+        "date": random.choice(
             ("Thu, 01 Feb 2018 04:59:59 GMT", "Thu, 31 Dec 2099 23:59:59 GMT", "Sat, 01 Jan 2000 00:00:00 GMT")
         ),
-        "retry-after": str(luck.choice((0, 1, 900, 86400, 86401))),
+        "retry-after": str(random.choice((0, 1, 900, 86400, 86401))),
     }
     for name in HEADERS:
-        chance = luck.random()
+        chance = random.random()
         if chance < 0.2:
-            del right[name]
+            del headers[name]
         elif chance < 0.4:
-            right[name] = "".join(luck.choices(HEADER_PARTS, k=luck.randrange(4)))
+            headers[name] = "".join(random.choices(HEADER_PARTS, k=random.randrange(4)))
         elif chance < 0.5:
-            right[name] = "".join(map(chr, luck.choices(range(0x3FF), k=luck.randrange(40))))
-    return right
+            headers[name] = "".join(map(chr, random.choices(range(0x3FF), k=random.randrange(40))))
+    return headers

@@ -1,4 +1,4 @@
-"""What the databases make of the answers that a fuzz came to: all the same, and never an error."""
+"""Answers of a fuzz in the databases: the same in each, and never an error."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.support.answers import identity
 from tests.support.databases import claimed, query
 from tests.support.truth import stored_rows
 
-Shown = Sequence[Counter[tuple[Any, ...]]]
+Tables = Sequence[Counter[tuple[Any, ...]]]
 
 FIRST_SENT = 1_519_000_000
 NOW = 1_704_200_000.0
-SHOWN = (
+QUERIES = (
     "SELECT epoch, metric, old_value, new_value FROM revisions",
     "SELECT digest, metric, timestamp, value, reason, seen_at FROM reject",
     "SELECT resource, metric, unit FROM metrics",
@@ -31,13 +31,13 @@ SHOWN = (
 
 
 def worth_storing(found: Iterable[object], most: int) -> list[Batch]:
-    """The answers with anything in them among what was found, each sent later than the one before."""
+    """Return the first `most` answers with any content, each sent later than the one before."""
     batches = (one for one in found if isinstance(one, Batch) and (one.rejects or any(one.values.values())))
     return [replace(batch, sent_at=FIRST_SENT + 100_000 * number) for number, batch in enumerate(islice(batches, most))]
 
 
 def failures() -> list[FailedSlice]:
-    """Slices given up with the foulest words."""
+    """Return failed slices with hostile texts."""
     day = date(2018, 1, 1)
     texts = [token.decode("utf-8", "surrogateescape") for token in TOKENS]
     return [
@@ -46,27 +46,27 @@ def failures() -> list[FailedSlice]:
     ]
 
 
-async def store_alike(urls: Sequence[str], batches: Sequence[Batch]) -> Shown:
-    """Store the answers in each database; returns what they show: values, revisions, rejects and the rest of SHOWN."""
-    (said, shown), *others = [await _stored(url, batches) for url in urls]
-    refused = [words for words in said if isinstance(words, str)]
+async def assert_stored_alike(urls: Sequence[str], batches: Sequence[Batch]) -> Tables:
+    """Store the answers in each database, check that the rows are the same, and return them: values, then QUERIES."""
+    (results, tables), *others = [await _stored(url, batches) for url in urls]
+    refused = [text for text in results if isinstance(text, str)]
     assert not refused, refused[:3]
-    for said_there, shown_there in others:
-        apart = [pair for pair in zip(said, said_there, strict=True) if pair[0] != pair[1]]
-        assert not apart, apart[:3]
-        for here, there in zip(shown, shown_there, strict=True):
+    for other_results, other_tables in others:
+        different = [pair for pair in zip(results, other_results, strict=True) if pair[0] != pair[1]]
+        assert not different, different[:3]
+        for here, there in zip(tables, other_tables, strict=True):
             assert here == there, (list((here - there).items())[:3], list((there - here).items())[:3])
-    return shown
+    return tables
 
 
-async def _stored(url: str, batches: Sequence[Batch]) -> tuple[list[RowCounts | str], Shown]:
-    """What one database says to each answer, and shows in the end."""
-    said: list[RowCounts | str] = []
+async def _stored(url: str, batches: Sequence[Batch]) -> tuple[list[RowCounts | str], Tables]:
+    """Return the result of each commit, and the rows in the end."""
+    results: list[RowCounts | str] = []
     async with claimed(url, identity(), now=lambda: NOW) as store:
         for batch in batches:
             try:
-                said.append(await store.commit([batch], []))
+                results.append(await store.commit([batch], []))
             except HarvesterError as error:
-                said.append(f"{batch}: {error}")
-        said.append(await store.commit([], failures()))
-    return said, [stored_rows(url), *(Counter(query(url, statement)) for statement in SHOWN)]
+                results.append(f"{batch}: {error}")
+        results.append(await store.commit([], failures()))
+    return results, [stored_rows(url), *(Counter(query(url, statement)) for statement in QUERIES)]

@@ -1,7 +1,7 @@
-"""Servers that are not whom they should be, seen by a whole harvester: it never talks to them, and says so plainly.
+"""Wrong and hostile servers, used by the whole harvester: it sends them nothing, and reports them.
 
-Certificates that are self-signed, of another host or expired; a plain server where TLS was asked for; a name that no
-DNS knows; redirects to another host; bodies that blow up.
+Certificates that are self-signed, of another host or expired; a server without TLS behind an https URL; an unknown
+name; redirects to another host; decompression bombs.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _T = TypeVar("_T")
 CANARY = "hunter2-canary"
 PAIR = json.dumps({"login": "temporary", "password": "temporary-canary"}).encode()
 JSON = (Path(__file__).parents[1] / "wire" / "performance.json").read_bytes()
-SECRETS = (CANARY, "temporary-canary", "Basic ", "dGVtcG9yYXJ5")  # the last: how the encoded pair begins
+SECRETS = (CANARY, "temporary-canary", "Basic ", "dGVtcG9yYXJ5")  # the last one: beginning of the encoded pair
 MIB = 1024 * 1024
 PHONES = [f"80055501{number:02}" for number in range(8)]
 
 
 def checked(home: Path, base_url: str, **api: Any) -> Ended:
-    """Authenticate and ask once, as `check --online` does."""
+    """Run `check --online`: it authenticates and sends one data request."""
     tables = configuration(base_url, f"sqlite:///{home}/store.db", api={"timeout": 5.0, **api}, password=CANARY)
     ended = Installation(home, tables).run("check", "--online")
     assert not [secret for secret in SECRETS if secret in ended.out + ended.err]
@@ -48,7 +48,7 @@ def checked(home: Path, base_url: str, **api: Any) -> Ended:
 
 
 def side_by_side(work: Callable[[_T], None], cases: Sequence[_T]) -> None:
-    """They wait more than they work."""
+    """Run the cases in threads, because they mostly wait."""
     with ThreadPoolExecutor(len(cases)) as pool:
         for _ in pool.map(work, cases):
             pass
@@ -77,27 +77,47 @@ VALID = ("-days", "2")
 
 
 def certificate(home: Path, name: str, validity: tuple[str, ...] = VALID) -> tuple[ssl.SSLContext, Path]:
-    """A self-signed certificate: the server's side of TLS with it, and the file that trusts it."""
+    """Return a TLS context with a self-signed certificate, and the file for `ca_file`."""
     if shutil.which("openssl") is None:
         pytest.skip("NO OPENSSL: install its command to run these tests")
     key, request, cert = (home / f"server.{end}" for end in ("key", "csr", "pem"))
     (home / "ca.conf").write_text(CA.format(home=home, name=name))
     (home / "index.txt").touch()
     (home / "serial").write_text("01")
-    asked = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=test"]
-    asked += ["-keyout", str(key), "-out", str(request)]
-    signed = ["ca", "-config", str(home / "ca.conf"), "-selfsign", "-keyfile", str(key), "-in", str(request), "-batch"]
-    signed += ["-notext", "-out", str(cert), *validity]
-    for command in (asked, signed):
-        subprocess.run(["openssl", *command], check=True, capture_output=True)
+    request_arguments = [
+        "req",
+        "-new",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-subj",
+        "/CN=test",
+    ]
+    request_arguments += ["-keyout", str(key), "-out", str(request)]
+    sign_arguments = [
+        "ca",
+        "-config",
+        str(home / "ca.conf"),
+        "-selfsign",
+        "-keyfile",
+        str(key),
+        "-in",
+        str(request),
+        "-batch",
+    ]
+    sign_arguments += ["-notext", "-out", str(cert), *validity]
+    for arguments in (request_arguments, sign_arguments):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     return context, cert
 
 
 @contextmanager
-def overheard(server: RawServer) -> Iterator[tuple[str, list[bytes]]]:
-    """A server behind a proxy that notes how each connection began: the URL, and the notes."""
+def recorded(server: RawServer) -> Iterator[tuple[str, list[bytes]]]:
+    """Yield the URL of a server behind a proxy, and the first bytes of each connection, recorded by the proxy."""
     with in_thread(server), proxied(server.url) as (proxy, url):
         yield url, proxy.openings
 
@@ -107,10 +127,10 @@ def assert_only_tls(openings: list[bytes]) -> None:
     assert all(opening.startswith(b"\x16\x03") for opening in openings), openings
 
 
-def test_a_certificate_that_ca_file_trusts_is_talked_to(tmp_path: Path) -> None:
+def test_a_certificate_that_ca_file_trusts_is_accepted(tmp_path: Path) -> None:
     context, cert = certificate(tmp_path, "IP:127.0.0.1")
     server = RawServer(reply(PAIR), reply(b"{}"), tls=context)
-    with overheard(server) as (url, openings):
+    with recorded(server) as (url, openings):
         ended = checked(tmp_path, url, ca_file=str(cert))
     assert_only_tls(openings)
     assert ended.code == 0, ended.err
@@ -124,35 +144,35 @@ BAD = (
 )
 
 
-def test_a_bad_certificate_ends_it(tmp_path: Path) -> None:
+def test_a_bad_certificate_is_refused(tmp_path: Path) -> None:
     """Self-signed, of another host, expired."""
 
-    def meet(bad: tuple[str, tuple[str, ...], bool, str]) -> None:
-        name, validity, trusted, words = bad
-        home = tmp_path / words.partition(" ")[0]
+    def run_case(bad: tuple[str, tuple[str, ...], bool, str]) -> None:
+        name, validity, trusted, text = bad
+        home = tmp_path / text.partition(" ")[0]
         home.mkdir()
         context, cert = certificate(home, name, validity)
         server = RawServer(reply(PAIR), reply(b"{}"), tls=context)
-        with overheard(server) as (url, openings):
+        with recorded(server) as (url, openings):
             ended = checked(home, url, **({"ca_file": str(cert)} if trusted else {}))
         assert_only_tls(openings)
         assert server.requests == []
         assert ended.code == 69, ended.err
-        assert words in ended.out + ended.err
+        assert text in ended.out + ended.err
 
-    side_by_side(meet, BAD)
+    side_by_side(run_case, BAD)
 
 
-def test_a_plain_server_where_tls_was_asked_for_gets_no_request(tmp_path: Path) -> None:
+def test_a_server_without_tls_gets_no_request(tmp_path: Path) -> None:
     server = RawServer(reply(PAIR), reply(b"{}"))
-    with overheard(server) as (url, openings):
+    with recorded(server) as (url, openings):
         ended = checked(tmp_path, url.replace("http:", "https:"), timeout=0.5)
     assert_only_tls(openings)
     assert server.requests == []
     assert ended.code == 69, ended.err
 
 
-def test_a_name_that_cannot_be_resolved_is_named(tmp_path: Path) -> None:
+def test_a_name_that_cannot_be_resolved_is_reported(tmp_path: Path) -> None:
     ended = checked(tmp_path, "https://voicetrends.invalid/api")
     assert ended.code == 69
     assert "voicetrends.invalid cannot be resolved" in ended.out + ended.err
@@ -162,10 +182,10 @@ def test_a_name_that_cannot_be_resolved_is_named(tmp_path: Path) -> None:
 
 
 def test_a_redirect_to_another_host_is_never_followed(tmp_path: Path) -> None:
-    """Neither of /auth nor of data; `localhost` and another port are another host."""
+    """Neither at /auth nor at the data resources; `localhost` with another port is another host."""
     elsewhere = RawServer(reply(PAIR), reply(b"{}"))
 
-    def meet(case: tuple[str, tuple[Script, ...]]) -> None:
+    def run_case(case: tuple[str, tuple[Script, ...]]) -> None:
         name, before = case
         status, _, _ = name.partition(" ")
         home = tmp_path / name
@@ -179,12 +199,12 @@ def test_a_redirect_to_another_host_is_never_followed(tmp_path: Path) -> None:
         assert ended.code == 69, ended.err
 
     with in_thread(elsewhere):
-        side_by_side(meet, [("302 auth", ()), ("307 data", (reply(PAIR),))])
+        side_by_side(run_case, [("302 auth", ()), ("307 data", (reply(PAIR),))])
     assert elsewhere.connections == 0
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 305, 307, 308])
-async def test_no_status_makes_it_ask_elsewhere(status: int) -> None:
+async def test_no_redirect_status_is_followed(status: int) -> None:
     async with RawServer(reply(PAIR)) as elsewhere:
         moved = reply(b"moved", status=f"{status} Moved", headers={"Location": f"{elsewhere.url}/api"})
         async with RawServer(moved) as server, AiohttpTransport(timeout=5.0) as transport:
@@ -219,7 +239,7 @@ def bombs() -> list[Script]:
 
 
 def peak(running: Running) -> float:
-    """MiB of memory that a process had at most, once it has ended."""
+    """Wait for the end of a process, and return the MiB of memory that it used at most."""
     found = 0.0
     deadline = time.monotonic() + PATIENCE
     status = Path(f"/proc/{running.pid}/status")
@@ -231,12 +251,12 @@ def peak(running: Running) -> float:
 
 
 def test_bombs_take_little_memory(tmp_path: Path) -> None:
-    """Eight requests in flight, and every answer a bomb: 32 MiB more than for ordinary answers at most."""
+    """With eight requests in flight and every answer a bomb, at most 32 MiB more than with ordinary answers."""
     if not Path("/proc/self/status").exists():
         pytest.skip("NO /proc: memory is read from there")
     peaks = {}
 
-    def meet(case: tuple[str, list[Script]]) -> None:
+    def run_case(case: tuple[str, list[Script]]) -> None:
         name, scripts = case
         home = tmp_path / name
         home.mkdir()
@@ -249,6 +269,6 @@ def test_bombs_take_little_memory(tmp_path: Path) -> None:
         assert ended.code == (0 if name == "plain" else 3), ended.err
         assert len(server.requests) >= (8 if name == "plain" else 25)
 
-    side_by_side(meet, [("plain", [reply(JSON)]), ("bombs", bombs() * 10)])
-    assert 30 < peaks["plain"] < peaks["bombs"] + 5  # the measure measures
+    side_by_side(run_case, [("plain", [reply(JSON)]), ("bombs", bombs() * 10)])
+    assert 30 < peaks["plain"] < peaks["bombs"] + 5  # the measurement works
     assert peaks["bombs"] - peaks["plain"] < 32

@@ -1,7 +1,7 @@
-"""A whole harvester behind a network that spoils what it carries: the table is the truth, or says what is lacking.
+"""The whole harvester behind a network with faults: everything is stored, or the missing slices are reported.
 
-After each: the table equals the world's, value by value; no window of the server counted more than the limit; what
-the harvester counted as sent is never less than what the server counted.
+After each run: the table equals the simulated figures, value by value; no window of the server counted more than the
+limit; the harvester counted at least as many requests as the server.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BACKFILL = ("backfill", "--start", "2024-01-01", "--end", "2024-12-31", "--json"
 WANTED = Wanted(*DAYS, (Period.DAY,), PHONES, world=WORLD)
 SLICES = len(PHONES) * 4
 LIMIT = 20
-PATIENT = 1.0  # seconds for one request
+REQUEST_TIMEOUT = 1.0  # seconds
 METRICS = 6
 NARROW = LimitData(count=2_500)
 SEED = 2
@@ -75,7 +75,7 @@ NETWORKS: dict[str, tuple[Toxic, ...]] = {
 
 
 class Network:
-    """A simulator, a proxy before it, and a harvester that knows the proxy only."""
+    """Simulator, a proxy in front of it, and a harvester that is configured with the proxy."""
 
     def __init__(self, home: Path, proxy: FaultProxy, url: str, api: SimulatedApi) -> None:
         self.proxy = proxy
@@ -89,19 +89,19 @@ class Network:
                 limit=LIMIT,
                 window=2,
                 phones=list(PHONES),
-                api={"max_days_per_request": 100, "timeout": PATIENT},
+                api={"max_days_per_request": 100, "timeout": REQUEST_TIMEOUT},
             ),
         )
 
-    def assert_whole_or_told(self, ended: Ended) -> None:
-        """The truth is there; where slices failed, they were told, and the same command heals them."""
+    def assert_complete_or_reported(self, ended: Ended) -> None:
+        """Check that everything is stored, or that failed slices were reported and a second run stores them."""
         result = ended.result
         assert ended.code == (3 if result["failed"] else 0), ended.err
         assert result["slices"]["done"] + result["slices"]["failed"] >= SLICES
         if result["failed"]:
             self.proxy.heal()
-            healed = self.harvester.run(*BACKFILL)
-            assert healed.code == 0, healed.err
+            second = self.harvester.run(*BACKFILL)
+            assert second.code == 0, second.err
         assert_harvested(self.database, WANTED)
         assert max(self.api.requests_per_window().values()) <= LIMIT
 
@@ -115,7 +115,7 @@ def networked(home: Path) -> Iterator[Network]:
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Network, Running]]]:
-    """A backfill through each network: they wait more than they work, so they run side by side."""
+    """Yield a running backfill for each network; they run side by side, because they mostly wait."""
     with ExitStack() as stack:
         found = {}
         for name, toxics in {**NETWORKS, "narrow": (NARROW,)}.items():
@@ -130,39 +130,39 @@ def test_a_backfill_through_a_bad_network(name: str, begun: dict[str, tuple[Netw
     network, running = begun[name]
     ended = running.ended()
     assert ended.result["requests"] >= sum(network.api.requests_per_window().values())
-    network.assert_whole_or_told(ended)
-    struck = network.proxy.struck & set(NETWORKS[name])
-    assert len(struck) >= max(1, len(NETWORKS[name]) // 2)  # else this shows nothing
+    network.assert_complete_or_reported(ended)
+    applied = network.proxy.applied & set(NETWORKS[name])
+    assert len(applied) >= max(1, len(NETWORKS[name]) // 2)  # otherwise the test proves nothing
 
 
-def test_a_network_that_comes_and_goes(tmp_path: Path) -> None:
-    """The way is closed twice in the middle of a run, silently and with resets, and opened again."""
+def test_a_network_that_is_interrupted_twice(tmp_path: Path) -> None:
+    """The connection is interrupted twice during a run, once silently and once with resets."""
     with networked(tmp_path) as network, network.harvester.started(*BACKFILL) as running:
-        for trouble in (Timeout(), ResetPeer()):
+        for toxic in (Timeout(), ResetPeer()):
             before = network.api.total
             running.until(lambda before=before: network.api.total > before + 2)  # type: ignore[misc]
-            network.proxy.add(trouble)
-            running.until(lambda trouble=trouble: trouble in network.proxy.struck)  # type: ignore[misc]
-            network.proxy.remove(trouble)
-        network.assert_whole_or_told(running.ended())
+            network.proxy.add(toxic)
+            running.until(lambda toxic=toxic: toxic in network.proxy.applied)  # type: ignore[misc]
+            network.proxy.remove(toxic)
+        network.assert_complete_or_reported(running.ended())
 
 
-def test_what_never_gets_through_whole_is_told(
+def test_answers_that_are_always_cut_are_reported_as_failed(
     begun: dict[str, tuple[Network, Running]],
 ) -> None:
-    """Every answer of more than a few days is cut: no piece of one is taken for the whole."""
+    """Every answer of more than a few days is cut: no part of one is stored as a whole."""
     network, running = begun["narrow"]
     ended = running.ended()
     assert ended.code in {3, 69}, ended.err
-    told = ended.result["failed"]
-    assert len(told) == ended.result["slices"]["failed"]
+    reported = ended.result["failed"]
+    assert len(reported) == ended.result["slices"]["failed"]
     assert (ended.result["error"] is None) == (ended.code == 3)
-    assert stored_rows(network.database) <= WANTED.rows()  # nothing but the truth
-    assert all(whole_days(network.database).values())
+    assert stored_rows(network.database) <= WANTED.rows()  # nothing else is stored
+    assert all(complete_days(network.database).values())
     assert max(network.api.requests_per_window().values()) <= LIMIT
 
 
-def whole_days(database: str) -> dict[tuple[str, int], bool]:
-    """Which phone's days have all their metrics."""
+def complete_days(database: str) -> dict[tuple[str, int], bool]:
+    """Return for each phone and day whether all metrics are stored."""
     found = Counter((row[2], row[4]) for row in stored_rows(database))
     return {day: count == METRICS for day, count in found.items()}

@@ -1,4 +1,4 @@
-"""The proxy does to a connection what its toxics' names say; else the proofs behind it would show nothing."""
+"""The proxy has the effects that the names of its toxics say; without that the proofs with it would be worthless."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def through(*toxics: Toxic, remove_after: float | None = None) -> tuple[bytes, float, int]:
-    """What comes back, after how many seconds the end, and in how many portions."""
+    """Return what comes back, the seconds until the end, and the number of portions."""
     server = await asyncio.start_server(_echo, "127.0.0.1", 0)
     async with server, FaultProxy(server.sockets[0].getsockname()[:2]) as proxy:
         proxy.add(*toxics)
@@ -48,7 +48,7 @@ async def through(*toxics: Toxic, remove_after: float | None = None) -> tuple[by
         return b"".join(portions), loop.time() - began, len(portions) - 1
 
 
-async def test_without_toxics_all_passes() -> None:
+async def test_without_toxics_everything_arrives() -> None:
     assert (await through())[0] == SENT
     assert (await through(LimitData(count=3, toxicity=0.0)))[0] == SENT
 
@@ -62,20 +62,20 @@ async def test_without_toxics_all_passes() -> None:
         (SlowClose(seconds=0.1), 0.1),
     ],
 )
-async def test_what_delays_loses_nothing(toxic: Toxic, seconds: float) -> None:
+async def test_a_delay_loses_nothing(toxic: Toxic, seconds: float) -> None:
     data, took, _ = await through(toxic)
     assert data == SENT
     assert took >= seconds
 
 
-async def test_a_slicer_cuts_the_flow_and_loses_nothing() -> None:
+async def test_a_slicer_divides_the_data_and_loses_nothing() -> None:
     data, _, portions = await through(Slicer(average_size=500, size_variation=100, delay=0.02))
     assert data == SENT
     assert portions >= len(SENT) // 600
 
 
 @pytest.mark.parametrize("count", [0, 1, 100, len(SENT) - 1, len(SENT)])
-async def test_limit_data_closes_after_so_many_bytes(count: int) -> None:
+async def test_limit_data_closes_after_its_count(count: int) -> None:
     assert (await through(LimitData(count=count)))[0] == SENT[:count]
     assert (await through(Slicer(average_size=99), LimitData(count=count)))[0] == SENT[:count]
 
@@ -90,11 +90,11 @@ async def test_reset_peer_resets(upstream: bool) -> None:  # noqa: FBT001 - a pa
         await through(ResetPeer(upstream=upstream))
 
 
-async def test_timeout_lets_nothing_through_and_closes() -> None:
+async def test_timeout_loses_everything_and_closes() -> None:
     data, took, _ = await through(Timeout(seconds=0.1))
     assert (data, took >= 0.1) == (b"", True)
 
 
-async def test_timeout_without_an_end_closes_when_it_is_taken_away() -> None:
+async def test_timeout_without_seconds_closes_when_it_is_removed() -> None:
     data, took, _ = await through(Timeout(), remove_after=0.1)
     assert (data, took >= 0.1) == (b"", True)

@@ -1,13 +1,13 @@
-"""A TCP proxy that spoils what it carries, by toxiproxy's names and meanings.
+"""TCP proxy that injects network faults, with the names and meanings of toxiproxy.
 
     with proxied("http://127.0.0.1:8080/api") as (proxy, url):
         proxy.add(Latency(seconds=0.05), LimitData(count=300, toxicity=0.2))
         proxy.heal()
 
 A toxic works on one direction: downstream (from the server to the client, the usual case) or upstream. `toxicity` is
-the share of connections that it strikes, drawn per connection from the proxy's seed; a kept connection keeps its
-fate. Toxics may be added and taken away while connections are open: each chunk meets those of its own moment, in the
-order in which they were added. Seconds and bytes throughout.
+the share of connections that it affects, drawn once per connection from the proxy's seed. Toxics may be added and
+removed while connections are open: those that are there when a chunk arrives apply to it, in the order in which they
+were added. Units are seconds and bytes.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from urllib.parse import urlsplit
 
 from tests.support.in_thread import in_thread
 
-_CHUNK = 64 * 1024
-_LOOK_EVERY = 0.01
-_LINGER_NOT = struct.pack("ii", 1, 0)  # with a linger of zero seconds, closing sends RST
+_CHUNK_BYTES = 64 * 1024
+_POLL_INTERVAL = 0.01  # seconds
+_NO_LINGER = struct.pack("ii", 1, 0)  # with a linger of zero seconds, closing sends RST
 
 
 class _Ending(Exception):
@@ -44,37 +44,37 @@ class Link:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     random: Random
-    meets: Callable[[Toxic], bool]  # whether a toxic is still there
-    carried: int = 0  # bytes
-    spoken: bool = False
+    has: Callable[[Toxic], bool]  # returns True while a toxic is not removed
+    sent_bytes: int = 0  # bytes
+    started: bool = False
 
     async def write(self, data: bytes) -> None:
-        self.carried += len(data)
+        self.sent_bytes += len(data)
         self.writer.write(data)
         await self.writer.drain()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Toxic:
-    """Does nothing; the others are of its kind."""
+    """Base of the toxics; it changes nothing."""
 
     upstream: bool = False
     toxicity: float = 1.0  # share of the connections
 
-    async def pieces(self, link: Link, data: bytes, age: float) -> AsyncGenerator[bytes]:  # noqa: ARG002 - of the others
-        """Hand on what is left of a chunk that came `age` seconds ago."""
+    async def pieces(self, link: Link, data: bytes, age: float) -> AsyncGenerator[bytes]:  # noqa: ARG002 - part of the interface
+        """Yield what remains of a chunk that came `age` seconds ago."""
         yield data
 
     async def closing(self, link: Link) -> None:
-        """The sender has closed."""
+        """Act on the end of the sender's data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency(Toxic):
-    """Delays everything, without slowing the flow."""
+    """Delay of each chunk, without a limit of the rate."""
 
     seconds: float
-    jitter: float = 0.0  # seconds more or less
+    jitter: float = 0.0  # seconds, added or subtracted
 
     async def pieces(self, link: Link, data: bytes, age: float) -> AsyncGenerator[bytes]:
         await asyncio.sleep(max(0.0, self.seconds + self.jitter * link.random.uniform(-1, 1) - age))
@@ -83,11 +83,11 @@ class Latency(Toxic):
 
 @dataclass(frozen=True, kw_only=True)
 class Bandwidth(Toxic):
-    """Lets through so many bytes per second."""
+    """Limit of the bytes per second."""
 
     rate: int
 
-    async def pieces(self, link: Link, data: bytes, age: float) -> AsyncGenerator[bytes]:  # noqa: ARG002 - of the others
+    async def pieces(self, link: Link, data: bytes, age: float) -> AsyncGenerator[bytes]:  # noqa: ARG002 - part of the interface
         portion = max(1, self.rate // 20)
         for at in range(0, len(data), portion):
             piece = data[at : at + portion]
@@ -97,35 +97,35 @@ class Bandwidth(Toxic):
 
 @dataclass(frozen=True, kw_only=True)
 class SlowClose(Toxic):
-    """Tells of a closed connection late."""
+    """Delay of the end of a connection."""
 
     seconds: float
 
-    async def closing(self, link: Link) -> None:  # noqa: ARG002 - of the others
+    async def closing(self, link: Link) -> None:  # noqa: ARG002 - part of the interface
         await asyncio.sleep(self.seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeout(Toxic):
-    """Lets nothing through, and closes after so long or, with 0, when it is taken away."""
+    """Loss of all data; the connection closes after `seconds`, or with 0 when the toxic is removed."""
 
     seconds: float = 0.0
 
-    async def pieces(self, link: Link, data: bytes, age: float) -> AsyncGenerator[bytes]:  # noqa: ARG002 - of the others
+    async def pieces(self, link: Link, data: bytes, age: float) -> AsyncGenerator[bytes]:  # noqa: ARG002 - part of the interface
         await asyncio.sleep(self.seconds)
-        while not self.seconds and link.meets(self):  # noqa: ASYNC110 - it is taken away by another thread
-            await asyncio.sleep(_LOOK_EVERY)
+        while not self.seconds and link.has(self):  # noqa: ASYNC110 - another thread removes it
+            await asyncio.sleep(_POLL_INTERVAL)
         raise _Ending
         yield data  # makes it a generator
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResetPeer(Toxic):
-    """Answers data with RST, at once or after so long."""
+    """RST in answer to data, after `seconds`."""
 
     seconds: float = 0.0
 
-    async def pieces(self, link: Link, data: bytes, age: float) -> AsyncGenerator[bytes]:  # noqa: ARG002 - of the others
+    async def pieces(self, link: Link, data: bytes, age: float) -> AsyncGenerator[bytes]:  # noqa: ARG002 - part of the interface
         await asyncio.sleep(self.seconds)
         raise _Ending(reset=True)
         yield data  # makes it a generator
@@ -133,13 +133,13 @@ class ResetPeer(Toxic):
 
 @dataclass(frozen=True, kw_only=True)
 class Slicer(Toxic):
-    """Cuts the flow into small packets with a pause after each."""
+    """Division of the data into small packets with a pause after each."""
 
     average_size: int
     size_variation: int = 0
     delay: float = 0.0
 
-    async def pieces(self, link: Link, data: bytes, age: float) -> AsyncGenerator[bytes]:  # noqa: ARG002 - of the others
+    async def pieces(self, link: Link, data: bytes, age: float) -> AsyncGenerator[bytes]:  # noqa: ARG002 - part of the interface
         at = 0
         while at < len(data):
             size = max(1, self.average_size + link.random.randint(-self.size_variation, self.size_variation))
@@ -150,12 +150,12 @@ class Slicer(Toxic):
 
 @dataclass(frozen=True, kw_only=True)
 class LimitData(Toxic):
-    """Closes after so many bytes."""
+    """End of the connection after `count` bytes."""
 
     count: int
 
-    async def pieces(self, link: Link, data: bytes, age: float) -> AsyncGenerator[bytes]:  # noqa: ARG002 - of the others
-        left = self.count - link.carried
+    async def pieces(self, link: Link, data: bytes, age: float) -> AsyncGenerator[bytes]:  # noqa: ARG002 - part of the interface
+        left = self.count - link.sent_bytes
         if left > 0:
             yield data[:left]
         if left <= len(data):
@@ -163,30 +163,30 @@ class LimitData(Toxic):
 
 
 class FaultProxy:
-    """Listens on a loopback port and carries to another one, within `async with`.
+    """Proxy from a loopback port to another one, active inside `async with`.
 
     Args:
         target: host and port.
-        seed: of which connections a toxic strikes, and of jitter.
+        seed: of the connections that a toxic affects, and of jitter.
     """
 
     def __init__(self, target: tuple[str, int], *, seed: int = 0) -> None:
         self._target = target
         self._seed = seed
-        self._toxics: tuple[Toxic, ...] = ()  # replaced whole, so other threads may
+        self._toxics: tuple[Toxic, ...] = ()  # replaced as a whole, so that other threads may do it
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
-        self.struck: set[Toxic] = set()  # those that met some chunk or end
-        self.openings: list[bytes] = []  # how each connection's first words to the server begin
+        self.applied: set[Toxic] = set()  # to at least one chunk or end
+        self.openings: list[bytes] = []  # first bytes of each connection to the server
         self.port = 0
 
     def add(self, *toxics: Toxic) -> None:
-        """Spoil what passes from now on. From any thread."""
+        """Apply toxics from now on. May be called from any thread."""
         self._toxics += toxics
 
     def remove(self, *toxics: Toxic) -> None:
-        """Spoil no more. From any thread."""
+        """Stop applying toxics. May be called from any thread."""
         self._toxics = tuple(toxic for toxic in self._toxics if toxic not in toxics)
 
     def heal(self) -> None:
@@ -217,23 +217,23 @@ class FaultProxy:
             writers.append(far_writer)
             up = self._link(number, reader, far_writer, upstream=True)
             down = self._link(number, far_reader, writer, upstream=False)
-            reset = await self._carry_both(up, down)
+            reset = await self._forward_both(up, down)
         except (OSError, asyncio.CancelledError):
-            pass  # the other side went, or the proxy is closing
+            pass  # the other side closed, or the proxy is closing
         finally:
             self._tasks.discard(task)
             for one in writers:
                 if reset:
-                    one.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+                    one.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
                     one.transport.abort()
                 one.close()
 
     def _link(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, upstream: bool) -> Link:
-        luck = Random(f"{self._seed} {number} {upstream}")  # noqa: S311 - no secret
-        return Link(number, upstream, reader, writer, luck, lambda toxic: toxic in self._toxics)
+        random = Random(f"{self._seed} {number} {upstream}")  # noqa: S311 - no secret
+        return Link(number, upstream, reader, writer, random, lambda toxic: toxic in self._toxics)
 
-    async def _carry_both(self, up: Link, down: Link) -> bool:
-        """Carry until one end is reached; returns whether it is to be a reset."""
+    async def _forward_both(self, up: Link, down: Link) -> bool:
+        """Forward until one direction ends; return True if the connection is to be reset."""
         pumps = [asyncio.ensure_future(self._pump(link)) for link in (up, down)]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -248,47 +248,47 @@ class FaultProxy:
         reading = asyncio.ensure_future(_read(link.reader, chunks))
         try:
             while True:
-                came_at, data = await chunks.get()
+                received_at, data = await chunks.get()
                 if not data:
                     break
-                if link.upstream and not link.spoken:
+                if link.upstream and not link.started:
                     self.openings.append(data[:8])
-                    link.spoken = True
-                toxics = [toxic for toxic in self._toxics if self._strikes(toxic, link)]
-                await self._through(toxics, link, data, came_at)
-            for toxic in [toxic for toxic in self._toxics if self._strikes(toxic, link)]:
-                self.struck.add(toxic)
+                    link.started = True
+                toxics = [toxic for toxic in self._toxics if self._affects(toxic, link)]
+                await self._apply(toxics, link, data, received_at)
+            for toxic in [toxic for toxic in self._toxics if self._affects(toxic, link)]:
+                self.applied.add(toxic)
                 await toxic.closing(link)
         finally:
             reading.cancel()
 
-    def _strikes(self, toxic: Toxic, link: Link) -> bool:
+    def _affects(self, toxic: Toxic, link: Link) -> bool:
         drawn = Random(f"{self._seed} {link.number} {toxic}").random()  # noqa: S311 - no secret
         return toxic.upstream == link.upstream and drawn < toxic.toxicity
 
-    async def _through(self, toxics: list[Toxic], link: Link, data: bytes, came_at: float) -> None:
+    async def _apply(self, toxics: list[Toxic], link: Link, data: bytes, received_at: float) -> None:
         if not toxics:
             await link.write(data)
             return
-        self.struck.add(toxics[0])
-        age = asyncio.get_running_loop().time() - came_at
+        self.applied.add(toxics[0])
+        age = asyncio.get_running_loop().time() - received_at
         async with aclosing(toxics[0].pieces(link, data, age)) as pieces:
             async for piece in pieces:
-                await self._through(toxics[1:], link, piece, came_at)
+                await self._apply(toxics[1:], link, piece, received_at)
 
 
 async def _read(reader: asyncio.StreamReader, chunks: asyncio.Queue[tuple[float, bytes]]) -> None:
     data = b"more"
     while data:
         data = b""
-        with suppress(OSError):  # a reset by the peer ends the flow like a close
-            data = await reader.read(_CHUNK)
+        with suppress(OSError):  # a reset by the peer ends the data as a close does
+            data = await reader.read(_CHUNK_BYTES)
         await chunks.put((asyncio.get_running_loop().time(), data))
 
 
 @contextmanager
 def proxied(url: str, *, seed: int = 0) -> Iterator[tuple[FaultProxy, str]]:
-    """A proxy in a thread before a server on loopback, and the URL that stands for the server's."""
+    """Yield a proxy, in a thread, in front of a server on loopback, and the URL that replaces the server's."""
     parts = urlsplit(url)
     assert parts.hostname
     assert parts.port

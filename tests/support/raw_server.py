@@ -1,6 +1,6 @@
-"""A loopback TCP server that answers each request with scripted raw bytes, whole, cut or slow, and keeps what it got.
+"""Loopback TCP server that answers each request with scripted bytes, whole, cut or slow, and stores the requests.
 
-    async with RawServer(reply(b"{}"), Cut(reply(b"{}"), keep=20)) as server:
+    async with RawServer(reply(b"{}"), cut(reply(b"{}"), drop=1)) as server:
         ... server.url, server.requests, server.connections
 
 The scripts are used one after the other, over all connections; the last one is repeated. With `answer`, that function
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Script:
-    """What to do with one request: bytes in portions with a pause after each, then perhaps an end."""
+    """Answer to one request: bytes in portions with a pause after each, then perhaps an end of the connection."""
 
     portions: tuple[bytes, ...] = ()
     pause: float = 0.0
     close: bool = False  # the connection, with FIN
     reset: bool = False  # the connection, with RST
-    hang: bool = False  # send nothing more, and keep the connection
+    hang: bool = False  # send nothing more, and leave the connection open
 
 
 def reply(
@@ -52,7 +52,7 @@ def chunked(body: bytes, *, size: int = 7, finish: bool = True) -> Script:
 
 
 def gzipped(body: bytes, *, keep: int | None = None) -> Script:
-    """A gzip answer whose Content-Length agrees with what is sent, be that a part of the stream only."""
+    """A gzip answer, perhaps only the beginning of the stream; Content-Length is that of the bytes that are sent."""
     packed = gzip.compress(body)[:keep]
     return reply(packed, headers={"Content-Encoding": "gzip"})
 
@@ -64,12 +64,12 @@ def cut(script: Script, *, drop: int) -> Script:
 
 
 def until_close(body: bytes) -> Script:
-    """An answer that ends with the connection, and so cannot be seen to be cut."""
+    """An answer that ends with the connection, so that a cut cannot be detected."""
     return Script((head("200 OK", {"Connection": "close"}) + body,), close=True)
 
 
 class RawServer:
-    """Serves the scripts."""
+    """Server of the scripts."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ async def _read_request(reader: asyncio.StreamReader) -> bytes | None:
 
 
 async def _play(script: Script, writer: asyncio.StreamWriter) -> bool:
-    """Whether the connection goes on."""
+    """Send the answer, and return True if the connection stays open."""
     for portion in script.portions:
         writer.write(portion)
         await writer.drain()
