@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from harvester.config.database_url import sqlite_path, validate
 from harvester.errors import ConfigError, StoreError
 from harvester.redaction import Redactor
+from harvester.store.session_state import ENCODING, pin
 
 if TYPE_CHECKING:
     import psycopg
@@ -106,25 +107,25 @@ class PostgresTarget:
         return self.where
 
     def connect(self, *, read_only: bool = False) -> psycopg.Connection[Any]:
-        """Connect, with the schema as the only one in the search path.
+        """Connect, with the schema as the only one in the search path and the session's other settings pinned.
 
         Raises:
             StoreError: the connection failed.
         """
         import psycopg
-        from psycopg import sql
 
         # psycopg raises an error for a lost connection and logs it, too: in its own format, with user and database.
         logging.getLogger("psycopg").setLevel(logging.CRITICAL + 1)
-        settings = {**_defaults(self.url), **({"password": self.password} if self.password is not None else {})}
+        settings = {**_defaults(self.url), "client_encoding": ENCODING}
+        if self.password is not None:
+            settings["password"] = self.password
         try:
             connection = psycopg.connect(self.url, autocommit=True, **settings)
         except psycopg.Error as error:
             # Not chained: its message is in the new one, and its repr might contain the password in a later release.
             raise self._refused(error) from None
-        path = sql.SQL("SET search_path TO {}").format(sql.Identifier(self.schema))
         try:
-            connection.execute(path)
+            pin(connection, self.schema, self.where)
             connection.execute(_SET_SERVER_KEEPALIVE)
             connection.autocommit = False
             if read_only:
@@ -133,6 +134,9 @@ class PostgresTarget:
         except psycopg.Error as error:
             connection.close()
             raise self._refused(error) from None
+        except StoreError:
+            connection.close()
+            raise
         return connection
 
     def _refused(self, error: Exception) -> StoreError:

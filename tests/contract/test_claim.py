@@ -92,7 +92,7 @@ async def test_the_lock_ends_with_a_killed_holder(store_url: str) -> None:
 
 
 async def test_a_refused_claim_writes_nothing(store_url: str, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # SQLite: another program is writing. PostgreSQL: the connection is read-only.
+    # SQLite: another program is writing. PostgreSQL: the login may only read.
     monkeypatch.setattr(dsn, "BUSY_TIMEOUT_SECONDS", 0.05)
     standby = store_url
     async with claimed(store_url, identity()), contextlib.AsyncExitStack() as stack:
@@ -100,7 +100,9 @@ async def test_a_refused_claim_writes_nothing(store_url: str, sqlite_url: str, m
             other = stack.enter_context(contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))))
             other.execute("BEGIN IMMEDIATE")
         else:
-            standby += "&options=-c%20default_transaction_read_only%3Don"
+            query(store_url, "CREATE ROLE standby LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO standby")
+            stack.callback(query, store_url, "DROP OWNED BY standby; DROP ROLE standby")
+            standby = store_url.replace("postgres@", "standby@", 1)
         database = await stack.enter_async_context(opened(standby))
         for _ in range(3):
             held = await database.claim(identity())
