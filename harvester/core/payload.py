@@ -13,6 +13,8 @@ document a bad entry spoils only itself: it becomes an InvalidValue with its rea
 - A small document could grow to gigabytes of small objects, or of names: a namespace's name is repeated in every
   element that uses it. So the characters that begin an entry are counted first, a body with anything beyond ASCII (up
   to four bytes a character) must be short, and namespaces are refused.
+- Reading takes time proportional to the body: maps of one name are joined once, and whole numbers of more than 64
+  digits are not converted.
 - All text is UTF-8. The encoding that XML declares is ignored: other encodings hide the characters that are counted.
 
 Rejected: `parse_int` and `parse_float` hooks for all documents (a call per number; the ordinary metric is checked by
@@ -21,7 +23,9 @@ its extremes), and an error that quotes the body (the body may be a password).
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from json import JSONDecodeError
 from math import isfinite
 from typing import TypeGuard, cast
@@ -44,6 +48,7 @@ _MAX_MARKS = 100_000  # characters that begin an entry; ten years of days of twe
 _MAX_NON_ASCII_BODY = 1024 * 1024  # bytes of a body with anything beyond ASCII in it
 _MAX_CREDENTIAL_LENGTH = 1000  # characters; 32 are documented
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_LONG_INTEGER = re.compile(rf"(?<![0-9])[0-9]{{{_MAX_NUMBER_LENGTH + 1}}}")  # converting one takes quadratic time
 _NUMBER_TYPES = frozenset({int, float})
 
 
@@ -62,10 +67,17 @@ def parse_metrics(body: bytes) -> dict[str, Entries]:
     else:
         document = _json(body)
         found = [(name, _json_entries(value)) for name, value in _members(document)] if document != [] else []
-    metrics: dict[str, Entries] = {}
+    return join_maps(found)
+
+
+def join_maps(found: Sequence[tuple[str, Entries]]) -> dict[str, Entries]:
+    """Return each metric's pairs; a name that comes several times has the pairs of all its maps."""
+    if len(metrics := dict(found)) == len(found):
+        return metrics
+    maps: defaultdict[str, list[Entries]] = defaultdict(list)
     for name, entries in found:
-        metrics[name] = [*metrics[name], *entries] if name in metrics else entries
-    return metrics
+        maps[name].append(entries)
+    return {name: [*chain.from_iterable(parts)] for name, parts in maps.items()}
 
 
 def parse_error(body: bytes) -> str | None:
@@ -147,12 +159,7 @@ def _json(body: bytes) -> object:
     """Return the document, each object as a tuple of its pairs, so that an array still differs from it."""
     text = _text(body)
     try:
-        try:
-            return _DECODER.decode(text)
-        except JSONDecodeError:
-            raise
-        except ValueError:  # a whole number with more digits than Python converts
-            return _LONG_INTEGER_DECODER.decode(text)
+        return (_LONG_INTEGER_DECODER if _LONG_INTEGER.search(text) else _DECODER).decode(text)
     except JSONDecodeError as error:
         raise PayloadError(f"not JSON at character {error.pos}: {error.msg}") from None
     except RecursionError:

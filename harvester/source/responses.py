@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from harvester.core.model import InvalidValue, Raw
-from harvester.core.payload import MAX_TEXT_LENGTH, Entries, escape_text, is_document, is_html, parse_error
+from harvester.core.payload import MAX_TEXT_LENGTH, Entries, escape_text, is_document, is_html, join_maps, parse_error
 from harvester.errors import (
     Outage,
     PayloadError,
@@ -126,12 +126,15 @@ def redact_metrics(metrics: Mapping[str, Entries], known: frozenset[str], redact
             return safe_timestamp, InvalidValue(text, raw.reason)
         return entry if safe_timestamp == timestamp else (safe_timestamp, raw)
 
-    found: dict[str, Entries] = {}
-    for name, entries in metrics.items():
-        safe_name = name if name in known else redact(name)
-        safe_entries = entries if _is_numeric(entries) else [redact_entry(entry) for entry in entries]
-        found[safe_name] = [*found[safe_name], *safe_entries] if safe_name in found else safe_entries
-    return found
+    return join_maps(
+        [
+            (
+                name if name in known else redact(name),
+                entries if _is_numeric(entries) else [redact_entry(entry) for entry in entries],
+            )
+            for name, entries in metrics.items()
+        ]
+    )
 
 
 def _is_numeric(entries: Entries) -> bool:

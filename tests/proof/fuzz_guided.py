@@ -33,7 +33,8 @@ FOLDER = CHECKOUT / ".fuzz"  # ignored by git; `make clean` removes it
 CORPUS, FAILED, LOG, ANSWERS = FOLDER / "corpus", FOLDER / "failed", FOLDER / "log", FOLDER / "answers"
 SEEDS = 6_000  # of the seeded fuzz, among the first inputs
 MAX_INPUT_BYTES = 20_000  # enough for whole numbers, nesting and rejects beyond their limits
-MAX_CPU_SECONDS = 20  # per input; wall-clock time also passes while the machine is suspended
+MAX_CPU_SECONDS = 2  # per input; wall-clock time also passes while the machine is suspended
+MAX_CPU_SECONDS_PER_BYTE = 20e-6  # more; instrumented code is ten times slower
 LIBFUZZER_SHARE = 0.3  # of the mutations are those of libFuzzer, which use the comparisons in the code
 STORED = 1_000  # answers of the corpus that both databases store
 FAILS = "fails: "
@@ -132,7 +133,7 @@ def fuzz(arguments: list[str]) -> None:
         from tests.proof.fuzz_bytes import mutate as mutate_structure
 
     def run(data: bytes) -> None:
-        signal.setitimer(signal.ITIMER_PROF, MAX_CPU_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, MAX_CPU_SECONDS + MAX_CPU_SECONDS_PER_BYTE * len(data))
         try:
             if isinstance(check_input(data), Batch):
                 answers.write(b".")  # at once, because no code of ours runs when libFuzzer ends the process
