@@ -8,8 +8,6 @@ because 3 % of stray 429s are no reason to work at half the speed.
 Invariant: `slowest` <= rate <= `fastest`. At `slowest` the window's limit is just used up by its end.
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 

@@ -2,19 +2,17 @@
 
 A 429 with requests left, or without the quota headers that other answers have, comes from a limit on bursts. It is
 followed by a short pause that doubles with each further refusal until a request is accepted. A Retry-After is obeyed,
-but for `MOST_WINDOWS` windows at most: a proxy's "in a day" must not silence an account for a day. After a pause of
+but for `MAX_WINDOWS` windows at most: a proxy's "in a day" must not silence an account for a day. After a pause of
 more than `LONG` seconds one request goes first, and any accepted request ends such a pause early.
 """
-
-from __future__ import annotations
 
 import math
 
 from harvester.core.backoff import backoff
 
-FIRST_PAUSE = 1.0  # seconds
-LONGEST_PAUSE = 60.0  # seconds, and a quarter of a window at most
-MOST_WINDOWS = 4  # windows for which a Retry-After is obeyed
+FIRST_BURST_PAUSE = 1.0  # seconds
+LONGEST_BURST_PAUSE = 60.0  # seconds, and a quarter of a window at most
+MAX_WINDOWS = 4  # windows for which a Retry-After is obeyed
 LONG = 60.0  # seconds; a longer pause ends with the first accepted request
 
 
@@ -29,8 +27,8 @@ class Silence:
         self.long = False  # more than LONG seconds
 
     def asked(self, now: float, seconds: float, window: float) -> None:
-        """Obey a Retry-After of so many seconds, `window` being the length of a window."""
-        self._extend(now, min(seconds, MOST_WINDOWS * window))
+        """Obey a Retry-After of `seconds`; `window` is the length of a window in seconds."""
+        self._extend(now, min(seconds, MAX_WINDOWS * window))
 
     def extend_to(self, moment: float) -> None:
         """Send nothing before a moment."""
@@ -41,7 +39,8 @@ class Silence:
         if sent < self._last_began:
             return  # sent before the pause: it shows nothing more
         self._refusals += 1
-        self._extend(now, backoff(FIRST_PAUSE, self._refusals, min(LONGEST_PAUSE, max(FIRST_PAUSE, window / 4))))
+        longest = min(LONGEST_BURST_PAUSE, max(FIRST_BURST_PAUSE, window / 4))
+        self._extend(now, backoff(FIRST_BURST_PAUSE, self._refusals, longest))
 
     def accepted(self) -> None:
         """Note an accepted request: it ends a long pause."""
