@@ -138,11 +138,9 @@ def redact_metrics(metrics: Mapping[str, Entries], known: frozenset[str], redact
 
 
 def _is_numeric(entries: Entries) -> bool:
-    """Return True if all timestamps are digits and no value is text: the ordinary case, checked without a loop."""
-    if not entries:
-        return True
-    timestamps, values = zip(*entries, strict=True)
-    return "".join(timestamps).isdigit() and InvalidValue not in set(map(type, values))
+    """Return True if all timestamps are digits and no value is text: the ordinary case, checked fast."""
+    has_digits = "".join([timestamp for timestamp, _ in entries]).isdigit()
+    return has_digits and InvalidValue not in {type(raw) for _, raw in entries}
 
 
 def _error_of_ok(body: bytes, text: str | None, named: frozenset[str], redactor: Redactor) -> SourceError | None:

@@ -1,4 +1,4 @@
-"""Servers that repeat what they were sent: no secret reaches stdout, stderr, the log or the database."""
+"""Servers that repeat what they received: no secret reaches stdout, stderr, the log or the database."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ BACKFILL = ("-v", "backfill", "--start", "2018-02-01", "--end", "2018-02-08")
 
 
 def echo_of(request: bytes) -> str:
-    """What was sent until now, each secret in each encoding; headers first, because a message shows little of it."""
+    """Return what was sent so far, each secret in each encoding; headers first, because a message is short."""
     head, _, form = request.decode("latin-1").partition("\r\n\r\n")
     logins = [line.partition(": ")[2] for line in head.splitlines() if "uthorization: " in line]
     sent = SECRETS if b"\r\nAuthorization: " in request else (PASSWORD, PROXY_PASSWORD)
     return " ".join([*logins, form, *(encode(text) for encode in ENCODERS.values() for text in sent), head])
 
 
-def error(request: bytes) -> bytes:
+def json_error(request: bytes) -> bytes:
     return json.dumps({"error": f"refused: {echo_of(request)}"}).encode()
 
 
 def cut_error(request: bytes) -> bytes:
-    """The first secret in the request is cut, and the error with it."""
+    """Return an error that ends inside the first secret of the request."""
     text = request.decode("latin-1")
     at = max(text.find(mark) + len(mark) for mark in ("password=", "Authorization: Basic ") if mark in text)
     return json.dumps({"error": text[at : at + 9]}).encode()
@@ -66,8 +66,8 @@ def harvester(home: Path, port: int) -> Installation:
     return Installation(home, tables)
 
 
-def seen(home: Path, *ended: Ended) -> list[str]:
-    """What the commands printed, and every row that they stored."""
+def output_of(home: Path, *ended: Ended) -> list[str]:
+    """Return what the commands printed, and every row that they stored."""
     texts = [line for one in ended for line in (one.out + one.err).splitlines()]
     with closing(sqlite3.connect(home / "store.db")) as database:
         return texts + list(database.iterdump())
@@ -76,19 +76,19 @@ def seen(home: Path, *ended: Ended) -> list[str]:
 @pytest.mark.parametrize(
     ("at", "status", "body", "ends"),
     [
-        ("auth", "400 Bad", error, True),
+        ("auth", "400 Bad", json_error, True),
         ("auth", "400 Bad", cut_error, True),
         ("auth", "200 OK", text, False),
-        ("auth", "500 Oops", error, False),
-        ("data", "400 Bad", error, True),
+        ("auth", "500 Oops", json_error, False),
+        ("data", "400 Bad", json_error, True),
         ("data", "400 Bad", cut_error, True),
-        ("data", "401 No", error, True),
+        ("data", "401 No", json_error, True),
         ("data", "200 OK", text, True),
         ("data", "200 OK", rejects, True),
-        ("data", "500 Oops", error, True),
+        ("data", "500 Oops", json_error, True),
     ],
 )
-def test_no_echo_reaches_anybody(
+def test_no_echo_of_the_api_is_printed_or_stored(
     tmp_path: Path,
     at: str,
     status: str,
@@ -113,14 +113,14 @@ def test_no_echo_reaches_anybody(
         checked = home.run("check", "--online", "--json") if status == "400 Bad" else backfill
         stored = home.run("status", "--json")
     assert len(server.requests) >= (1 if at == "auth" else 2)
-    assert leaks(seen(tmp_path, backfill, checked, stored), HIDDEN) == []
-    if status == "400 Bad" and body is error:
+    assert leaks(output_of(tmp_path, backfill, checked, stored), HIDDEN) == []
+    if status == "400 Bad" and body is json_error:
         for ended in (backfill, checked):
-            assert "refused: Basic ***" in ended.out  # nothing but the secrets is missing
+            assert "refused: Basic ***" in ended.out  # only the secrets are masked
 
 
 class EchoingDatabase:
-    """Speaks enough of PostgreSQL's protocol to ask for a password, and to repeat it in its error."""
+    """Server with the part of PostgreSQL's protocol that asks for a password; it repeats the password in its error."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -142,8 +142,8 @@ class EchoingDatabase:
             startup = await _message(reader, kind=0)
         writer.write(b"R" + struct.pack("!II", 8, 3))  # AuthenticationCleartextPassword
         password = (await _message(reader, kind=1)).rstrip(b"\0").decode()
-        words = " ".join(encode(password) for encode in ENCODERS.values())
-        fields = f"SFATAL\0C28P01\0Mpassword {words} is wrong\0D{password}\0\0".encode()
+        echo = " ".join(encode(password) for encode in ENCODERS.values())
+        fields = f"SFATAL\0C28P01\0Mpassword {echo} is wrong\0D{password}\0\0".encode()
         writer.write(b"E" + struct.pack("!I", len(fields) + 4) + fields)
         writer.close()
 
@@ -155,7 +155,7 @@ async def _message(reader: asyncio.StreamReader, *, kind: int) -> bytes:
 
 @pytest.mark.parametrize("command", [("migrate",), ("check",), ("status", "--json"), BACKFILL])
 @pytest.mark.parametrize("in_url", [False, True])
-def test_no_echo_of_a_database_reaches_anybody(tmp_path: Path, command: tuple[str, ...], in_url: bool) -> None:  # noqa: FBT001 - a column
+def test_no_echo_of_the_database_is_printed(tmp_path: Path, command: tuple[str, ...], in_url: bool) -> None:  # noqa: FBT001 - a column
     with in_thread(EchoingDatabase()) as database:
         user = f"me:{ENCODERS['percent'](PASSWORD)}" if in_url else "me"
         settings = {} if in_url else {"password": PASSWORD}

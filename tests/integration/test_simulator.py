@@ -1,4 +1,4 @@
-"""The simulator behind real sockets, as another program meets it."""
+"""The simulator over real sockets, as another program uses it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def test_it_tells_the_truth_with_the_quota_in_its_headers(client: aiohttp.ClientSession) -> None:
+async def test_it_answers_with_its_figures_and_the_quota_headers(client: aiohttp.ClientSession) -> None:
     api = SimulatedApi([_ACCOUNT])
     async with SimulatorServer(api) as server, client.get(server.url + _PATH) as response:
         body = await response.json()
@@ -47,7 +47,7 @@ async def test_it_tells_the_truth_with_the_quota_in_its_headers(client: aiohttp.
 
 
 @pytest.mark.parametrize("date_sent", [True, False])
-async def test_date_comes_from_the_servers_own_clock_or_not_at_all(
+async def test_date_comes_from_the_servers_own_clock_or_is_absent(
     client: aiohttp.ClientSession, *, date_sent: bool
 ) -> None:
     api = SimulatedApi([_ACCOUNT], Options(clock_offset=-86_400 * 365.0, date=date_sent))
@@ -66,17 +66,17 @@ async def test_date_comes_from_the_servers_own_clock_or_not_at_all(
         (Fault.CUT_CHUNKED, aiohttp.ClientPayloadError),
     ],
 )
-async def test_a_connection_that_goes_is_seen_and_the_next_request_is_whole(
+async def test_a_lost_connection_is_detected_and_the_next_answer_is_whole(
     client: aiohttp.ClientSession, fault: Fault, raised: type[Exception]
 ) -> None:
     api = SimulatedApi([_ACCOUNT])
     async with SimulatorServer(api) as server:
-        # aiohttp sends a GET once more by itself when a kept connection turns out closed: so both tries meet it.
+        # aiohttp repeats a GET by itself if an idle connection turns out to be closed, so both requests get the fault.
         api.inject(fault, times=2 if fault is Fault.DROP else 1)
         with pytest.raises(raised):
             async with client.get(server.url + _PATH) as response:
                 await response.read()
-        api.injected.clear()  # the second try may not have come
+        api.injected.clear()  # the second request may not have come
         async with client.get(server.url + _PATH) as response:
             assert json.loads(await response.read())
 
@@ -91,28 +91,28 @@ async def test_an_outage_closes_connections_and_counts_nothing(client: aiohttp.C
 
 
 @pytest.mark.parametrize("fault", [Fault.SLOW, Fault.SLOW_BODY])
-async def test_slow_answers_take_their_time_and_are_whole(client: aiohttp.ClientSession, fault: Fault) -> None:
+async def test_slow_answers_are_slow_and_whole(client: aiohttp.ClientSession, fault: Fault) -> None:
     api = SimulatedApi([_ACCOUNT], Options(faults=Faults(slow_seconds=0.2)))
     api.inject(fault)
     loop = asyncio.get_running_loop()
     async with SimulatorServer(api) as server:
-        begun = loop.time()
+        began_at = loop.time()
         async with client.get(server.url + _PATH) as response:
             assert json.loads(await response.read())
-        assert loop.time() - begun >= 0.19
+        assert loop.time() - began_at >= 0.19
 
 
 async def test_a_compressed_answer_is_the_same(client: aiohttp.ClientSession) -> None:
     async with SimulatorServer(SimulatedApi([_ACCOUNT], Options(gzip=True))) as server:
         async with client.get(server.url + _PATH) as response:
             assert response.headers["Content-Encoding"] == "gzip"
-            small = await response.read()
+            compressed = await response.read()
         async with client.get(server.url + _PATH, headers={"Accept-Encoding": "identity"}) as response:
             assert "Content-Encoding" not in response.headers
-            assert await response.read() == small
+            assert await response.read() == compressed
 
 
-async def test_many_at_once_are_each_counted_once(client: aiohttp.ClientSession) -> None:
+async def test_concurrent_requests_are_each_counted_once(client: aiohttp.ClientSession) -> None:
     api = SimulatedApi([_ACCOUNT], Options(limit=50, window=86_400, latency=0.01, jitter=0.02))
     async with SimulatorServer(api) as server:
 
@@ -142,7 +142,7 @@ def test_it_serves_blocking_code_from_a_thread() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_serves_until_it_is_told_to_stop(number: signal.Signals) -> None:
+def test_the_command_serves_until_a_signal(number: signal.Signals) -> None:
     with simulator_process("--limit", "7", "--phones", "8005551234") as (process, url):
         form = b"tool=fuseplus&login=demo%40example.com&password=demo"
         with urllib.request.urlopen(f"{url}/auth", form, timeout=10) as response:  # noqa: S310 - our own loopback URL
@@ -156,7 +156,7 @@ def test_the_command_serves_until_it_is_told_to_stop(number: signal.Signals) -> 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--fault", "cutt=0.1"], "unknown kind 'cutt'"),
         (["--fault", "cut=lots"], "KIND=PROBABILITY"),
@@ -165,15 +165,15 @@ def test_the_command_serves_until_it_is_told_to_stop(number: signal.Signals) -> 
         (["--timezone", "Mars/Base"], "'Mars/Base' is not a time zone"),
     ],
 )
-def test_the_command_refuses_nonsense(arguments: list[str], said: str) -> None:
+def test_the_command_refuses_invalid_arguments(arguments: list[str], message: str) -> None:
     command = [sys.executable, "-c", "from harvester.cli.simulate import simulate; simulate()", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2
-    assert said in " ".join(done.stderr.split())
+    assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
 
 
-def test_the_command_says_when_its_port_is_taken() -> None:
+def test_the_command_reports_a_port_in_use() -> None:
     code = "from harvester.cli.simulate import simulate; simulate()"
     with serving_in_thread(SimulatedApi()) as url:
         port = url.removesuffix("/api").rpartition(":")[2]
@@ -184,22 +184,22 @@ def test_the_command_says_when_its_port_is_taken() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_chosen_password_is_not_shown_and_the_snippet_is_toml() -> None:
+def test_a_chosen_password_is_not_printed_and_the_configuration_is_toml() -> None:
     command = [sys.executable, "-c", "from harvester.cli.simulate import simulate; simulate()", "--port", "0"]
     chosen = ["--password", "canary", "--login", 'o"dd', "--phones", "8005551234"]
     with subprocess.Popen([*command, *chosen], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         process.terminate()
-        _, said = process.communicate(timeout=10)
-    assert "canary" not in said
-    snippet = tomllib.loads(said.rpartition("\n\n")[0])
+        _, errors = process.communicate(timeout=10)
+    assert "canary" not in errors
+    snippet = tomllib.loads(errors.rpartition("\n\n")[0])
     assert snippet["api"]["base_url"] == url
     assert snippet["accounts"]["main"]["login"] == 'o"dd'
     assert snippet["accounts"]["main"]["phones"] == ["ALL", "8005551234"]
 
 
-def test_the_commands_module_imports_nothing_heavy() -> None:
+def test_the_command_module_imports_neither_aiohttp_nor_the_simulator() -> None:
     code = "import sys, harvester.cli.simulate; print({'aiohttp', 'harvester.simulator'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
     assert done.stdout == "set()\n"

@@ -1,4 +1,4 @@
-"""A server that repeats what it was sent, over real HTTP: no secret reaches an error, a reject or a metric's name."""
+"""A server that repeats what it received, over real HTTP: no secret reaches an error, a reject or a metric's name."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HEADERS = (
     "X-RateLimit-Reset",
     "WWW-Authenticate",
 )
-# No text of ours begins a word like that.
+# No text of ours contains such a prefix.
 SECRETS = st.tuples(st.text("QXZ", min_size=4, max_size=4), st.text('ab9 %+/\\"&<>é✓', max_size=12)).map("".join)
 
 
@@ -74,7 +74,7 @@ BODIES: dict[str, Callable[[str], bytes]] = {
 
 @st.composite
 def echoes(draw: st.DrawFn, at: str) -> tuple[list[str], Script]:
-    """Four secrets, and an answer that repeats some of those that were sent before it, perhaps cut."""
+    """Draw four secrets, and an answer that repeats some of those that were sent before it, perhaps cut."""
     secrets = draw(st.lists(SECRETS, min_size=4, max_size=4, unique_by=lambda secret: secret[:4]))
     password, login, temporary, proxy = secrets
     sent = [password, basic(LOGIN, password), proxy, basic("proxy", proxy)]
@@ -82,7 +82,7 @@ def echoes(draw: st.DrawFn, at: str) -> tuple[list[str], Script]:
     sent += [login, temporary, basic(login, temporary)] if at == "data" else []
     parts = draw(st.lists(st.tuples(st.sampled_from(sent), st.sampled_from(sorted(ENCODERS))), min_size=1, max_size=3))
     echo = " ".join(ENCODERS[encoder](text) for text, encoder in parts)
-    echo = "x" * draw(st.sampled_from([0, 15, 190])) + " " + echo  # across the places where texts are shortened
+    echo = "x" * draw(st.sampled_from([0, 15, 190])) + " " + echo  # across the positions where texts are cut
     echo = echo[: draw(st.integers(1, len(echo)))] if draw(st.booleans()) else echo
     body = BODIES[draw(st.sampled_from(sorted(BODIES)))](echo)
     if draw(st.booleans()):
@@ -96,7 +96,7 @@ def echoes(draw: st.DrawFn, at: str) -> tuple[list[str], Script]:
 
 
 async def texts_of(secrets: list[str], echo: Script, *, at: str) -> list[str]:
-    """Everything that comes out of a login and a request, where `at` (auth or data) answers with the echo."""
+    """Return every text that a login and a request produce, if `at` (auth or data) answers with the echo."""
     password, login, temporary, proxy = secrets
     pair = reply(json.dumps({"login": login, "password": temporary}).encode())
 
@@ -130,7 +130,7 @@ async def texts_of(secrets: list[str], echo: Script, *, at: str) -> list[str]:
 @pytest.mark.parametrize("at", ["auth", "data"])
 @given(data=st.data())
 @examples(150, suppress_health_check=[HealthCheck.too_slow])
-def test_no_echo_of_a_secret_comes_through(at: str, data: st.DataObject) -> None:
+def test_no_echo_of_a_secret_is_in_any_text(at: str, data: st.DataObject) -> None:
     secrets, echo = data.draw(echoes(at))
     texts = asyncio.run(texts_of(secrets, echo, at=at))
     hidden = [*secrets, basic(LOGIN, secrets[0]), basic(secrets[1], secrets[2]), basic("proxy", secrets[3])]
@@ -147,14 +147,14 @@ def test_the_name_of_another_document_is_masked(at: str) -> None:
 
 @pytest.mark.parametrize("status", ["200 OK", "400 Bad", "500 Oops"])
 def test_a_secret_is_masked_before_the_text_is_cut(status: str) -> None:
-    """Of a secret across the 200th character not even the first one may be left over."""
+    """Not even the first character remains of a secret that begins before the 200th character."""
     for length in range(195, 200):
         body = json.dumps({"error": "x" * length + "QXZQ-secret"}).encode()
         assert "Q" not in direct_fetch(reply(body, status=status), "QXZQ-secret").detail
 
 
 def test_the_search_for_leaks_finds_every_encoding() -> None:
-    """Else the property above would hold for a product that filters nothing."""
+    """Otherwise the property above would also hold without a filter."""
     secret = 'QXZ%/"é '
     for name, encode in ENCODERS.items():
         assert leaks([f"wrong: {encode(secret)}"], [secret]), name
@@ -174,7 +174,7 @@ def direct_fetch(script: Script, password: str) -> HarvesterError:
     return asyncio.run(fetch())
 
 
-def test_what_a_refusal_names_does_not_depend_on_the_password() -> None:
+def test_the_named_parameter_does_not_depend_on_the_password() -> None:
     error = direct_fetch(reply(b'{"error":"Invalid phone parameter."}', status="400 Bad"), "phone")
     assert error.detail == "400: Invalid *** parameter."
     assert getattr(error, "named", None) == {"phone"}
@@ -197,7 +197,7 @@ def test_figures_do_not_depend_on_the_password(password: str) -> None:
     }
 
 
-def test_an_answer_full_of_foreign_text_is_masked_at_a_bounded_cost() -> None:
+def test_an_answer_full_of_text_is_masked_as_a_whole() -> None:
     body = json.dumps({"calls": {"1517461200": 1, **{f"key {number}": "QXZQ-secret" for number in range(20_000)}}})
     texts = asyncio.run(texts_of(["QXZQ-secret", "a" * 9, "b" * 9, "c" * 9], reply(body.encode()), at="data"))
     assert len(texts) > 1000

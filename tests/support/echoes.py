@@ -1,4 +1,4 @@
-"""Secrets as a server may repeat them, and a search for them that shares no code with the product's filter."""
+"""Secrets as a server may repeat them, and a search for them that shares no code with harvester/redaction.py."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DECODERS: tuple[Callable[[str], str], ...] = (
     html.unescape,
     lambda text: re.sub(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", _unescaped, text, flags=re.DOTALL),
 )
-LEAST = 4  # characters of a secret that nobody may see
+PREFIX_LENGTH = 4  # characters of a secret that count as a leak
 
 
 def basic(login: str, password: str) -> str:
@@ -35,9 +35,9 @@ def basic(login: str, password: str) -> str:
 
 
 def leaks(texts: Iterable[str], secrets: Iterable[str]) -> list[str]:
-    """The texts in which the beginning of a secret can be read, however it is encoded."""
-    beginnings = [secret[:LEAST] for secret in secrets]
-    return [text for text in texts if any(part in decoded for decoded in _decoded(text) for part in beginnings)]
+    """Return the texts that contain the prefix of a secret in any encoding."""
+    prefixes = [secret[:PREFIX_LENGTH] for secret in secrets]
+    return [text for text in texts if any(prefix in decoded for decoded in _decoded(text) for prefix in prefixes)]
 
 
 def _decoded(text: str) -> set[str]:

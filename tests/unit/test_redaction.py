@@ -1,4 +1,4 @@
-"""Secrets in foreign text: masked in every encoding, whole or cut, and nothing else is."""
+"""Secrets in foreign text are masked in every encoding, whole or cut; nothing else is masked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harvester.redaction import MASK, MAX_SEARCHED_LENGTH, MAX_TEMPORARY_PAIRS, Redactor
 from tests.support.examples import examples
 
-# Each writes one character as a server may write it.
+# Each encodes one character as a server may do it.
 CHARACTERS: dict[str, Callable[[str], str]] = {
     "verbatim": str,
     "percent": lambda char: quote(char, safe=""),
@@ -127,7 +127,7 @@ def test_the_login_of_a_tool_is_no_secret_and_a_temporary_one_is() -> None:
         ("ab", "%61%62", "***"),
         ("a", "a bad thing", "*** bad thing"),
         ("!!", "no!!", "no***"),
-        ("ab ", "ab", "***"),  # as an answer has it that strips its texts
+        ("ab ", "ab", "***"),  # as in an answer that strips its texts
         ("", "nothing", "nothing"),
         (None, "nothing", "nothing"),
     ],

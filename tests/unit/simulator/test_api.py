@@ -1,4 +1,4 @@
-"""The API's manners: who may ask, what is refused and how, what each answer says of the quota."""
+"""Behaviour of the simulated API: credentials, refusals, quota headers, clock."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.simulation import basic, direct_account, get, header, post_au
 
 _NOW = datetime(2024, 6, 12, 16, 7, 30, tzinfo=UTC).timestamp()
 _DAY = 86_400.0
-_OPENS = "open sesame"
-_TOOL = Account(login="me", password=_OPENS, tool="dev")
+_PASSWORD = "open sesame"
+_TOOL = Account(login="me", password=_PASSWORD, tool="dev")
 _DIRECT = direct_account()
 _PATH = "/api/profile/20240101/20240102/day/8005551234"
 
 
 def _pair(api: SimulatedApi, now: float = _NOW, **changed: str) -> dict[str, str]:
-    form = {"tool": "dev", "login": "me", "password": _OPENS} | changed
+    form = {"tool": "dev", "login": "me", "password": _PASSWORD} | changed
     pair: dict[str, str] = json.loads(post_auth(api, now, **form).body)
     return pair
 
@@ -36,7 +36,7 @@ def _status(api: SimulatedApi, pair: dict[str, str], now: float = _NOW, path: st
 # Credentials
 
 
-def test_a_tools_credentials_do_not_open_the_data_but_their_pair_does() -> None:
+def test_a_tools_credentials_are_refused_for_data_but_their_pair_is_accepted() -> None:
     api = SimulatedApi([_TOOL])
     assert get(api, _PATH, _NOW, _TOOL).status == 401
     pair = _pair(api)
@@ -56,23 +56,23 @@ def test_a_tools_credentials_do_not_open_the_data_but_their_pair_does() -> None:
 @pytest.mark.parametrize("status", [400, 401])
 def test_wrong_tool_credentials_are_refused(changed: dict[str, str], error: str, status: int) -> None:
     api = SimulatedApi([_TOOL], Options(auth_refused=status))
-    form = {"tool": "dev", "login": "me", "password": _OPENS} | changed
+    form = {"tool": "dev", "login": "me", "password": _PASSWORD} | changed
     reply = post_auth(api, _NOW, **form)
     assert (reply.status, json.loads(reply.body)) == (status, {"error": error})
 
 
-def test_a_form_that_lacks_something_is_malformed() -> None:
-    assert post_auth(SimulatedApi([_TOOL]), _NOW, login="me", password=_OPENS).status == 400
+def test_an_incomplete_form_is_refused() -> None:
+    assert post_auth(SimulatedApi([_TOOL]), _NOW, login="me", password=_PASSWORD).status == 400
 
 
-def test_direct_credentials_know_no_auth() -> None:
+def test_direct_credentials_are_refused_at_auth() -> None:
     api = SimulatedApi([_DIRECT])
     assert get(api, _PATH, _NOW, _DIRECT).status == 200
     reply = post_auth(api, _NOW, tool=_DIRECT.tool, login=_DIRECT.login, password=_DIRECT.password)
     assert reply.status == 401
 
 
-def test_a_pair_dies_a_day_after_its_last_use() -> None:
+def test_a_pair_expires_a_day_after_its_last_use() -> None:
     api = SimulatedApi([_TOOL])
     pair = _pair(api)
     assert _status(api, pair, _NOW + _DAY - 1) == 200
@@ -89,7 +89,7 @@ def test_a_new_pair_may_end_the_old_one(*, single: bool, status: int) -> None:
     assert (_status(api, old), _status(api, new)) == (status, 200)
 
 
-def test_credentials_can_be_killed_and_accounts_suspended() -> None:
+def test_pairs_can_expire_and_accounts_be_suspended() -> None:
     api = SimulatedApi([_TOOL])
     pair = _pair(api)
     api.registry.expire()
@@ -103,7 +103,7 @@ def test_credentials_can_be_killed_and_accounts_suspended() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "Bearer x", "Basic !!", "Basic eA==", "Basic /w=="])
-def test_what_is_no_basic_auth_is_refused(value: str) -> None:
+def test_an_invalid_authorization_is_refused(value: str) -> None:
     api = SimulatedApi([_DIRECT])
     reply = respond(api, Request("GET", _PATH, {"authorization": value}), _NOW)
     assert reply.status == 401
@@ -111,7 +111,7 @@ def test_what_is_no_basic_auth_is_refused(value: str) -> None:
     assert sum(api.requests_per_window(UNKNOWN_ACCOUNT).values()) == 1
 
 
-def test_accounts_must_differ() -> None:
+def test_accounts_need_different_names_and_logins() -> None:
     with pytest.raises(ValueError, match="of its own"):
         SimulatedApi([_TOOL, Account(name="other", login="me")])
 
@@ -133,7 +133,7 @@ def test_accounts_must_differ() -> None:
         ("/api/nothing/20240101/20240102/day/ALL", 404, "Unknown resource."),
     ],
 )
-def test_what_is_malformed_is_refused_by_name_and_counts(path: str, status: int, error: str) -> None:
+def test_a_malformed_parameter_is_named_and_the_request_counts(path: str, status: int, error: str) -> None:
     api = SimulatedApi([_DIRECT])
     reply = get(api, path, _NOW, _DIRECT)
     assert (reply.status, json.loads(reply.body)) == (status, {"error": error})
@@ -153,7 +153,7 @@ def test_methods(methods: set[str], method: str, status: int) -> None:
 
 
 @pytest.mark.parametrize(("foreign", "error"), [(401, "Unauthorized."), (400, "Invalid phone parameter.")])
-def test_a_number_of_somebody_else(foreign: int, error: str) -> None:
+def test_a_number_of_another_account(foreign: int, error: str) -> None:
     account = direct_account(world=World(phones=("8005551234",)))
     api = SimulatedApi([account], Options(foreign_status=foreign))
     reply = get(api, _PATH.replace("1234", "9999"), _NOW, account)
@@ -179,7 +179,7 @@ def test_too_wide_a_range(status: int, error: str) -> None:
         ("20240501/20240612", "Invalid end parameter."),
     ],
 )
-def test_days_that_a_server_may_refuse(span: str, error: str) -> None:
+def test_days_that_the_server_may_refuse(span: str, error: str) -> None:
     world = World(first_day=date(2024, 5, 1), before=Beyond.REFUSED, future=Beyond.REFUSED)
     account = direct_account(world=world)
     api = SimulatedApi([account], Options(today_refused=True))
@@ -188,7 +188,7 @@ def test_days_that_a_server_may_refuse(span: str, error: str) -> None:
     assert get(api, "/api/profile/20240501/20240611/day/ALL", _NOW, account).status == 200
 
 
-def test_an_error_in_xml_is_labelled_as_json() -> None:
+def test_an_error_in_xml_has_the_content_type_of_json() -> None:
     reply = get(SimulatedApi([_DIRECT]), "/api/profile/x/x/day/ALL", _NOW, _DIRECT, accept="application/xml")
     assert reply.body.startswith(b"<?xml")
     assert header(reply, "Content-Type") == "application/json"
@@ -197,7 +197,7 @@ def test_an_error_in_xml_is_labelled_as_json() -> None:
 # Quota and clock
 
 
-def test_the_quota_is_one_over_all_resources_and_ends_with_its_window() -> None:
+def test_all_resources_share_one_quota_per_window() -> None:
     api = SimulatedApi([_DIRECT], Options(limit=3))
     paths = [f"/api/{name}/20240101/20240102/day/ALL" for name in ("performance", "volume", "events", "profile")]
     replies = [get(api, path, _NOW, _DIRECT) for path in paths]
@@ -224,8 +224,8 @@ def test_authentications_have_a_quota_of_their_own() -> None:
     statuses = [post_auth(api, _NOW, **form).status for _ in range(16)]
     assert statuses == [401] * 15 + [429]
     assert api.requests_per_window() == {}
-    (books,) = api.auth_quota("me").windows.values()
-    assert (books.sent, books.refused) == (15, 1)
+    (window,) = api.auth_quota("me").windows.values()
+    assert (window.sent, window.refused) == (15, 1)
 
 
 @pytest.mark.parametrize(
@@ -238,13 +238,13 @@ def test_authentications_have_a_quota_of_their_own() -> None:
         (ResetStyle.ABSENT, None),
     ],
 )
-def test_reset_can_be_told_in_several_ways(style: ResetStyle, reset: str | None) -> None:
+def test_the_styles_of_the_reset_header(style: ResetStyle, reset: str | None) -> None:
     api = SimulatedApi([_DIRECT], Options(reset_style=style, limit=1, retry_after=True))
     assert header(get(api, _PATH, _NOW, _DIRECT), "X-RateLimit-Reset") == reset
     assert header(get(api, _PATH, _NOW + 0.5, _DIRECT), "Retry-After") == "450"
 
 
-def test_everything_goes_by_the_servers_own_clock() -> None:
+def test_the_server_acts_by_its_own_clock() -> None:
     options = Options(clock_offset=100.0, clock_drift=50.0, clock_origin=_NOW, clock_steps=((_NOW + 1e6, -30.0),))
     api = SimulatedApi([_DIRECT], options)
     assert api.server_time(_NOW) == _NOW + 100
@@ -255,7 +255,7 @@ def test_everything_goes_by_the_servers_own_clock() -> None:
     assert header(respond(SimulatedApi([_DIRECT], Options(date=False)), Request("GET", _PATH), _NOW), "Date") is None
 
 
-def test_a_neighbour_is_seen_in_remaining_but_not_in_the_clients_books() -> None:
+def test_a_neighbour_lowers_remaining_but_not_the_clients_own_count() -> None:
     api = SimulatedApi([_DIRECT], Options(neighbour=40))
     reply = get(api, _PATH, _NOW + 449, _DIRECT)
     assert header(reply, "X-RateLimit-Remaining") == str(150 - 40 - 1)
@@ -264,7 +264,7 @@ def test_a_neighbour_is_seen_in_remaining_but_not_in_the_clients_books() -> None
     assert get(api, _PATH, _NOW + 449, _DIRECT).status == 429
 
 
-def test_an_outage_closes_at_once() -> None:
+def test_an_outage_closes_the_connection() -> None:
     api = SimulatedApi([_DIRECT], Options(outages=((_NOW, _NOW + 60),)))
     assert get(api, _PATH, _NOW, _DIRECT).ending is Ending.CLOSED
     assert get(api, _PATH, _NOW + 60, _DIRECT).ending is Ending.WHOLE
@@ -272,7 +272,7 @@ def test_an_outage_closes_at_once() -> None:
     assert api.total == 2
 
 
-def test_the_way_in_and_the_way_back_share_the_latency() -> None:
+def test_half_of_the_latency_is_before_and_half_after_the_arrival() -> None:
     api = SimulatedApi([_DIRECT], Options(latency=1.0, jitter=0.5))
     exchanges = [api.accept(Request("GET", _PATH, basic(_DIRECT.login, _DIRECT.password))) for _ in range(20)]
     assert all(0.5 <= exchange.inbound <= 0.75 and 0.5 <= exchange.outbound <= 0.75 for exchange in exchanges)
@@ -285,13 +285,13 @@ def test_the_same_requests_at_the_same_moments_get_the_same_answers() -> None:
         api = SimulatedApi([_TOOL], Options(seed=3, neighbour=50, jitter=1.0))
         pair = _pair(api)
         account = Account(login=pair["login"], password=pair["password"])
-        asked = [get(api, _PATH, _NOW + 20 * number, account) for number in range(20)]
-        return [f"{reply!r} {reply.body!r}" for reply in asked]
+        replies = [get(api, _PATH, _NOW + 20 * number, account) for number in range(20)]
+        return [f"{reply!r} {reply.body!r}" for reply in replies]
 
     assert replies() == replies()
 
 
-def test_the_journal_is_bounded_where_it_should_be() -> None:
+def test_the_journal_is_limited_to_its_size() -> None:
     api = SimulatedApi([_DIRECT], Options(journal_size=2))
     for _ in range(3):
         get(api, _PATH, _NOW, _DIRECT)

@@ -1,4 +1,4 @@
-"""Faults strike as often as they are told to, and look as they should."""
+"""Frequency and effect of the faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ACCOUNT = direct_account()
 _PATH = "/api/performance/20240101/20240110/day/8005551234"
 
 
-def _struck(fault: Fault, options: Options | None = None) -> tuple[SimulatedApi, Reply]:
+def _reply_with(fault: Fault, options: Options | None = None) -> tuple[SimulatedApi, Reply]:
     api = SimulatedApi([_ACCOUNT], options or Options())
     api.inject(fault)
     return api, get(api, _PATH, _NOW, _ACCOUNT)
@@ -34,18 +34,18 @@ def test_every_kind_has_its_probability() -> None:
     assert {item.name for item in fields(Faults)} == {*FAULT_NAMES, "slow_seconds"}
 
 
-def test_faults_strike_as_often_as_they_are_told_to() -> None:
+def test_faults_have_their_probabilities() -> None:
     faults = Faults(cut=0.2, junk=0.1)
-    struck = Counter(faults.draw(1, number) for number in range(2000))
-    assert 320 < struck[Fault.CUT] < 480
-    assert 140 < struck[Fault.JUNK] < 260
-    assert set(struck) == {Fault.CUT, Fault.JUNK, None}
+    drawn = Counter(faults.draw(1, number) for number in range(2000))
+    assert 320 < drawn[Fault.CUT] < 480
+    assert 140 < drawn[Fault.JUNK] < 260
+    assert set(drawn) == {Fault.CUT, Fault.JUNK, None}
 
 
-def test_a_slice_meets_the_same_faults_whatever_is_asked_beside_it() -> None:
+def test_a_slice_gets_the_same_faults_whatever_else_is_requested() -> None:
     options = Options(seed=5, faults=Faults(server_error=0.3, drop=0.3))
 
-    def fate(others: int) -> list[tuple[int, Ending]]:
+    def replies_beside(others: int) -> list[tuple[int, Ending]]:
         api = SimulatedApi([_ACCOUNT], options)
         replies = []
         for _ in range(10):
@@ -54,8 +54,8 @@ def test_a_slice_meets_the_same_faults_whatever_is_asked_beside_it() -> None:
             replies.append(get(api, _PATH, _NOW, _ACCOUNT))
         return [(reply.status, reply.ending) for reply in replies]
 
-    assert fate(0) == fate(3)
-    assert len(set(fate(0))) > 1
+    assert replies_beside(0) == replies_beside(3)
+    assert len(set(replies_beside(0))) > 1
 
 
 @pytest.mark.parametrize("odds", [{"cut": -0.1}, {"cut": 0.6, "junk": 0.6}, {"slow_seconds": -1.0}])
@@ -65,13 +65,13 @@ def test_impossible_odds_are_refused(odds: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize(("fault", "status"), [(Fault.BAD_GATEWAY, 502), (Fault.UNAVAILABLE, 503), (Fault.HTML, 200)])
-def test_a_proxy_answers_with_a_page_and_costs_nothing(fault: Fault, status: int) -> None:
-    api, reply = _struck(fault)
+def test_a_proxy_answers_with_a_page_and_the_request_does_not_count(fault: Fault, status: int) -> None:
+    api, reply = _reply_with(fault)
     assert reply.status == status
     assert reply.body.startswith(b"<!DOCTYPE html>")
     assert header(reply, "X-RateLimit-Limit") is None
     assert api.quota().remaining(_NOW) == 150
-    # The client cannot know that it was free: the books hold it against the client's own limit.
+    # The client cannot know that it did not count, so it is compared with the limit.
     assert list(api.requests_per_window().values()) == [1]
 
 
@@ -83,8 +83,8 @@ def test_a_proxy_answers_with_a_page_and_costs_nothing(fault: Fault, status: int
         (Fault.THROTTLE, 429, "Rate limit exceeded."),
     ],
 )
-def test_the_api_itself_fails(fault: Fault, status: int, error: str) -> None:
-    api, reply = _struck(fault)
+def test_errors_of_the_api_itself(fault: Fault, status: int, error: str) -> None:
+    api, reply = _reply_with(fault)
     assert (reply.status, json.loads(reply.body)) == (status, {"error": error})
     assert api.quota().remaining(_NOW) == 150 - (fault is not Fault.THROTTLE)
     assert sum(refused_per_window(api).values()) == (fault is Fault.THROTTLE)
@@ -99,8 +99,8 @@ def test_the_api_itself_fails(fault: Fault, status: int, error: str) -> None:
         (Fault.CUT_CHUNKED, Ending.CUT_CHUNKED),
     ],
 )
-def test_a_lost_answer_has_counted_and_is_never_whole(fault: Fault, ending: Ending) -> None:
-    api, reply = _struck(fault)
+def test_a_lost_answer_counts_and_is_never_whole(fault: Fault, ending: Ending) -> None:
+    api, reply = _reply_with(fault)
     assert reply.ending is ending
     assert reply.sent < len(reply.body)
     assert api.quota().remaining(_NOW) == 149
@@ -108,34 +108,34 @@ def test_a_lost_answer_has_counted_and_is_never_whole(fault: Fault, ending: Endi
 
 def test_slow_answers() -> None:
     options = Options(faults=Faults(slow_seconds=7.0), latency=2.0)
-    assert _struck(Fault.SLOW, options)[1].delay == 8.0
-    assert _struck(Fault.SLOW_BODY, options)[1].pace == 7.0
+    assert _reply_with(Fault.SLOW, options)[1].delay == 8.0
+    assert _reply_with(Fault.SLOW_BODY, options)[1].pace == 7.0
 
 
-def test_junk_is_no_text() -> None:
-    _, reply = _struck(Fault.JUNK)
+def test_junk_is_not_text() -> None:
+    _, reply = _reply_with(Fault.JUNK)
     assert header(reply, "Content-Type") == "application/json"
     with pytest.raises(UnicodeDecodeError):
         reply.body.decode()
 
 
-def test_odd_answers_are_well_formed() -> None:
+def test_irregular_answers_are_well_formed() -> None:
     bodies = {
-        fault: json.loads(_struck(fault)[1].body)
+        fault: json.loads(_reply_with(fault)[1].body)
         for fault in Fault
         if fault.value in {"absent", "truncated", "nulls", "nan", "unknown", "slow"}
     }
-    plain = bodies[Fault.SLOW]
-    epochs = list(plain["calls"])
+    unchanged = bodies[Fault.SLOW]
+    epochs = list(unchanged["calls"])
     assert {len(values) for values in bodies[Fault.ABSENT].values()} == {9}
     assert {tuple(values) for values in bodies[Fault.TRUNCATED].values()} == {tuple(epochs[:5])}
-    assert set(bodies[Fault.UNKNOWN]) - set(plain) == {"speech_minutes"}
-    odd = [value for values in bodies[Fault.NULLS].values() for value in values.values() if value is None]
-    assert len(odd) == 1
+    assert set(bodies[Fault.UNKNOWN]) - set(unchanged) == {"speech_minutes"}
+    nulls = [value for values in bodies[Fault.NULLS].values() for value in values.values() if value is None]
+    assert len(nulls) == 1
     assert sum(isnan(value) for values in bodies[Fault.NAN].values() for value in values.values()) == 1
 
 
-def test_an_ordered_fault_strikes_the_path_it_is_for_and_then_no_more() -> None:
+def test_an_injected_fault_applies_to_its_path_and_number_of_requests() -> None:
     api = SimulatedApi([_ACCOUNT])
     api.inject(Fault.SERVER_ERROR, times=2, where="8005551234")
     other = _PATH.replace("1234", "9999")
@@ -144,7 +144,7 @@ def test_an_ordered_fault_strikes_the_path_it_is_for_and_then_no_more() -> None:
     assert [visit.fault for visit in api.journal].count(Fault.SERVER_ERROR) == 2
 
 
-def test_an_order_is_for_data_unless_it_names_the_authentication() -> None:
+def test_an_injected_fault_is_for_data_unless_it_names_auth() -> None:
     api = SimulatedApi([_ACCOUNT])
     api.inject(Fault.SERVER_ERROR)
     api.inject(Fault.UNAVAILABLE, where="/auth")
@@ -157,7 +157,7 @@ def test_an_order_is_for_data_unless_it_names_the_authentication() -> None:
         api.inject(Fault.CUT, times=0)
 
 
-def test_authentication_meets_faults_of_its_own() -> None:
+def test_auth_has_faults_of_its_own() -> None:
     api = SimulatedApi([_ACCOUNT], Options(auth_faults=Faults(server_error=1.0)))
     assert post_auth(api, _NOW).status == 500
     assert get(api, _PATH, _NOW, _ACCOUNT).status == 200

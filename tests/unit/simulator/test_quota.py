@@ -1,4 +1,4 @@
-"""Fixed windows on the server's clock, with somebody else in them."""
+"""Fixed windows on the server's clock, with another client in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harvester.simulator.quota import Meter
     neighbour=st.integers(0, 15),
     moments=st.lists(st.floats(0, 120), max_size=60),
 )
-def test_no_window_gives_more_than_the_limit_and_none_wastes_any(
+def test_every_window_grants_its_limit_and_no_more(
     limit: int, window: int, neighbour: int, moments: list[float]
 ) -> None:
     meter = Meter(limit, window, neighbour=neighbour, key=("main",))
@@ -24,11 +24,11 @@ def test_no_window_gives_more_than_the_limit_and_none_wastes_any(
         assert meter.remaining(at) == max(0, left - 1)
         assert meter.reset(at) % window == 0
         assert at < meter.reset(at) <= at + window
-    for start, books in meter.windows.items():
+    for start, window_counts in meter.windows.items():
         sent = sum(start <= at < start + window for at in moments)
-        assert books.charged + books.neighbour <= limit
-        assert books.charged + books.refused == sent
-        assert books.charged == books.sent
+        assert window_counts.charged + window_counts.neighbour <= limit
+        assert window_counts.charged + window_counts.refused == sent
+        assert window_counts.charged == window_counts.sent
 
 
 def test_the_neighbour_spends_at_the_same_moments_in_every_run() -> None:
@@ -47,7 +47,7 @@ def test_the_neighbour_spends_at_the_same_moments_in_every_run() -> None:
         assert len(set(spread)) > 8
 
 
-def test_what_the_neighbour_finds_spent_it_does_not_get() -> None:
+def test_the_neighbour_gets_no_more_than_what_is_left() -> None:
     meter = Meter(5, 900, neighbour=100, key=("main",))
     assert [meter.charge(0.0) for _ in range(6)] == [True] * 5 + [False]
     assert meter.window(899.9).neighbour == 0
@@ -55,7 +55,7 @@ def test_what_the_neighbour_finds_spent_it_does_not_get() -> None:
     assert meter.spend(30, 901.0) <= 2
 
 
-def test_a_clock_that_steps_back_finds_the_old_window_as_it_was() -> None:
+def test_a_clock_that_steps_back_returns_to_the_counts_of_the_old_window() -> None:
     meter = Meter(2, 10)
     assert meter.charge(12.0)
     assert meter.charge(25.0)

@@ -41,7 +41,7 @@ def test_data_bodies_are_the_published_ones(name: str, path: str, accept: str) -
     assert reply.body == (_WIRE / name).read_bytes()
 
 
-def test_a_pair_is_handed_out_as_published_and_opens() -> None:
+def test_a_pair_is_issued_as_published_and_accepted() -> None:
     sample = (_WIRE / "auth.json").read_bytes()
     pair = tuple(json.loads(sample).values())
     account = Account(login="me", password=_CANARY, tool="dev", pairs=(pair,), world=_SAMPLE)
@@ -52,7 +52,7 @@ def test_a_pair_is_handed_out_as_published_and_opens() -> None:
 
 
 @given(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False)))
-def test_a_number_survives_its_text(value: float) -> None:
+def test_a_number_is_the_same_after_parsing(value: float) -> None:
     assert float(php_number(value)) == float(value)
 
 
@@ -60,11 +60,11 @@ def test_a_number_survives_its_text(value: float) -> None:
     ("value", "text"),
     [(0, "0"), (3.0, "3"), (0.045, "0.045"), (1e-05, "1.0e-5"), (1.5e300, "1.5e+300"), (None, "null")],
 )
-def test_numbers_are_printed_as_php_does(value: float | None, text: str) -> None:
+def test_numbers_are_printed_as_in_php(value: float | None, text: str) -> None:
     assert php_number(value) == text
 
 
-def test_text_is_escaped_as_php_does() -> None:
+def test_text_is_escaped_as_in_php() -> None:
     assert php_string("a/b \u00fc") == '"a\\/b \\u00fc"'
 
 
@@ -76,7 +76,7 @@ def test_an_empty_map_is_an_empty_array() -> None:
     )
 
 
-def test_credentials_stay_out_of_reprs() -> None:
+def test_no_repr_contains_credentials() -> None:
     account = Account(password=_CANARY, pairs=(("login", _CANARY),))
     request = basic("login", _CANARY)
     api = SimulatedApi([account])

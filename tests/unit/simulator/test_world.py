@@ -1,4 +1,4 @@
-"""The truth is a function: of seed, number and day, and for days not settled yet of the server's time."""
+"""The figures are a function of seed, number and day, and of the server's time until a day is final."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _resources = st.sampled_from(sorted(FORMULAS))
 _additive = {(metric.resource, metric.name) for metric in METRICS if metric.additive}
 
 
-def test_it_knows_the_catalogue_of_metrics() -> None:
+def test_it_has_every_metric_of_the_catalogue() -> None:
     served = {(resource, metric) for resource, formulas in FORMULAS.items() for metric in formulas}
     assert served == {(metric.resource, metric.name) for metric in METRICS}
 
 
 @given(resource=_resources, first=_days, days=st.integers(0, 40), phone=st.sampled_from([*_PHONES, "ALL"]))
-def test_days_tile_the_range_and_are_each_days_own_figure(resource: str, first: date, days: int, phone: str) -> None:
+def test_each_day_of_the_range_has_its_own_figure(resource: str, first: date, days: int, phone: str) -> None:
     last = first + timedelta(days=days)
     truth = _WORLD.truth(resource, phone, Period.DAY, first, last)
     grid = _CALENDAR.grid(Period.DAY, first, last)
@@ -47,7 +47,7 @@ def test_days_tile_the_range_and_are_each_days_own_figure(resource: str, first: 
     period=st.sampled_from([Period.WEEK, Period.MONTH]),
     week_start=st.sampled_from(list(WeekStart)),
 )
-def test_weeks_and_months_add_up_what_can_be_added(
+def test_weeks_and_months_are_the_sum_of_additive_figures(
     resource: str, day: date, period: Period, week_start: WeekStart
 ) -> None:
     world = replace(_WORLD, calendar=Calendar(_CALENDAR.zone, week_start))
@@ -90,22 +90,22 @@ def test_a_cut_bucket_counts_only_the_days_inside_the_range() -> None:
 
 
 @given(_days, st.lists(st.integers(-86_400, 6 * 86_400), min_size=2, max_size=8))
-def test_a_day_grows_until_it_is_settled(day: date, moments: list[int]) -> None:
+def test_a_day_grows_until_it_is_final(day: date, moments: list[int]) -> None:
     world = replace(_WORLD, late_days=3)
     begin = _CALENDAR.midnight(day)
-    settled_at = _CALENDAR.midnight(day + timedelta(days=4))
-    seen = [world.tally_at("ALL", day, float(begin + moment)).calls for moment in sorted(moments)]
+    final_at = _CALENDAR.midnight(day + timedelta(days=4))
+    calls = [world.tally_at("ALL", day, float(begin + moment)).calls for moment in sorted(moments)]
     final = world.tally("ALL", day)
-    assert seen == sorted(seen)
-    assert seen[-1] <= final.calls
-    assert world.tally_at("ALL", day, float(settled_at)) == final
+    assert calls == sorted(calls)
+    assert calls[-1] <= final.calls
+    assert world.tally_at("ALL", day, float(final_at)) == final
     if final.calls:
-        assert world.tally_at("ALL", day, float(settled_at - 1)) != final
+        assert world.tally_at("ALL", day, float(final_at - 1)) != final
         assert world.tally_at("ALL", day, float(begin)) == NO_TRAFFIC
 
 
 @given(st.integers(0, 50), _days)
-def test_counts_agree_with_each_other(seed: int, day: date) -> None:
+def test_counts_are_consistent(seed: int, day: date) -> None:
     tally = day_tally(seed, "8005551234", day.toordinal())
     assert min(tally) >= 0
     assert tally.transfers <= tally.calls
@@ -117,7 +117,7 @@ def test_counts_agree_with_each_other(seed: int, day: date) -> None:
         assert tally == NO_TRAFFIC
 
 
-def test_another_seed_number_or_day_is_another_figure() -> None:
+def test_another_seed_number_or_day_has_other_figures() -> None:
     day = date(2024, 5, 14)
     busy = next(f"80055500{n:02}" for n in range(100) if World().tally(f"80055500{n:02}", day).calls > 500)
     figures = {
@@ -128,7 +128,7 @@ def test_another_seed_number_or_day_is_another_figure() -> None:
 
 
 def test_the_same_in_every_process_and_release() -> None:
-    # A change of these numbers changes every simulated world: mean it.
+    # A change of these numbers changes every simulated world.
     assert tuple(World().tally("8005551234", date(2024, 5, 14))) == (95, 5, 2, 92876, 5660, 14, 417, 323, 332, 1165, 74)
 
 
@@ -148,7 +148,7 @@ def test_some_phones_are_quiet_and_weekends_differ() -> None:
 @pytest.mark.parametrize(
     ("beyond", "days"), [(Beyond.ZERO, range(1, 11)), (Beyond.ABSENT, range(4, 8)), (Beyond.REFUSED, range(4, 8))]
 )
-def test_days_without_data_are_zero_or_not_there(beyond: Beyond, days: range) -> None:
+def test_days_without_data_are_zero_or_absent(beyond: Beyond, days: range) -> None:
     world = replace(_WORLD, first_day=date(2024, 5, 4), before=beyond, future=beyond)
     now = _CALENDAR.midnight(date(2024, 5, 7)) + 3600.0
     truth = world.truth("profile", "ALL", Period.DAY, date(2024, 5, 1), date(2024, 5, 10), now)["calls"]
@@ -162,7 +162,7 @@ def test_a_day_that_the_zone_skips_has_no_key() -> None:
     assert len(truth["calls"]) == 2
 
 
-def test_numbers_are_short_on_the_wire() -> None:
+def test_numbers_have_no_zero_fraction() -> None:
     body = json_figures(_WORLD.truth("volume", "ALL", Period.MONTH, date(2020, 1, 1), date(2024, 12, 31))).decode()
     values = re.findall(r'"\d+":([^,}]+)', body)
     assert len(values) == 4 * 60
