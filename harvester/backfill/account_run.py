@@ -6,6 +6,9 @@ again and what is still missing is planned again, for at most `RECONNECT_SECONDS
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import date
 
 from harvester.backfill.handover import Handover
@@ -26,6 +29,7 @@ from harvester.events import Event
 from harvester.runner.coordinator import Coordinator
 from harvester.runner.worker_pool import WorkerPool
 from harvester.store.account_store import AccountStore
+from harvester.store.patience import TOUCH_SECONDS
 from harvester.store.types import AccountHeld, RecordedState
 from harvester.throttle import Throttle
 
@@ -141,13 +145,42 @@ class AccountRun:
             if self._interrupted:
                 self._pool.interrupt()
             try:
-                await self._pool.run()
+                async with self._signs_of_life(store, self._pool):
+                    await self._pool.run()
             except HarvesterError as error:
                 await record_error(store, error)
                 raise
             finally:
                 self._pool = None
         await record_success(store, account, self.report, process.clock.time())
+
+    @asynccontextmanager
+    async def _signs_of_life(self, store: AccountStore, pool: WorkerPool) -> AsyncIterator[None]:
+        """Use the connection regularly during the block, also while it waits for the quota.
+
+        A server ends a session that is silent for too long, because it may hold the account for a process that hangs.
+        The other way round, a server that hangs is noticed.
+
+        Raises:
+            StoreLost: the connection was lost.
+        """
+
+        async def touch() -> None:
+            while True:
+                await self._process.pause(TOUCH_SECONDS)
+                try:
+                    await store.touch()
+                except StoreLost:
+                    pool.recall()
+                    raise
+
+        touching = asyncio.create_task(touch())
+        try:
+            yield
+        finally:
+            touching.cancel()
+            with suppress(asyncio.CancelledError):
+                await touching  # raises StoreLost, or a bug
 
     def _emit(self, event: Event, /, **facts: object) -> None:
         self._process.emit(event, account=self.account.name, **facts)

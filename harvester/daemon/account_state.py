@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from harvester.config import Account
@@ -70,6 +70,13 @@ class AccountState:
     def outstanding(self) -> int:
         """The number of slices that the present round has not finished."""
         return self.coordinator.outstanding if self.coordinator is not None and self.phase is Phase.WORKING else 0
+
+    def without_database(self, problem: str) -> AccountState:
+        """Return this state as it is while there is no database (`problem`: the reason; empty: there is one)."""
+        unaffected = (Phase.PAUSED, Phase.NO_DATABASE, Phase.STOPPED)  # for a reason of their own
+        if not problem or self.phase in unaffected:
+            return self
+        return replace(self, phase=Phase.NO_DATABASE, reason=problem)
 
     def enter(self, phase: Phase, reason: str = "") -> bool:
         """Change the phase. Return True if phase or reason differ from before."""

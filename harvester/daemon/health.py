@@ -13,9 +13,28 @@ from harvester.errors import HarvesterError
 from harvester.events import Event
 from harvester.runner.ports import Observer
 from harvester.source.transport import AiohttpTransport, Request
+from harvester.web.endpoints import Readiness
 
 PING_TIMEOUT_SECONDS = 10.0
 _FIRST_ERROR_STATUS = 400
+
+
+def readiness_of(states: Sequence[AccountState]) -> Readiness:
+    """Return the answer of /readyz: ready if some account can be worked on."""
+    return Readiness(
+        ready=any(state.ready for state in states),
+        body={
+            "accounts": [
+                {
+                    "name": state.account.name,
+                    "state": state.phase.value,
+                    "reason": state.outage or state.reason or None,
+                }
+                for state in states
+            ],
+            "paused": {state.account.name: state.reason for state in states if state.phase is Phase.PAUSED},
+        },
+    )
 
 
 def gauges_of(state: AccountState, now: float) -> AccountGauges:

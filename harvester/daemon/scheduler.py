@@ -50,6 +50,8 @@ class RefreshScheduler:
         difference = self._clock.time() - self._clock.monotonic()
         jumped = abs(difference - self._difference) > MAX_SHIFT_SECONDS
         self._difference = difference
+        if not self._scheduler.running:
+            return False
         if jumped:
             self._scheduler.reschedule_job("refresh", trigger=self._trigger)
             self._tick()

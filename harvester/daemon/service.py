@@ -18,9 +18,11 @@ from typing import Any
 
 from harvester.clock import SystemClock
 from harvester.config import Address, Settings, cron_fields
-from harvester.daemon.account_state import Phase
+from harvester.daemon.account_state import AccountState, Phase
 from harvester.daemon.account_worker import AccountWorker
-from harvester.daemon.health import gauges_of, ping, status_line
+from harvester.daemon.chores import Chores
+from harvester.daemon.database_watch import LOOK_SECONDS, PROBE_SECONDS, DatabaseWatch
+from harvester.daemon.health import gauges_of, ping, readiness_of, status_line
 from harvester.daemon.metrics import AccountGauges, Metrics
 from harvester.daemon.reload import decide
 from harvester.daemon.scheduler import RefreshScheduler
@@ -60,6 +62,8 @@ class Service:
         self._workers: dict[str, AccountWorker] = {}
         self._worker_tasks: set[asyncio.Task[None]] = set()
         self._background_tasks: set[asyncio.Task[None]] = set()
+        self._chores = Chores(self._emit, self._end_with)
+        self._database_watch: DatabaseWatch | None = None
         self._scheduler: RefreshScheduler | None = None
         self._pinged = True
         self._ending = asyncio.Event()
@@ -78,13 +82,16 @@ class Service:
             address = await self._start_endpoints(stack)
             database = build_database(self._settings, self._environ)
             stack.push_async_callback(database.close)
+            self._database_watch = DatabaseWatch(database, self._emit)
             self._start_workers(database)
             stack.push_async_callback(self._stop_workers)
             self._start_scheduler()
             stack.callback(self._stop_scheduler)
             self._notifier.ready(self._status())
             self._emit(Event.READY, accounts=len(self._workers), listen=address or "off")
-            self._start_background_tasks(database)
+            self._start_chores(self._database_watch)
+            stack.push_async_callback(self._chores.stop)
+            self._add_reload_handler(database)
             stack.callback(self._stop_background_tasks)
             await self._ending.wait()
             self._notifier.stopping("finishing requests in flight")
@@ -120,8 +127,11 @@ class Service:
         self._worker_tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:  # SchemaUnknown, or a bug
-            self._fatal = self._fatal or error
-            self._ending.set()
+            self._end_with(error)
+
+    def _end_with(self, error: BaseException) -> None:
+        self._fatal = self._fatal or error
+        self._ending.set()
 
     async def _stop_workers(self) -> None:
         for worker in self._workers.values():
@@ -143,24 +153,42 @@ class Service:
             self._pinged = True
             self._run_in_background(ping(url, self._emit))
 
-    # Schedule and background tasks
+    # Schedule, chores and background tasks
 
     def _start_scheduler(self) -> None:
         self._scheduler = RefreshScheduler(cron_fields(self._settings.daemon.refresh), self._clock, self._tick)
         self._scheduler.start()
 
     def _stop_scheduler(self) -> None:
-        if self._scheduler is not None:
-            self._scheduler.stop()
+        scheduler, self._scheduler = self._scheduler, None
+        if scheduler is not None:
+            scheduler.stop()
 
-    def _start_background_tasks(self, database: Database) -> None:
-        self._run_in_background(self._housekeep())
+    def _start_chores(self, watch: DatabaseWatch) -> None:
+        start = self._chores.start
+        start(watch.probe, every=PROBE_SECONDS)
+        start(watch.look, every=LOOK_SECONDS)
+        start(self._check_clocks, every=HOUSEKEEPING_SECONDS)
+        start(self._record_outages, every=HOUSEKEEPING_SECONDS)
+        start(self._report_status, every=HOUSEKEEPING_SECONDS)
         interval = watchdog_interval(self._environ, os.getpid())
         if interval is not None:
-            self._run_in_background(self._notify_watchdog(interval))
-        asyncio.get_running_loop().add_signal_handler(
-            signal.SIGHUP, lambda: self._run_in_background(self._reload(database))
-        )
+            start(self._feed_watchdog, every=interval)
+
+    def _check_clocks(self) -> None:
+        if self._scheduler is not None and self._scheduler.check_clocks():
+            self._emit(Event.CLOCK_JUMPED)
+
+    async def _record_outages(self) -> None:
+        for worker in list(self._workers.values()):
+            await worker.record_outage()
+
+    def _report_status(self) -> None:
+        self._notifier.status(self._status())
+
+    def _feed_watchdog(self) -> None:
+        if self._healthy():
+            self._notifier.watchdog()
 
     def _run_in_background(self, work: Any) -> None:  # noqa: ANN401 - any coroutine
         task = asyncio.ensure_future(work)
@@ -176,20 +204,6 @@ class Service:
         for task in self._background_tasks:
             task.cancel()
 
-    async def _housekeep(self) -> None:
-        while True:
-            await self._clock.sleep(HOUSEKEEPING_SECONDS)
-            if self._scheduler is not None and self._scheduler.check_clocks():
-                self._emit(Event.CLOCK_JUMPED)
-            for worker in list(self._workers.values()):
-                await worker.record_outage()
-            self._notifier.status(self._status())
-
-    async def _notify_watchdog(self, interval: float) -> None:
-        while True:
-            self._notifier.watchdog()
-            await self._clock.sleep(interval)
-
     # Signals
 
     def _add_signal_handlers(self) -> None:
@@ -203,6 +217,11 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, end)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)  # until the workers run
+
+    def _add_reload_handler(self, database: Database) -> None:
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGHUP, lambda: self._run_in_background(self._reload(database))
+        )
 
     async def _reload(self, database: Database) -> None:
         async with self._reloading:
@@ -237,7 +256,7 @@ class Service:
         if daemon.listen is None:
             return None
         endpoints = Endpoints(
-            healthy=lambda: True,
+            healthy=self._healthy,
             readiness=self._readiness,
             metrics=self._metrics.text,
             allowed_hosts=daemon.allowed_hosts,
@@ -257,29 +276,23 @@ class Service:
                 await self._clock.sleep(1.0)
         return await endpoints.start(address)
 
+    def _healthy(self) -> bool:
+        return self._chores.alive and (self._database_watch is None or self._database_watch.works)
+
+    def _states(self) -> list[AccountState]:
+        """Return the accounts' states, in which a database that does not answer is taken into account."""
+        problem = "" if self._database_watch is None else self._database_watch.problem
+        return [worker.state.without_database(problem) for worker in self._workers.values()]
+
     def _readiness(self) -> Readiness:
-        states = [worker.state for worker in self._workers.values()]
-        return Readiness(
-            ready=any(state.ready for state in states),
-            body={
-                "accounts": [
-                    {
-                        "name": state.account.name,
-                        "state": state.phase.value,
-                        "reason": state.outage or state.reason or None,
-                    }
-                    for state in states
-                ],
-                "paused": {state.account.name: state.reason for state in states if state.phase is Phase.PAUSED},
-            },
-        )
+        return readiness_of(self._states())
 
     def _gauges(self) -> Iterable[AccountGauges]:
         now = self._clock.time()
-        return [gauges_of(worker.state, now) for worker in self._workers.values()]
+        return [gauges_of(state, now) for state in self._states()]
 
     def _status(self) -> str:
-        return status_line([worker.state for worker in self._workers.values()])
+        return status_line(self._states())
 
     def _emit(self, event: Event, /, **facts: object) -> None:
         self._metrics.emit(event, **facts)

@@ -8,11 +8,11 @@ from contextlib import suppress
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from harvester.core.model import Batch, FailedSlice, QuotaRecord, RangeLimits, RowCounts, Series, Stretch
 from harvester.core.period import Calendar
-from harvester.errors import StoreLost
+from harvester.errors import StoreError, StoreLost
 from harvester.failpoints import Step, step
 from harvester.store import orders, queries, schema
 from harvester.store.connection import StoreConnection
@@ -25,6 +25,7 @@ from harvester.store.values import as_stored_text, store_answers
 
 _T = TypeVar("_T")
 
+_TOUCH = text("SELECT 1")
 _AUTH_ATTEMPT_AGE = 86400.0  # seconds after which an authentication attempt is deleted
 
 
@@ -166,6 +167,19 @@ class AccountStore:
     async def set_answer(self, text: str, at: float) -> None:
         """Store the result of the newest contact with the API, in one line, for `check` (`at`: epoch seconds)."""
         await self._update({"answer": as_stored_text(text), "answered_at": int(at)})
+
+    async def touch(self) -> None:
+        """Use the connection, so that the server does not end it for its silence, and so that its loss is noticed.
+
+        Raises:
+            StoreLost: the connection was lost.
+        """
+        try:
+            await self._read(lambda connection: connection.execute(_TOUCH))
+        except StoreLost:
+            raise
+        except StoreError:
+            return  # of no account here: the next call that needs something reports it
 
     async def release(self) -> None:
         """Release the account. Does nothing if it was released before, or if the connection was lost with its lock."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from threading import Event
 
 from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,8 +18,9 @@ from sqlalchemy.pool import NullPool
 from harvester.errors import StoreError, StoreLost
 from harvester.failpoints import Step, step
 from harvester.store.bulk import driver_of
-from harvester.store.dsn import SqliteTarget, Target
+from harvester.store.dsn import SqliteTarget, Target, begin_immediate
 from harvester.store.errors import translated
+from harvester.store.patience import ORDINARY, Patience
 
 
 class StoreConnection:
@@ -27,13 +29,22 @@ class StoreConnection:
     Args:
         target: the database.
         read_only: open it without the ability to write; each transaction then reads one snapshot of the data.
+        patience: deadlines of its statements in PostgreSQL.
+        cut_off: set from any thread, it ends the present wait for the database, and all later ones.
     """
 
-    def __init__(self, target: Target, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        target: Target,
+        *,
+        read_only: bool = False,
+        patience: Patience = ORDINARY,
+        cut_off: Event | None = None,
+    ) -> None:
         self.target = target
         self.lost = False
         with translated(target):
-            self._engine = _engine(target, read_only=read_only)
+            self._engine = _engine(target, read_only=read_only, patience=patience, cut_off=cut_off or Event())
             try:
                 self._connection = self._engine.connect()
             except BaseException:
@@ -96,6 +107,12 @@ class StoreConnection:
                 " rerun the same command to fetch what is missing"
             )
 
+    def set_patience(self, patience: Patience) -> None:
+        """Change the deadlines of the statements that follow; without effect in SQLite."""
+        if not self.is_sqlite:
+            with translated(self.target):
+                driver_of(self._connection).set_patience(patience)
+
     def close(self) -> None:
         """Close the connection, and with it release its advisory locks."""
         self.lost = True
@@ -127,10 +144,13 @@ def _file_id(target: Target) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _engine(target: Target, *, read_only: bool) -> Engine:
+def _engine(target: Target, *, read_only: bool, patience: Patience, cut_off: Event) -> Engine:
     url = "sqlite://" if isinstance(target, SqliteTarget) else "postgresql+psycopg://"
     engine = create_engine(
-        url, creator=lambda: target.connect(read_only=read_only), poolclass=NullPool, hide_parameters=True
+        url,
+        creator=lambda: target.connect(read_only=read_only, patience=patience, cut_off=cut_off),
+        poolclass=NullPool,
+        hide_parameters=True,
     )
     if isinstance(target, SqliteTarget):
 
@@ -138,6 +158,9 @@ def _engine(target: Target, *, read_only: bool) -> Engine:
         def _emit_begin(connection: Connection) -> None:
             reading = read_only or connection.get_execution_options().get("reading", False)
             # By the driver itself: through SQLAlchemy this would take 0.1 ms before every transaction.
-            driver_of(connection).execute("BEGIN" if reading else "BEGIN IMMEDIATE")
+            if reading:
+                driver_of(connection).execute("BEGIN")
+            else:
+                begin_immediate(driver_of(connection), cut_off)
 
     return engine

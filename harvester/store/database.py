@@ -6,18 +6,20 @@ connection is lost, every account claimed over it is lost; the next claim opens 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import date
+from threading import Event
 from typing import TypeVar
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from harvester.core.model import Series
 from harvester.core.period import Period
-from harvester.errors import ConfigError, StoreError
+from harvester.errors import ConfigError, StoreError, StoreLost
 from harvester.store import orders, queries, schema
 from harvester.store.account_store import AccountStore
 from harvester.store.connection import StoreConnection
@@ -25,6 +27,7 @@ from harvester.store.db_thread import DatabaseThread
 from harvester.store.dsn import SqliteTarget, parse
 from harvester.store.lock import holder_name, try_lock
 from harvester.store.migrate import migrate_target, refuse_unready, schema_state_of
+from harvester.store.patience import ORDINARY, Patience
 from harvester.store.sql import insert_new
 from harvester.store.types import AccountHeld, AccountIdentity, OrderProgress, SchemaFit, other_days
 
@@ -41,6 +44,7 @@ class Database:
         auto_migrate: migrate PostgreSQL to the newest schema, too; SQLite always is.
         executor: runs all SQL, one call at a time; by default a thread.
         now: epoch seconds of the host.
+        patience: deadlines of statements in PostgreSQL.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Database:
         auto_migrate: bool = False,
         executor: Executor | None = None,
         now: Callable[[], float] = time.time,
+        patience: Patience = ORDINARY,
     ) -> None:
         self._target = parse(url, schema, password)
         self._auto_migrate = auto_migrate or isinstance(self._target, SqliteTarget)
@@ -59,6 +64,38 @@ class Database:
         self._now = now
         self._connection: StoreConnection | None = None
         self._claimed: dict[str, AccountStore] = {}
+        self._patience = patience
+        self._cut_off = Event()
+        self._failed_at = 0.0  # monotonic seconds at which the newest attempt to connect failed
+        self._failure: StoreError | None = None
+        self.migrates = False  # a migration is running
+
+    @property
+    def waits_for(self) -> float:
+        """Seconds for which the oldest unfinished call has waited for the database, its queue included."""
+        since = self._thread.waiting_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def runs_for(self) -> float:
+        """Seconds for which the present call has been running; 0 during a migration, which may take long."""
+        since = self._thread.running_since
+        return 0.0 if since is None or self.migrates else time.monotonic() - since
+
+    def cut_off(self) -> None:
+        """Close the connection under the present call, which fails, like all later ones. For the end of the process.
+
+        Locks of PostgreSQL end with the connection. May be called from any thread.
+        """
+        self._cut_off.set()
+
+    async def probe(self) -> None:
+        """Check that the database can be written to, without writing anything.
+
+        Raises:
+            StoreError: it cannot.
+        """
+        await self._thread.run(lambda: self._transact(_ask))
 
     async def claim(self, identity: AccountIdentity) -> AccountStore | AccountHeld:
         """Claim the account for this process, and store it as configured.
@@ -71,7 +108,8 @@ class Database:
             StoreLost: the connection was lost since the last claim; claim again.
             StoreError: the database cannot be used.
         """
-        return await self._thread.run(lambda: self._claim(identity), undo=_release_claimed)
+        asked_at = time.monotonic()
+        return await self._thread.run(lambda: self._claim(identity, asked_at), undo=_release_claimed)
 
     async def place_order(
         self, account: str, *, first: date, last: date, refetch: bool, series: Sequence[Series]
@@ -130,22 +168,42 @@ class Database:
         finally:
             self._thread.close()
 
-    def _open_connection(self) -> StoreConnection:
+    def _open_connection(self, asked_at: float = math.inf) -> StoreConnection:
+        """Return the connection; open one if there is none.
+
+        Args:
+            asked_at: the monotonic moment of the call. If an attempt to connect has failed since, so does this one:
+                else many accounts would wait for the same server one after another.
+        """
+        if self._cut_off.is_set():
+            raise StoreLost(f"{self._target}: closed, because this process ends")
         if self._connection is not None and not self._connection.lost:
             return self._connection
+        if self._failure is not None and asked_at < self._failed_at:
+            raise type(self._failure)(self._failure.detail)
         self._drop()
-        state = schema_state_of(
-            self._target
-        )  # reads only: a file of another program stays as it is, and Alembic is not imported
-        if self._auto_migrate and state.fit is not SchemaFit.HEAD:
-            migrate_target(self._target)
-        else:
-            refuse_unready(self._target, state)
-        self._connection = StoreConnection(self._target)
+        try:
+            self._connection = self._connect()
+        except StoreError as error:
+            self._failure, self._failed_at = error, time.monotonic()
+            raise
         return self._connection
 
-    def _claim(self, identity: AccountIdentity) -> AccountStore | AccountHeld:
-        store_connection = self._open_connection()
+    def _connect(self) -> StoreConnection:
+        # Reads only: a file of another program stays as it is, and Alembic is not imported.
+        state = schema_state_of(self._target, patience=self._patience, cut_off=self._cut_off)
+        if self._auto_migrate and state.fit is not SchemaFit.HEAD:
+            self.migrates = True
+            try:
+                migrate_target(self._target, cut_off=self._cut_off)
+            finally:
+                self.migrates = False
+        else:
+            refuse_unready(self._target, state)
+        return StoreConnection(self._target, patience=self._patience, cut_off=self._cut_off)
+
+    def _claim(self, identity: AccountIdentity, asked_at: float) -> AccountStore | AccountHeld:
+        store_connection = self._open_connection(asked_at)
         claimed = self._claimed.get(identity.name)
         if claimed is not None and not claimed.released:
             return AccountHeld("this process")
@@ -196,6 +254,10 @@ class Database:
         if store_connection is not None:
             with suppress(StoreError):  # it is not used again, and its transactions have ended
                 store_connection.close()
+
+
+def _ask(connection: Connection) -> None:
+    connection.execute(text("SELECT 1"))
 
 
 def _release_claimed(claimed: AccountStore | AccountHeld) -> None:

@@ -12,19 +12,23 @@ import logging
 import os
 import re
 import sqlite3
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 from harvester.config.database_url import sqlite_path, validate
 from harvester.errors import ConfigError, StoreError
 from harvester.redaction import Redactor
+from harvester.store.patience import CONNECT_SECONDS, ORDINARY, Patience
 from harvester.store.session_state import ENCODING, pin
 
 if TYPE_CHECKING:
-    import psycopg
+    from harvester.store.postgres import DeadlineConnection
 
 BUSY_TIMEOUT_SECONDS: Final = 30.0  # for another writer of the same file
+_BUSY_SLICE_SECONDS: Final = 0.25  # of that time which SQLite waits at once; in between the wait may be cut off
 _KEEPALIVE: Final = {
     # A host that died is noticed after about a minute, instead of the two hours of TCP's own default.
     "keepalives_idle": 30,
@@ -49,12 +53,20 @@ class SqliteTarget:
     def __str__(self) -> str:
         return str(self.path)
 
-    def connect(self, *, read_only: bool = False) -> sqlite3.Connection:
+    def connect(
+        self, *, read_only: bool = False, patience: Patience = ORDINARY, cut_off: Event | None = None
+    ) -> sqlite3.Connection:
         """Open the file; for writing, create it if it is missing.
+
+        Args:
+            read_only: open it without the ability to write.
+            patience: unused: a statement waits for nothing but the lock of the file, see `begin_immediate`.
+            cut_off: unused; see `begin_immediate`.
 
         Raises:
             StoreError: the file is missing, or not a usable database.
         """
+        del patience, cut_off
         _refuse_unusable(self.path, must_exist=read_only)
         if read_only:
             return self._connect_read_only()
@@ -106,13 +118,22 @@ class PostgresTarget:
     def __str__(self) -> str:
         return self.where
 
-    def connect(self, *, read_only: bool = False) -> psycopg.Connection[Any]:
+    def connect(
+        self, *, read_only: bool = False, patience: Patience = ORDINARY, cut_off: Event | None = None
+    ) -> DeadlineConnection:
         """Connect, with the schema as the only one in the search path and the session's other settings pinned.
+
+        Args:
+            read_only: only allow reading, from one snapshot per transaction.
+            patience: deadlines of the statements that follow; those of connecting are ordinary ones.
+            cut_off: set from any thread, it closes the connection and ends its waits.
 
         Raises:
             StoreError: the connection failed.
         """
         import psycopg
+
+        from harvester.store.postgres import DeadlineConnection
 
         # psycopg raises an error for a lost connection and logs it, too: in its own format, with user and database.
         logging.getLogger("psycopg").setLevel(logging.CRITICAL + 1)
@@ -120,13 +141,17 @@ class PostgresTarget:
         if self.password is not None:
             settings["password"] = self.password
         try:
-            connection = psycopg.connect(self.url, autocommit=True, **settings)
+            connection = DeadlineConnection.connect(self.url, autocommit=True, **settings)
         except psycopg.Error as error:
             # Not chained: its message is in the new one, and its repr might contain the password in a later release.
             raise self._refused(error) from None
+        connection.cut_off = cut_off
         try:
             pin(connection, self.schema, self.where)
             connection.execute(_SET_SERVER_KEEPALIVE)
+            if not read_only:
+                connection.limit_idle_time()
+            connection.set_patience(patience)
             connection.autocommit = False
             if read_only:
                 connection.read_only = True
@@ -145,6 +170,33 @@ class PostgresTarget:
 
 
 Target = SqliteTarget | PostgresTarget
+
+
+def begin_immediate(driver: sqlite3.Connection, cut_off: Event) -> None:
+    """Begin a writing transaction; wait for another writer of the file, until cut off.
+
+    Raises:
+        sqlite3.OperationalError: the file is still locked after BUSY_TIMEOUT_SECONDS, or the wait was cut off.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    # SQLite cannot be interrupted while it waits for a lock, so it waits in slices.
+    _set_busy_timeout(driver, min(_BUSY_SLICE_SECONDS, BUSY_TIMEOUT_SECONDS))
+    try:
+        while True:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or cut_off.is_set() or time.monotonic() >= deadline:
+                    raise
+            else:
+                return
+    finally:
+        _set_busy_timeout(driver, BUSY_TIMEOUT_SECONDS)
+
+
+def _set_busy_timeout(driver: sqlite3.Connection, seconds: float) -> None:
+    driver.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}").close()
 
 
 def parse(url: str, schema: str = "public", password: str | None = None) -> Target:
@@ -187,7 +239,7 @@ def _defaults(url: str) -> dict[str, Any]:
 
     settings: dict[str, Any] = {"fallback_application_name": "harvester", **_KEEPALIVE}
     if "PGCONNECT_TIMEOUT" not in os.environ:
-        settings["connect_timeout"] = 10  # seconds
+        settings["connect_timeout"] = CONNECT_SECONDS
     in_url = conninfo_to_dict(url)
     return {key: value for key, value in settings.items() if key not in in_url}
 

@@ -38,6 +38,9 @@ _POSTGRES: Final = {
     "42P01": _OLD_SCHEMA,
     "42703": _OLD_SCHEMA,
     "53": ("is out of disk space, memory or connections", f"stored data is safe; free some, {_RERUN}"),
+    "25P03": ("has ended this session, which was silent in a transaction", "rerun the same command"),
+    "57014": ("did not finish a statement in time", f"find out what slows it down, {_RERUN}"),
+    "57P05": ("has ended this session, which was silent for too long", "rerun the same command"),
     "55P03": ("is locked by another program", f"end that program, {_RERUN}"),
     "57P": ("is shutting down", f"start it again, {_RERUN}"),
     "40": ("rolled a transaction back in favour of another", "rerun the same command"),
@@ -77,7 +80,7 @@ def _store_error(target: Target, cause: BaseException) -> StoreError:
     text = _described(target, line, known)
     if known is _OLD_SCHEMA:
         return SchemaError(text)
-    return StoreLost(text) if state.startswith(("08", "57P")) or _is_disconnect(cause) else StoreError(text)
+    return StoreLost(text) if state.startswith(("08", "25P03", "57P")) or _is_disconnect(cause) else StoreError(text)
 
 
 def _described(target: Target, line: str, known: tuple[str, str] | None) -> str:

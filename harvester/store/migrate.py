@@ -12,6 +12,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, inspect, text
@@ -20,6 +21,7 @@ from harvester.errors import SchemaError, SchemaUnknown, StoreError
 from harvester.store.connection import StoreConnection
 from harvester.store.dsn import PostgresTarget, SqliteTarget, Target, parse
 from harvester.store.lock import advisory_key
+from harvester.store.patience import LONG, ORDINARY, Patience
 from harvester.store.schema import HEAD, VERSION_TABLE, VERSIONS
 from harvester.store.types import SchemaFit, SchemaState
 
@@ -40,13 +42,13 @@ def migrate(url: str, schema: str = "public", password: str | None = None) -> tu
     return migrate_target(parse(url, schema, password))
 
 
-def migrate_target(target: Target) -> tuple[str | None, str]:
-    """Migrate a target; see `migrate`."""
+def migrate_target(target: Target, *, cut_off: Event | None = None) -> tuple[str | None, str]:
+    """Migrate a target; see `migrate`, and StoreConnection for `cut_off`."""
     from alembic import command
 
     if isinstance(target, SqliteTarget):
         refuse_unknown(target, schema_state_of(target))  # before it is opened for writing, which changes the file
-    with exclusive_transaction(target) as connection:
+    with exclusive_transaction(target, cut_off=cut_off) as connection:
         state = read_schema_state(connection)
         refuse_unknown(target, state)
         if state.fit is not SchemaFit.HEAD:
@@ -87,11 +89,11 @@ def schema_state(url: str, schema: str = "public", password: str | None = None) 
     return schema_state_of(parse(url, schema, password))
 
 
-def schema_state_of(target: Target) -> SchemaState:
-    """Return the state of a target's schema; see `schema_state`."""
+def schema_state_of(target: Target, *, patience: Patience = ORDINARY, cut_off: Event | None = None) -> SchemaState:
+    """Return the state of a target's schema; see `schema_state`, and StoreConnection for the other arguments."""
     if isinstance(target, SqliteTarget) and target.path.parent.is_dir() and not target.path.exists():
         return SchemaState(SchemaFit.EMPTY, None)
-    store_connection = StoreConnection(target, read_only=True)
+    store_connection = StoreConnection(target, read_only=True, patience=patience, cut_off=cut_off)
     try:
         with store_connection.transaction() as connection:
             return read_schema_state(connection)
@@ -132,9 +134,9 @@ def refuse_unready(target: Target, state: SchemaState) -> None:
 
 
 @contextmanager
-def exclusive_transaction(target: Target) -> Iterator[Connection]:
+def exclusive_transaction(target: Target, *, cut_off: Event | None = None) -> Iterator[Connection]:
     """Begin a transaction that excludes other migrations; create a missing PostgreSQL schema in it."""
-    store_connection = StoreConnection(target)
+    store_connection = StoreConnection(target, patience=LONG, cut_off=cut_off)
     try:
         with store_connection.transaction() as connection:
             if isinstance(target, PostgresTarget):

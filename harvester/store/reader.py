@@ -21,6 +21,7 @@ from harvester.store.connection import StoreConnection
 from harvester.store.dsn import parse
 from harvester.store.errors import translated
 from harvester.store.migrate import read_schema_state, refuse_unready
+from harvester.store.patience import EXPORTING, READING, Patience
 from harvester.store.types import AccountStatus, FailedRange, RecordedState, SeriesStatus
 
 _TRUE = literal(True, Boolean())
@@ -41,16 +42,19 @@ class Reader:
         url: `sqlite:///FILE` or a libpq URL.
         schema: of PostgreSQL.
         password: of PostgreSQL, if it is neither in the URL nor where libpq looks for it.
+        patience: deadlines of statements in PostgreSQL.
 
     Raises:
         SchemaError: the schema is not the newest one, or a newer program's.
         StoreError: the database is missing or cannot be used.
     """
 
-    def __init__(self, url: str, schema: str = "public", password: str | None = None) -> None:
+    def __init__(
+        self, url: str, schema: str = "public", password: str | None = None, *, patience: Patience = READING
+    ) -> None:
         self._target = parse(url, schema, password)
         with ExitStack() as stack:
-            self._store_connection = StoreConnection(self._target, read_only=True)
+            self._store_connection = StoreConnection(self._target, read_only=True, patience=patience)
             stack.callback(self._store_connection.close)
             self._connection = stack.enter_context(self._store_connection.transaction())
             state = read_schema_state(self._connection)
@@ -126,6 +130,7 @@ class Reader:
             statement = statement.where(column("phone") != ALL if phones is None else column("phone").in_(phones))
             if complete_only:
                 statement = statement.where(column("complete") == _TRUE)
+        self._store_connection.set_patience(EXPORTING)
         return Rows(columns, self._stream(statement, columns))
 
     def _stream(self, statement: Select[Any], columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:

@@ -18,9 +18,10 @@ import struct
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from tests.support.in_thread import in_thread
 
@@ -166,11 +167,11 @@ class FaultProxy:
     """Proxy from a loopback port to another one, active inside `async with`.
 
     Args:
-        target: host and port.
+        target: host and port, or the path of a socket.
         seed: of the connections that a toxic affects, and of jitter.
     """
 
-    def __init__(self, target: tuple[str, int], *, seed: int = 0) -> None:
+    def __init__(self, target: tuple[str, int] | Path, *, seed: int = 0) -> None:
         self._target = target
         self._seed = seed
         self._toxics: tuple[Toxic, ...] = ()  # replaced as a whole, so that other threads may do it
@@ -213,7 +214,10 @@ class FaultProxy:
         writers = [writer]
         reset = False
         try:
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            if isinstance(self._target, Path):
+                far_reader, far_writer = await asyncio.open_unix_connection(self._target)
+            else:
+                far_reader, far_writer = await asyncio.open_connection(*self._target)
             writers.append(far_writer)
             up = self._link(number, reader, far_writer, upstream=True)
             down = self._link(number, far_reader, writer, upstream=False)
@@ -294,3 +298,12 @@ def proxied(url: str, *, seed: int = 0) -> Iterator[tuple[FaultProxy, str]]:
     assert parts.port
     with in_thread(FaultProxy((parts.hostname, parts.port), seed=seed)) as proxy:
         yield proxy, parts._replace(netloc=f"127.0.0.1:{proxy.port}").geturl()
+
+
+@contextmanager
+def proxied_postgres(url: str) -> Iterator[tuple[FaultProxy, str]]:
+    """A proxy before a PostgreSQL server of the tests, and the URL of the same database behind it."""
+    found = urlsplit(url)
+    socket_path = Path(parse_qs(found.query)["host"][0]) / ".s.PGSQL.5432"
+    with in_thread(FaultProxy(socket_path)) as proxy:
+        yield proxy, found._replace(netloc=f"postgres@127.0.0.1:{proxy.port}", query="").geturl()
