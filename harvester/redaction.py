@@ -57,7 +57,7 @@ _CUT_ESCAPE = re.compile(
     r"|(?:\\u[dD][89abAB]HH)?(?:\\(?:uH{0,3}|xH?|UH{0,7})?)?"
     r"|&#?[0-9a-zA-Z]{0,31})\Z".replace("H", _HEX)
 )
-_CLOSING = re.compile(r"[\s\"'`)\]}>.,;:\\]*\Z")
+_CLOSING_MARKS = " \t\r\n\"'`)]}>.,;:\\"
 _ELLIPSIS = re.compile(r"\.\.\.|\u2026")
 _URL_QUERY_PASSWORD = re.compile(r"((?:ssl)?password=)[^&]*", re.IGNORECASE)
 _URL_USER_PASSWORD = re.compile(r"^([a-z0-9+]+://[^:/?@]*):.*@", re.IGNORECASE | re.DOTALL)
@@ -69,7 +69,7 @@ def hide_url_password(url: str) -> str:
 
 
 class Redactor:
-    """The secrets that were sent over one border, and the filter for the texts that come back."""
+    """Filter for the texts that come over one border; it knows the secrets that were sent over it."""
 
     def __init__(self, *secrets: str | None) -> None:
         """Register `secrets`; None and empty ones are ignored."""
@@ -78,18 +78,18 @@ class Redactor:
         self.add(*secrets)
 
     def add(self, *secrets: str | None) -> None:
-        """Register secrets for good."""
+        """Register secrets permanently."""
         self._secrets.update(chain.from_iterable(_forms(secret) for secret in secrets if secret))
 
     def add_login(self, login: str, password: str) -> None:
-        """Register a password for good, also as a Basic authorization has it; the login is no secret."""
+        """Register a password permanently, also in a Basic authorization; the login is no secret."""
         self.add(password, *_basic(login, password))
 
     def add_url_login(self, url: str | None) -> None:
-        """Register for good the password in a URL such as a proxy's, also as it is written there."""
+        """Register the password in a URL permanently, as it is written there and decoded."""
         try:
             parts = urlsplit(url or "")
-        except ValueError:  # libpq reads more than is a URL, and says by itself what the password is
+        except ValueError:  # libpq accepts more than valid URLs; its parser finds the password
             return
         if parts.password:
             self.add(parts.password)
@@ -119,12 +119,12 @@ class Redactor:
         return sorted(span for view in _views(text) for span in _found_in(view, secrets))
 
     def __repr__(self) -> str:
-        return f"Redactor({len(self._secrets)} secrets)"
+        return f"Redactor({len(self._known)} forms)"
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A text after some layers of decoding.
+    """Text after some layers of decoding.
 
     Character `i` comes from the original's characters `starts[i]` to `starts[i + 1]`. A text that ends here was cut at
     the original's `end`.
@@ -156,7 +156,7 @@ class _View:
 
 
 def _views(text: str) -> Iterator[_View]:
-    """Yield the text and what decoding it makes of it, layer by layer, each text once."""
+    """Yield the text, then its decoded forms layer by layer, each different one once."""
     layer = [_View(text, list(range(len(text) + 1)), len(text))]
     seen: set[str] = set()
     for _ in range(MAX_ENCODING_LAYERS + 1):
@@ -171,7 +171,7 @@ def _views(text: str) -> Iterator[_View]:
 
 
 def _found_in(view: _View, secrets: set[str]) -> Iterator[tuple[int, int]]:
-    """Yield where in the original text a secret stands, whole or cut."""
+    """Yield the stretches of the original text that are a secret, whole or cut."""
     text, starts, ends = view.text, view.starts, _cuts(view.text)
     for secret in secrets:
         for at in _positions(text, secret):
@@ -187,8 +187,7 @@ def _found_in(view: _View, secrets: set[str]) -> Iterator[tuple[int, int]]:
 
 def _cuts(text: str) -> list[int]:
     """Return where the text may have been cut: at its end or among the closing marks there, and at each ellipsis."""
-    closing = _CLOSING.search(text)
-    last = closing.start() if closing else len(text)
+    last = len(text.rstrip(_CLOSING_MARKS))
     return sorted({*range(last, len(text) + 1), *(match.start() for match in _ELLIPSIS.finditer(text))})
 
 
