@@ -24,6 +24,7 @@ described in our own words and never by its repr, which may hold a password.
         - CredentialsRefused       77   end the account's run
       - StoreError                 74   the database
         - StoreLost                     connect again
+          - ClaimLost                   claim the account again
         - SchemaError
           - SchemaUnknown               never touch this database
 
@@ -269,6 +270,10 @@ class StoreError(HarvesterError):
 
 class StoreLost(StoreError):
     """The connection to the database was lost."""
+
+
+class ClaimLost(StoreLost):
+    """The lock of the account was lost."""
 
 
 class SchemaError(StoreError):

@@ -18,6 +18,7 @@ from harvester.config.settings import Account, Api, Daemon, Database, Log, Proce
 from harvester.config.value_types import PasswordSources, Phone, Secret
 from harvester.config.wording import hint
 from harvester.core.model import ALL
+from harvester.core.spender import spender_key
 
 T = TypeVar("T")
 
@@ -165,10 +166,9 @@ class Builder:
 
     def _refuse_shared_logins(self, accounts: Iterable[Account]) -> None:
         """Refuse two accounts with one login at one URL: they would spend one quota without counting each other."""
-        seen: dict[tuple[str, str], str] = {}
+        seen: dict[str, str] = {}
         for account in accounts:
-            identity = (account.login.casefold(), account.api.base_url)
-            other = seen.setdefault(identity, account.name)
+            other = seen.setdefault(spender_key(account.api.base_url, account.login), account.name)
             if other != account.name:
                 self._problems.append(
                     f"accounts {other} and {account.name} have one login at one base_url, so they share one quota: "

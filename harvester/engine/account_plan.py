@@ -11,6 +11,7 @@ from harvester.core.coverage import Span
 from harvester.core.model import RangeLimits, Series, Stretch
 from harvester.core.planning import Desire, Plan, Rules, Stored, plan_slices
 from harvester.core.refusal import RangeLimitTracker
+from harvester.core.spender import spender_key
 from harvester.errors import SliceRejected
 from harvester.store.types import AccountIdentity, FailedRange
 
@@ -51,6 +52,7 @@ def identity_of(account: Account, settings: Settings) -> AccountIdentity:
         settle_days=settings.daemon.settle_days,
         start=account.start,
         phones=[(phone.number, phone.name) for phone in account.phones],
+        spender=spender_key(account.api.base_url, account.login),
     )
 
 

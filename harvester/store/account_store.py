@@ -12,13 +12,14 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from harvester.core.model import Batch, FailedSlice, QuotaRecord, RangeLimits, RowCounts, Series, Stretch
 from harvester.core.period import Calendar
-from harvester.errors import StoreError, StoreLost
+from harvester.errors import ClaimLost, StoreError, StoreLost
 from harvester.failpoints import Step, step
 from harvester.store import orders, queries, schema
 from harvester.store.connection import StoreConnection
 from harvester.store.db_thread import DatabaseThread
 from harvester.store.ids import IdCache
 from harvester.store.ledger import Ledgers
+from harvester.store.lock import AccountLock, holder_name
 from harvester.store.sql import upsert
 from harvester.store.types import AccountIdentity, BackfillOrder, FailedRange, RecordedState
 from harvester.store.values import as_stored_text, store_answers
@@ -41,7 +42,7 @@ class AccountStore:
         account_id: int,
         store_connection: StoreConnection,
         thread: DatabaseThread,
-        unlock: Callable[[], None],
+        lock: AccountLock,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.identity = identity
@@ -51,7 +52,7 @@ class AccountStore:
         self._ledgers = Ledgers(self._calendar, identity.settle_days)
         self._store_connection = store_connection
         self._thread = thread
-        self._unlock = unlock
+        self._lock = lock
         self._now = now
         self._released = False
 
@@ -104,26 +105,26 @@ class AccountStore:
 
     async def load(self) -> QuotaRecord | None:
         """Return the quota record that was saved last, by any process; None if there is none."""
-        return await self._read(lambda connection: queries.quota(connection, self._id))
+        return await self._read(lambda connection: queries.quota(connection, self.identity.quota_key))
 
     async def save(self, record: QuotaRecord) -> None:
         """Replace the quota record; it is durable on return."""
-        row = {"account_id": self._id, **{name: getattr(record, name) for name in queries.QUOTA_FIELDS}}
+        row = {"spender": self.identity.quota_key, **{name: getattr(record, name) for name in queries.QUOTA_FIELDS}}
         await self._run(lambda connection: upsert(connection, schema.quota, row))
 
     async def auth_attempts(self) -> list[float]:
         """Return the authentication attempts of the last day, in epoch seconds of the host, oldest first."""
         table = schema.auth_attempt
-        statement = select(table.c.at).where(table.c.account_id == self._id).order_by(table.c.at)
+        statement = select(table.c.at).where(table.c.spender == self.identity.quota_key).order_by(table.c.at)
         return await self._read(lambda connection: list(connection.scalars(statement)))
 
     async def record_auth_attempt(self, at: float) -> None:
         """Store an attempt, before it is made, and delete those older than a day."""
-        table = schema.auth_attempt
+        table, key = schema.auth_attempt, self.identity.quota_key
 
         def work(connection: Connection) -> None:
-            connection.execute(delete(table).where(table.c.account_id == self._id, table.c.at < at - _AUTH_ATTEMPT_AGE))
-            connection.execute(insert(table).values(account_id=self._id, at=at))
+            connection.execute(delete(table).where(table.c.spender == key, table.c.at < at - _AUTH_ATTEMPT_AGE))
+            connection.execute(insert(table).values(spender=key, at=at))
 
         await self._run(work)
 
@@ -194,10 +195,11 @@ class AccountStore:
         account = schema.account
         try:
             with suppress(StoreLost), self._store_connection.transaction() as connection:
-                connection.execute(update(account).where(account.c.id == self._id).values(holder=""))
+                own = (account.c.id == self._id) & (account.c.holder == holder_name())
+                connection.execute(update(account).where(own).values(holder=""))
         finally:
             with suppress(StoreLost):
-                self._unlock()
+                self._lock.release()
 
     @property
     def released(self) -> bool:
@@ -205,11 +207,11 @@ class AccountStore:
         return self._released
 
     def abandon(self) -> None:
-        """Release the lock after the connection was lost, if it outlives the connection. For the database thread."""
+        """Release what is left of the locks after the connection or one of them was lost. For the database thread."""
         if not self._released:
             self._released = True
             with suppress(StoreLost):
-                self._unlock()
+                self._lock.release()
 
     async def _update(self, values: Mapping[str, object]) -> None:
         account = schema.account
@@ -229,10 +231,13 @@ class AccountStore:
                 raise StoreLost(f"the account {self.identity.name} was released")
             try:
                 with self._store_connection.transaction(reading=reading) as connection:
+                    self._lock.check()  # inside, so that a process that locks a new file finds this commit
                     return work(connection)
-            except BaseException:
+            except BaseException as error:
                 self._ids.forget()
                 self._ledgers.forget()
+                if isinstance(error, ClaimLost):
+                    self.abandon()
                 raise
 
         return await self._thread.run(job)

@@ -9,18 +9,21 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from threading import Event
 
 from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from harvester.errors import StoreError, StoreLost
+from harvester.errors import ClaimLost, StoreError, StoreLost
 from harvester.failpoints import Step, step
 from harvester.store.bulk import driver_of
 from harvester.store.dsn import SqliteTarget, Target, begin_immediate
 from harvester.store.errors import translated
 from harvester.store.patience import ORDINARY, Patience
+
+FileId = tuple[int, int]  # device and inode
 
 
 class StoreConnection:
@@ -81,6 +84,8 @@ class StoreConnection:
                     self._roll_back(transaction)
                     raise
             self._refuse_another_file()
+        except ClaimLost:
+            raise  # of one account: the connection works
         except StoreLost:
             self.lost = True
             raise
@@ -133,15 +138,17 @@ def _commit(transaction: RootTransaction) -> None:
     transaction.commit()
 
 
-def _file_id(target: Target) -> tuple[int, int] | None:
-    """Return device and inode of the file at the path of SQLite; None for PostgreSQL, or if there is no file."""
-    if not isinstance(target, SqliteTarget):
-        return None
+def file_id(path: Path) -> FileId | None:
+    """Return device and inode of the file at this path; None if there is no file."""
     try:
-        status = target.path.stat()
+        status = path.stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _file_id(target: Target) -> FileId | None:
+    return file_id(target.path) if isinstance(target, SqliteTarget) else None
 
 
 def _engine(target: Target, *, read_only: bool, patience: Patience, cut_off: Event) -> Engine:

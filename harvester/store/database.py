@@ -204,21 +204,22 @@ class Database:
 
     def _claim(self, identity: AccountIdentity, asked_at: float) -> AccountStore | AccountHeld:
         store_connection = self._open_connection(asked_at)
-        claimed = self._claimed.get(identity.name)
-        if claimed is not None and not claimed.released:
-            return AccountHeld("this process")
-        unlock = try_lock(store_connection, identity.name)
-        if unlock is None:
+        for claimed in self._claimed.values():
+            same = identity.name == claimed.identity.name or identity.quota_key == claimed.identity.quota_key
+            if same and not claimed.released:
+                return AccountHeld("this process")
+        lock = try_lock(store_connection, identity.name, identity.quota_key)
+        if lock is None:
             # Nothing was written up to here: a standby comes this way every few seconds.
-            return AccountHeld(_holder(store_connection, identity.name))
+            return AccountHeld(_holder(store_connection, identity))
         try:
             with store_connection.transaction() as connection:
                 account_id = _store_identity(connection, identity)
         except BaseException:
             if not store_connection.lost:
-                unlock()
+                lock.release()
             raise
-        store = AccountStore(identity, account_id, store_connection, self._thread, unlock, self._now)
+        store = AccountStore(identity, account_id, store_connection, self._thread, lock, self._now)
         self._claimed[identity.name] = store
         return store
 
@@ -265,11 +266,17 @@ def _release_claimed(claimed: AccountStore | AccountHeld) -> None:
         claimed.release_now()
 
 
-def _holder(store_connection: StoreConnection, account: str) -> str:
+def _holder(store_connection: StoreConnection, identity: AccountIdentity) -> str:
+    """Return the holder of the account, or of another one with the same login."""
     table = schema.account
+    same = (table.c.name == identity.name) | (table.c.spender == identity.quota_key)
+    statement = select(table.c.name, table.c.holder).where(same, table.c.holder != "")
     with store_connection.transaction(reading=True) as connection:
-        name = connection.scalar(select(table.c.holder).where(table.c.name == account))
-    return name or "another process"
+        holders = {row.name: row.holder for row in connection.execute(statement.order_by(table.c.name))}
+    if identity.name in holders or not holders:
+        return str(holders.get(identity.name, "another process"))
+    name, holder = next(iter(holders.items()))
+    return f"{holder} as account {name}, which has the same login"
 
 
 def _store_identity(connection: Connection, identity: AccountIdentity) -> int:
@@ -282,13 +289,17 @@ def _store_identity(connection: Connection, identity: AccountIdentity) -> int:
         "settle_days": identity.settle_days,
         "start": identity.start,
         "holder": holder_name(),
+        "spender": identity.spender,
     }
     row = connection.execute(select(table).where(table.c.name == identity.name)).first()
     if row is None:
         insert_new(connection, table, [{"name": identity.name, **values}])
         row = connection.execute(select(table).where(table.c.name == identity.name)).one()
     else:
-        _refuse_other_days(connection, row.id, queries.identity(connection, row), identity)
+        stored = queries.identity(connection, row)
+        _refuse_other_days(connection, row.id, stored, identity)
+        if not stored.spender and identity.spender:
+            _adopt_quota(connection, stored.quota_key, identity.quota_key)
         connection.execute(update(table).where(table.c.id == row.id).values(**values))
     account_id: int = row.id
     configured = dict(identity.phones)
@@ -299,6 +310,21 @@ def _store_identity(connection: Connection, identity: AccountIdentity) -> int:
             rows = [{"account_id": account_id, "phone": digits, "name": name} for digits, name in configured.items()]
             connection.execute(insert(phone), rows)
     return account_id
+
+
+def _adopt_quota(connection: Connection, own: str, key: str) -> None:
+    """Give the quota record and the authentications of an account of an earlier version to its login.
+
+    The newest record is stored: what the server said in it counts the requests of all who use the login.
+    """
+    quota, attempt = schema.quota, schema.auth_attempt
+    connection.execute(update(attempt).where(attempt.c.spender == own).values(spender=key))
+    found = connection.execute(
+        select(quota.c.spender).where(quota.c.spender.in_([own, key])).order_by(quota.c.recorded_at)
+    )
+    *older, newest = list(found.scalars()) or [key]
+    connection.execute(delete(quota).where(quota.c.spender.in_(older)))
+    connection.execute(update(quota).where(quota.c.spender == newest).values(spender=key))
 
 
 def _refuse_other_days(

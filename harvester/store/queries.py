@@ -66,11 +66,11 @@ def range_limits(connection: Connection, account_id: int) -> dict[str, RangeLimi
     return {row.resource: RangeLimits(row.accepted, row.refused, row.refused_at) for row in rows}
 
 
-def quota(connection: Connection, account_id: int) -> QuotaRecord | None:
-    """Return the account's quota record; None if there is none."""
+def quota(connection: Connection, spender: str) -> QuotaRecord | None:
+    """Return the quota record of a spender; None if there is none."""
     table = schema.quota
     columns = [table.c[name] for name in QUOTA_FIELDS]
-    row = connection.execute(select(*columns).where(table.c.account_id == account_id)).first()
+    row = connection.execute(select(*columns).where(table.c.spender == spender)).first()
     return QuotaRecord(*row) if row else None
 
 
@@ -88,4 +88,5 @@ def identity(connection: Connection, row: Row[*tuple[Any, ...]]) -> AccountIdent
         settle_days=row.settle_days,
         start=row.start,
         phones=tuple((phone.phone, phone.name) for phone in phones),
+        spender=row.spender,
     )

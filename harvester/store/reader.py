@@ -83,13 +83,13 @@ class Reader:
             rows = self._connection.execute(select(schema.account).order_by(schema.account.c.name)).all()
             return [
                 AccountStatus(
-                    identity=queries.identity(self._connection, row),
+                    identity=(identity := queries.identity(self._connection, row)),
                     state=RecordedState(row.state),
                     reason=row.reason,
                     holder=row.holder,
                     answer=row.answer,
                     answered_at=row.answered_at,
-                    quota=queries.quota(self._connection, row.id),
+                    quota=queries.quota(self._connection, identity.quota_key),
                     range_limits=queries.range_limits(self._connection, row.id),
                     series=series.get(row.name, []),
                 )

@@ -30,7 +30,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSIONS: Final = ("0001", "0002", "0003")  # migrations, oldest first; this program needs the last
+VERSIONS: Final = ("0001", "0002", "0003", "0004")  # migrations, oldest first; this program needs the last
 HEAD: Final = VERSIONS[-1]
 VERSION_TABLE: Final = "harvester_version"  # not Alembic's usual name: a PostgreSQL schema may be shared
 
@@ -80,6 +80,7 @@ account = Table(
     _column("holder", Text, server_default=""),  # for people; may outlive a killed holder, the lock does not
     _column("answer", Text, server_default=""),  # result of the newest contact with the API, in one line
     Column("answered_at", BigInteger),
+    _column("spender", Text, server_default=""),  # key of the quota that its requests were counted in last
     UniqueConstraint("name"),
     CheckConstraint("week_start IN ('sunday', 'monday')", name="week_start"),
     CheckConstraint("state IN ('ok', 'waiting', 'paused')", name="state"),
@@ -188,10 +189,11 @@ revision = Table(
     Index(None, "series_id", "day"),
 )
 
+# Quota and authentications are counted by the server per login, so their key is not the account's (core/spender.py).
 quota = Table(
-    "quota",
+    "spender_quota",
     metadata,
-    _account_id(),
+    _key("spender", Text),
     _column("limit", Integer),
     _column("spent", Integer),
     Column("remaining", Integer),
@@ -202,12 +204,12 @@ quota = Table(
 )
 
 auth_attempt = Table(
-    "auth_attempt",
+    "spender_auth_attempt",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
-    _column("account_id", Integer, ForeignKey("account.id")),
+    _column("spender", Text),
     _column("at", Double),
-    Index(None, "account_id", "at"),
+    Index(None, "spender", "at"),
 )
 
 backfill_order = Table(

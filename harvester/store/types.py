@@ -23,6 +23,17 @@ class AccountIdentity:
     settle_days: int
     start: date | None = None  # the daemon's first day
     phones: Sequence[tuple[str, str | None]] = ()  # number, name
+    spender: str = ""  # core.spender.spender_key; empty: not known, no other account has it
+
+    @property
+    def quota_key(self) -> str:
+        """The key of the quota in which the account's requests are counted."""
+        return self.spender or own_quota_key(self.name)
+
+
+def own_quota_key(account: str) -> str:
+    """Return the key of an account whose API and login are not known, as before version 0004 of the schema."""
+    return f"account {account}"
 
 
 def other_days(stored: AccountIdentity, configured: AccountIdentity, periods: Collection[Period]) -> dict[str, str]:

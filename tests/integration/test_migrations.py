@@ -13,10 +13,12 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from harvester.core.metric_catalogue import METRICS
+from harvester.core.model import QuotaRecord
 from harvester.errors import SchemaError
 from harvester.store.account_store import AccountStore
 from harvester.store.database import Database
 from harvester.store.migrate import migrate, migration_sql, schema_state
+from harvester.store.reader import Reader
 from harvester.store.schema import HEAD, VERSIONS
 from harvester.store.types import SchemaFit
 from tests.support.answers import identity, series
@@ -72,6 +74,28 @@ async def test_failed_slices_of_the_second_version_get_a_code(store_url: str) ->
         (day, code, stored[day], 1704200000, 3)
         for day, code in zip(stored, ("rejected", "error", "error"), strict=True)
     ]
+
+
+async def test_records_of_the_third_version_are_taken_over(store_url: str) -> None:
+    login = "0123456789abcdef"
+    migrate_to(store_url, "0003")
+    for number, name in enumerate(("main", "second"), start=7):
+        query(
+            store_url,
+            "INSERT INTO account (id, name, base_url, timezone, week_start, settle_days) VALUES"  # noqa: S608
+            f" ({number}, '{name}', 'https://example.test/api', 'America/New_York', 'sunday', 3)",
+        )
+        query(store_url, f"INSERT INTO quota VALUES ({number}, 150, {number}, 90, 1704200400, -0.25, {number})")  # noqa: S608
+        query(store_url, f"INSERT INTO auth_attempt (account_id, at) VALUES ({number}, {number}.5)")  # noqa: S608
+    migrate(store_url)
+    with Reader(store_url) as reader:
+        assert [one.quota.spent for one in reader.accounts() if one.quota] == [7, 8]
+    async with claimed(store_url, identity(spender=login)) as store:
+        assert await store.load() == QuotaRecord(150, 7, 90, 1_704_200_400, -0.25, 7.0)
+    async with claimed(store_url, identity("second", spender=login)) as store:
+        assert await store.load() == QuotaRecord(150, 8, 90, 1_704_200_400, -0.25, 8.0), "the newest one counts"
+        assert await store.auth_attempts() == [7.5, 8.5]
+    assert query(store_url, "SELECT spender FROM spender_quota") == [(login,)]
 
 
 def test_the_migrated_database_is_what_the_program_expects(store_url: str) -> None:

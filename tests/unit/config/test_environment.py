@@ -167,7 +167,7 @@ def test_two_accounts_with_one_login_at_one_url_are_refused() -> None:
         | second
         | {
             "HARVESTER_API__BASE_URL": "https://x.example.com/api",
-            "HARVESTER_ACCOUNTS__B__API__BASE_URL": "https://X.example.com:443/api/",
+            "HARVESTER_ACCOUNTS__B__API__BASE_URL": "HTTPS://X.example.com.:443//%61pi/",
         }
     )
     assert "main" in line
