@@ -24,9 +24,15 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_bytes())
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Return all nodes of a file; walking the tree takes longer than what is done with them."""
+    return tuple(ast.walk(tree(path)))
+
+
 def docstrings(path: Path) -> Iterator[tuple[int, str]]:
     """Yield line and text of each docstring, those below attributes included."""
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         match node:
             case ast.Expr(value=ast.Constant(value=str(text), lineno=line)):
                 yield line, text
@@ -35,7 +41,7 @@ def docstrings(path: Path) -> Iterator[tuple[int, str]]:
 def literals(path: Path) -> Iterator[tuple[int, str]]:
     """Yield line and text of each other string that is longer than a few words, the parts of f-strings included."""
     documenting = {line for line, _ in docstrings(path)}
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         match node:
             case ast.Constant(value=str(text), lineno=line) if line not in documenting:
                 if len(text.split()) > FEW_WORDS:

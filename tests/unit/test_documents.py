@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harvester.store.schema import HEAD
-from tests.support.prose import LITERARY, tree
+from tests.support.prose import LITERARY, nodes, tree
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -34,7 +34,7 @@ def anchors(path: Path) -> set[str]:
 
 def classes() -> set[str]:
     files = (ROOT / "harvester").rglob("*.py")
-    return {node.name for path in files for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)}
+    return {node.name for path in files for node in nodes(path) if isinstance(node, ast.ClassDef)}
 
 
 @pytest.mark.parametrize("document", NAMES)

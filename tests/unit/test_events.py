@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harvester.events import Event
+from tests.support.prose import nodes
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = ROOT / "docs" / "operations.md"
@@ -16,7 +17,7 @@ OPERATIONS = ROOT / "docs" / "operations.md"
 def emitted() -> Iterator[tuple[str, ast.expr]]:
     """The first argument of every call of `emit` or `_emit`, with its place."""
     for path in sorted((ROOT / "harvester").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and node.args and called(node.func) in {"emit", "_emit"}:
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", node.args[0]
 

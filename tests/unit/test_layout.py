@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.prose import literary_words, question_openings, tree
+from tests.support.prose import literary_words, nodes, question_openings
 
 ROOT = Path(__file__).parents[2]
 FILE_LINES = 400
@@ -25,14 +25,14 @@ PART_OF = {"yarl": "aiohttp", "pydantic-core": "pydantic"}  # their types are in
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
 
 def imported(path: Path) -> Iterator[str]:
     """The top-level names of all imports, the late ones included."""
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
