@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-from tests.support.postgres import Cluster, running_cluster
+if TYPE_CHECKING:  # else each process of a parallel run imports the drivers, also where no test needs them
+    from tests.support.postgres import Cluster
 
 # `make test` tries each property with a quarter of the examples that `make prove` uses: all of them take most of the
 # time of the fast tests. `pytest --hypothesis-profile thorough` selects the full number. Neither profile has a
@@ -21,6 +23,8 @@ settings.load_profile("quick")
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Cluster]:
     """A PostgreSQL server, started once, when the first test asks for it."""
+    from tests.support.postgres import running_cluster
+
     with running_cluster() as cluster:
         yield cluster
 
