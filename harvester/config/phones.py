@@ -3,8 +3,12 @@
 The API takes digits alone, ten for a North American number. So `(800) 555-1234`, `+1 800 555 1234` and `1-800-555-1234`
 are all 8005551234: a leading 1 before ten digits is the country code. A number with another country code is written
 with its `+` and keeps all its digits. Anything else without a `+` is refused, because a lost digit is more likely than
-an unknown numbering plan; with a `+`, any 7 to 15 digits are accepted. `ALL`, in upper or lower case, is the sum over
-all phones.
+an unknown numbering plan, and so are ten digits that begin with 0 or 1, which no North American number does; with a
+`+`, any 7 to 15 digits are accepted, but no "(0)", which is dialled only inside the country. `ALL`, in upper or lower
+case, is the sum over all phones.
+
+A line of a file is a number and optionally a name. What follows the number is refused if it may be part of the number
+or another number: a wrong number would be asked for every day, and its figures would be missing without a sign.
 """
 
 from __future__ import annotations
@@ -24,6 +28,10 @@ _BOUNDARY = re.compile(r"[\s,;]+")
 _MAX_LENGTH = 60  # characters of a number with its separators
 _LIMIT = 10**_MAX_DIGITS  # of a number written without quotes
 _REMEDY = "write ten digits, or + and the country code"
+_TRUNK_PREFIX = re.compile(r"\(\s*0\s*\)")
+_IMPOSSIBLE_STARTS = ("0", "1")  # of an area code; and 0 of a country code
+_DIGITS_ALONE = re.compile(rf"[+\d\s().\-/{_DASHES}]+")
+_NUMBER_IN_NAME = re.compile(rf"\d(?:[\s().\-/{_DASHES}]*\d){{{_NATIONAL_DIGITS - 1}}}")
 
 
 def normalize(written: object) -> str:
@@ -40,6 +48,8 @@ def normalize(written: object) -> str:
         return ALL
     digits = _SEPARATORS.sub("", written)
     international = digits.startswith("+")
+    if international and _TRUNK_PREFIX.search(written):
+        raise ValueError(f'{quoted(written)} has "(0)", which is not dialled after a country code: leave it out')
     digits = digits.removeprefix("+")
     if not (digits.isascii() and digits.isdigit()):
         raise ValueError(f"{quoted(written)} is not a phone number; {_REMEDY}")
@@ -52,6 +62,8 @@ def normalize(written: object) -> str:
     )
     if not fits:
         raise ValueError(f"{quoted(written)} has {len(digits)} digits; {_REMEDY}")
+    if digits.startswith(_IMPOSSIBLE_STARTS):
+        raise ValueError(f"{quoted(written)} has {len(digits)} digits and begins with {digits[0]}; {_REMEDY}")
     return digits
 
 
@@ -89,13 +101,30 @@ def _read_line(line: str) -> Phone:
     ends = [len(line), *(match.start() for match in _BOUNDARY.finditer(line[:_MAX_LENGTH]))]
     for end in sorted(ends, reverse=True):
         try:
-            return Phone(normalize(line[:end]), _name(line[end:]))
+            number = normalize(line[:end])
         except ValueError:
             continue
+        return Phone(number, _name(line, end))
     return Phone(normalize(line))  # raises, with the whole line in its message
 
 
-def _name(rest: str) -> str | None:
-    """Return the name behind a number. A `#` directly behind the number begins a comment; in "Suite #4" it does not."""
+def _name(line: str, end: int) -> str | None:
+    """Return the name behind a number. A `#` directly behind the number begins a comment; in "Suite #4" it does not.
+
+    Raises:
+        ValueError: the name contains another number, or its beginning may be part of the first one.
+    """
+    rest = line[end:]
     name = " ".join(rest.lstrip(",; \t").split())
-    return name if name and not name.startswith("#") else None
+    if not name or name.startswith("#"):
+        return None
+    if name.upper() == ALL or _NUMBER_IN_NAME.search(name):
+        raise ValueError(f"{quoted(line)} has more than one number; write each on a line of its own")
+    if not any(character.isalpha() for character in name) and any(character.isdigit() for character in name):
+        raise ValueError(f"{quoted(line)} has more digits behind the number; correct it, or write a name with letters")
+    is_separated = any(character in ",;\t" for character in rest[: len(rest) - len(rest.lstrip(",; \t"))])
+    if not is_separated and _DIGITS_ALONE.fullmatch(name.split(" ", 1)[0]):
+        raise ValueError(
+            f"{quoted(line)} has more digits behind the number; correct it, or put a comma before the name"
+        )
+    return name

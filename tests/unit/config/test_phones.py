@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +120,55 @@ def test_a_bad_line_is_reported_with_its_number_and_the_others_are_read() -> Non
 @examples(100)
 def test_no_text_breaks_the_reader(text: str) -> None:
     assert all(isinstance(found, str | Phone) for _, found in read_lines(text))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("8005551234 8005551235", "more than one number"),
+        ("8005551234, 8005551235, Sales", "more than one number"),
+        ("8005551234;+44 20 7946 0000", "more than one number"),
+        ("8005551234 Sales (800) 555-1235", "more than one number"),
+        ("ALL 8005551234", "more than one number"),
+        ("8005551234,ALL", "more than one number"),
+        ("800 555 1234 55", "more digits"),
+        ("8005551234,1235", "more digits"),
+        ("+44 20 7946 0000 / 0001 2", "more digits"),
+        ("8005551234 55 Sales", "put a comma before the name"),
+        ("0044 20 7946 0000", "write ten digits, or \\+ and the country code"),
+        ("0044 20 7946 London", "write ten digits, or \\+ and the country code"),
+        ("0207946000", "begins with 0; write ten digits, or \\+ and the country code"),
+        ("1 800 555 123", "begins with 1; write ten digits, or \\+ and the country code"),
+        ("+0044 20 7946 0000", "begins with 0"),
+        ("+44 (0)20 7946 0000", 'has "\\(0\\)".*leave it out'),
+        ("+44 ( 0 ) 20 7946 0000 London", 'has "\\(0\\)".*leave it out'),
+    ],
+)
+def test_a_line_that_is_more_than_one_number_and_a_name_is_refused_with_the_remedy(line: str, reason: str) -> None:
+    [(_, found)] = read_lines(line)
+    assert isinstance(found, str), found
+    assert re.search(reason, found)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("8005551234 # was 8005551235 until 2020", None),
+        ("8005551234, 55 Sales", "55 Sales"),
+        ("8005551234\t3 shops", "3 shops"),
+        ("8005551234 Sales since 2024-01-05", "Sales since 2024-01-05"),
+        ("8005551234 \N{EM DASH} Sales", "Sales"),
+    ],
+)
+def test_digits_that_cannot_belong_to_the_number_are_a_name(line: str, name: str | None) -> None:
+    assert list(read_lines(line)) == [(1, Phone("8005551234", name))]
+
+
+@given(TEN, st.integers(min_value=0, max_value=10**12), st.sampled_from([" ", ",", "; ", "\t", " / ", " - "]))
+@examples(100)
+def test_digits_behind_a_number_never_vanish_in_a_name(number: str, more: int, between: str) -> None:
+    [(_, found)] = read_lines(f"{number}{between}{more}")
+    assert isinstance(found, str)
 
 
 def test_a_number_given_twice_is_one_and_keeps_its_name() -> None:
