@@ -69,6 +69,7 @@ class Event(StrEnum):
     )
     WAITING_FOR_AUTH = "waiting_for_auth", Level.INFO, "The limit of /auth is reached; the login waits."
     # The process
+    ABANDONED = "abandoned", Level.WARNING, "The process ended without waiting for a call that hangs."
     BUG = "bug", Level.ERROR, "An unexpected error, with its traceback; report it."
     CLOCK_JUMPED = "clock_jumped", Level.WARNING, "The clock was stepped or the host slept; a refresh starts now."
     INTERRUPTED = "interrupted", Level.INFO, "A signal ends the backfill; requests in flight are finished first."

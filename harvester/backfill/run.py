@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from threading import Event as ThreadEvent
 
 from harvester.backfill.account_run import AccountRun
 from harvester.backfill.outcome import AccountOutcome
@@ -14,10 +15,12 @@ from harvester.clock import SystemClock
 from harvester.config import Account, Settings
 from harvester.engine.account_plan import BackfillRequest
 from harvester.engine.process import build_process
+from harvester.engine.stopping import CUT_OFF_SECONDS, exit_at_last
 from harvester.engine.wiring import build_database
 from harvester.errors import HarvesterError
 from harvester.events import Event
 from harvester.runner.ports import Observer
+from harvester.store.database import Database
 
 Display = Callable[[Sequence[AccountRun]], AbstractAsyncContextManager[None]]
 
@@ -58,6 +61,8 @@ class Backfill:
         self._clock = SystemClock()
         self._began = self._clock.monotonic()
         self._runs: list[AccountRun] = []
+        self._ending = ThreadEvent()  # a signal came
+        self._database: Database | None = None
 
     def result_so_far(self, error: Exception | None = None) -> BackfillResult:
         """Return the result up to now, with `error` as the error of every account."""
@@ -69,16 +74,22 @@ class Backfill:
         """Fetch and store. The first SIGINT or SIGTERM finishes the requests in flight, then ends the run.
 
         Args:
-            on_second_interrupt: called at the second signal.
+            on_second_interrupt: ends the process; called at the second signal, or long after the first one.
 
         Raises:
             ConfigError: the database's password is not readable.
+            Interrupted: a signal came while the database's password was read.
         """
         settings = self._settings
-        database = build_database(settings, self._environ)
-        process = build_process(settings, self._environ, database, clock=self._clock, emit=self._emit)
-        self._runs = [AccountRun(process, account, self._request_of(account)) for account in settings.accounts.values()]
         self._handle_signals(on_second_interrupt)
+        database = await asyncio.to_thread(build_database, settings, self._environ, ending=self._ending)
+        process = build_process(
+            settings, self._environ, database, clock=self._clock, emit=self._emit, ending=self._ending
+        )
+        self._runs = [AccountRun(process, account, self._request_of(account)) for account in settings.accounts.values()]
+        self._database = database
+        if self._ending.is_set():
+            self._interrupt()
         try:
             async with self._display(self._runs):
                 outcomes = await asyncio.gather(*(self._run_account(run) for run in self._runs))
@@ -99,16 +110,20 @@ class Backfill:
 
     def _handle_signals(self, on_second_interrupt: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
-        signals = 0
 
         def interrupted() -> None:
-            nonlocal signals
-            signals += 1
-            if signals > 1:
+            if self._ending.is_set():
                 on_second_interrupt()
+            exit_at_last(on_second_interrupt)
+            self._ending.set()
             self._emit(Event.INTERRUPTED)
-            for run in self._runs:
-                run.interrupt()
+            self._interrupt()
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, interrupted)
+
+    def _interrupt(self) -> None:
+        if self._database is not None:
+            asyncio.get_running_loop().call_later(CUT_OFF_SECONDS, self._database.cut_off)
+        for run in self._runs:
+            run.interrupt()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
@@ -80,12 +81,12 @@ def serve(settings: Settings, load: Callable[[], Settings], *, verbose: int, qui
     """
     from harvester.daemon.service import Service, require_starts
 
-    def load_complete() -> Settings:
+    def load_complete(ending: threading.Event) -> Settings:
         loaded = load()
         config.require_accounts(loaded)
         require_starts(loaded)
         for name in loaded.accounts:
-            config.password(name, loaded, os.environ)  # raises if it is missing
+            config.password(name, loaded, os.environ, ending=ending)  # raises if it is missing
         return loaded
 
     config.require_accounts(settings)

@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from threading import Event
 from typing import Final
 
 from harvester.config.environment import variable
@@ -21,20 +22,28 @@ from harvester.config.files import is_private_group
 from harvester.config.settings import Settings
 from harvester.config.value_types import PasswordSources, Secret
 from harvester.config.wording import printable
-from harvester.errors import ConfigError
+from harvester.errors import ConfigError, Interrupted
 
 COMMAND_TIMEOUT_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 0.1  # between two looks at `ending`
 _MAX_BYTES: Final = 64 * 1024
 _DATABASE: Final = "database"
 
 
-def password(account: str, settings: Settings, environ: Mapping[str, str]) -> str:
+def password(account: str, settings: Settings, environ: Mapping[str, str], *, ending: Event | None = None) -> str:
     """Return the password of an account.
+
+    Args:
+        account: its name.
+        settings: that contain it.
+        environ: for passwords and commands.
+        ending: set from any thread when the process ends; a `password_command` is then killed.
 
     Raises:
         ConfigError: there is none, or it cannot be read.
+        Interrupted: `ending` was set while a command ran.
     """
-    found = _resolve(account, settings.accounts[account].password, environ)
+    found = _resolve(account, settings.accounts[account].password, environ, ending)
     if found is None:
         name = variable(("accounts", account, "password"))
         raise ConfigError(
@@ -43,15 +52,16 @@ def password(account: str, settings: Settings, environ: Mapping[str, str]) -> st
     return found
 
 
-def database_password(settings: Settings, environ: Mapping[str, str]) -> str | None:
+def database_password(settings: Settings, environ: Mapping[str, str], *, ending: Event | None = None) -> str | None:
     """Return the password of the database, None if none is configured: libpq may know one, or need none.
 
-    It takes precedence over a password in the URL.
+    It takes precedence over a password in the URL. For `ending` see `password`.
 
     Raises:
         ConfigError: one is configured and cannot be read.
+        Interrupted: `ending` was set while a command ran.
     """
-    return _resolve(_DATABASE, settings.database.password, environ)
+    return _resolve(_DATABASE, settings.database.password, environ, ending)
 
 
 def warnings(settings: Settings) -> list[str]:
@@ -86,24 +96,24 @@ def _read_by_others(path: Path) -> bool:
     return bool(status.st_mode & (0o007 if group_is_meant else 0o077))
 
 
-def _resolve(name: str, sources: PasswordSources, environ: Mapping[str, str]) -> str | None:
+def _resolve(name: str, sources: PasswordSources, environ: Mapping[str, str], ending: Event | None) -> str | None:
     if sources.environment:
-        return _read_secret(sources.environment, environ)
+        return _read_secret(sources.environment, environ, ending)
     directory = environ.get("CREDENTIALS_DIRECTORY")
     if directory:
         for file in (f"{name}.password", f"harvester_{name}.password"):
             path = Path(directory, file)
             if os.path.lexists(path):
                 return _checked(_read_file(path, str(path)), str(path))
-    return _read_secret(sources.files, environ) if sources.files else None
+    return _read_secret(sources.files, environ, ending) if sources.files else None
 
 
-def _read_secret(secret: Secret, environ: Mapping[str, str]) -> str:
+def _read_secret(secret: Secret, environ: Mapping[str, str], ending: Event | None) -> str:
     if secret.value is not None:
         return _checked(secret.value.get_secret_value(), secret.place)
     if secret.file is not None:
         return _checked(_read_file(secret.file, secret.place), f"{secret.place}: {secret.file}")
-    output = _run_command(secret, environ)
+    output = _run_command(secret, environ, ending or Event())
     return _checked(
         _decode(output.partition(b"\n")[0].removesuffix(b"\r"), secret.place), f"{secret.place}: its output"
     )
@@ -140,7 +150,7 @@ def _read_file(path: Path, place: str) -> str:
     return _decode(content, place)
 
 
-def _run_command(secret: Secret, environ: Mapping[str, str]) -> bytes:
+def _run_command(secret: Secret, environ: Mapping[str, str], ending: Event) -> bytes:
     command = secret.command or ()
     try:
         process = subprocess.Popen(  # noqa: S603 - the user configured the command; no shell
@@ -157,7 +167,7 @@ def _run_command(secret: Secret, environ: Mapping[str, str]) -> bytes:
         raise ConfigError(printable(f"{secret.place}: {command[0]}: {reason}")) from None
     with process:
         try:
-            output = _read_output(process, time.monotonic() + COMMAND_TIMEOUT_SECONDS)
+            output = _read_output(process, time.monotonic() + COMMAND_TIMEOUT_SECONDS, ending)
         except subprocess.TimeoutExpired:
             raise ConfigError(
                 printable(f"{secret.place}: the command did not end within {COMMAND_TIMEOUT_SECONDS:g} s")
@@ -172,18 +182,23 @@ def _run_command(secret: Secret, environ: Mapping[str, str]) -> bytes:
     return output
 
 
-def _read_output(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+def _read_output(process: subprocess.Popen[bytes], deadline: float, ending: Event) -> bytes:
     """Return the beginning of the output. All of it is read, so that the command can end.
 
     Raises:
         subprocess.TimeoutExpired: the command did not end before `deadline` (monotonic).
+        Interrupted: `ending` was set before.
     """
     output = bytearray()
     pipe = process.stdout
     while pipe is not None:
+        if ending.is_set():
+            raise Interrupted
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([pipe], [], [], left)[0]:
+        if left <= 0:
             raise subprocess.TimeoutExpired(process.args, COMMAND_TIMEOUT_SECONDS)
+        if not select.select([pipe], [], [], min(left, _LOOK_SECONDS))[0]:
+            continue
         chunk = os.read(pipe.fileno(), _MAX_BYTES)
         if not chunk:
             break

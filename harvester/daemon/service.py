@@ -12,6 +12,8 @@ import asyncio
 import os
 import random
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -28,8 +30,9 @@ from harvester.daemon.reload import decide
 from harvester.daemon.scheduler import RefreshScheduler
 from harvester.daemon.sd_notify import Notifier, watchdog_interval
 from harvester.engine.process import build_process
+from harvester.engine.stopping import CUT_OFF_SECONDS, exit_at_last
 from harvester.engine.wiring import build_database
-from harvester.errors import ConfigError, HarvesterError
+from harvester.errors import ConfigError, ExitCode, HarvesterError, Interrupted
 from harvester.events import Event
 from harvester.runner.ports import Observer
 from harvester.store.database import Database
@@ -45,12 +48,17 @@ class Service:
     Args:
         settings: valid, every account with a start.
         environ: for secrets and systemd.
-        load: reads and validates configuration and secrets.
+        load: reads and validates configuration and secrets. When the event that it is given is set, it may give up.
         emit: receives all events.
     """
 
     def __init__(
-        self, settings: Settings, *, environ: Mapping[str, str], load: Callable[[], Settings], emit: Observer
+        self,
+        settings: Settings,
+        *,
+        environ: Mapping[str, str],
+        load: Callable[[threading.Event], Settings],
+        emit: Observer,
     ) -> None:
         self._started = self._settings = settings
         self._environ = environ
@@ -67,6 +75,7 @@ class Service:
         self._scheduler: RefreshScheduler | None = None
         self._pinged = True
         self._ending = asyncio.Event()
+        self._ends = threading.Event()  # the same for threads
         self._reloading = asyncio.Lock()
         self._fatal: BaseException | None = None
 
@@ -80,7 +89,10 @@ class Service:
         self._add_signal_handlers()
         async with AsyncExitStack() as stack:
             address = await self._start_endpoints(stack)
-            database = build_database(self._settings, self._environ)
+            try:
+                database = await asyncio.to_thread(build_database, self._settings, self._environ, ending=self._ends)
+            except Interrupted:
+                return ExitCode.OK
             stack.push_async_callback(database.close)
             self._database_watch = DatabaseWatch(database, self._emit)
             self._start_workers(database)
@@ -94,6 +106,7 @@ class Service:
             self._add_reload_handler(database)
             stack.callback(self._stop_background_tasks)
             await self._ending.wait()
+            self._limit_stop(database)
             self._notifier.stopping("finishing requests in flight")
             self._emit(Event.STOPPING)
         self._emit(Event.STOPPED)
@@ -112,6 +125,7 @@ class Service:
             emit=self._emit,
             measure=self._metrics.request,
             waiting=self._metrics.waiting,
+            ending=self._ends,
         )
         self._pinged = False
         accounts = list(self._settings.accounts.values())
@@ -211,12 +225,29 @@ class Service:
 
         def end() -> None:
             if self._ending.is_set():
-                os._exit(0)  # the second signal: requests in flight are abandoned
+                os._exit(ExitCode.OK)  # the second signal: requests in flight are abandoned
+            exit_at_last(self._exit_at_once)  # already here: a slow start does not look at `_ending`
             self._ending.set()
+            self._ends.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, end)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)  # until the workers run
+
+    def _limit_stop(self, database: Database) -> None:
+        """Make sure that the process ends in time, also if no signal ends it. See engine.stopping."""
+        self._ends.set()
+        exit_at_last(self._exit_at_once)
+        asyncio.get_running_loop().call_later(CUT_OFF_SECONDS, database.cut_off)
+
+    def _exit_at_once(self) -> None:
+        """End the process without a call that hangs, with the code that it would have had."""
+        self._emit(Event.ABANDONED)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        fatal = self._fatal
+        code = fatal.exit_code if isinstance(fatal, HarvesterError) else ExitCode.BUG
+        os._exit(ExitCode.OK if fatal is None else code)
 
     def _add_reload_handler(self, database: Database) -> None:
         asyncio.get_running_loop().add_signal_handler(
@@ -227,7 +258,7 @@ class Service:
         async with self._reloading:
             self._notifier.reloading()
             try:
-                settings = await asyncio.to_thread(self._load)
+                settings = await asyncio.to_thread(self._load, self._ends)
             except HarvesterError as error:
                 self._metrics.reloaded(successful=False)
                 self._emit(Event.RELOAD_FAILED, error=str(error))

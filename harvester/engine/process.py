@@ -6,7 +6,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING
 
 from harvester.clock import Clock
@@ -37,6 +38,7 @@ class Process:
     jitter: Callable[[], float] = random.random
     run_blocking: Callable[[Callable[[], str]], Awaitable[str]] = asyncio.to_thread  # a password's command may be slow
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep  # between reads of what other processes write
+    ending: Event = field(default_factory=Event)  # the process ends: set from any thread, it ends a password's command
 
 
 def build_process(
@@ -48,6 +50,7 @@ def build_process(
     emit: Observer,
     measure: Callable[[str, str, str, float], None] | None = None,
     waiting: Callable[[str, float | None], None] | None = None,
+    ending: Event | None = None,
 ) -> Process:
     """Return a process whose concurrency is that of the settings; the parameters are the fields of `Process`."""
     concurrency = settings.api.concurrency
@@ -61,4 +64,5 @@ def build_process(
         emit=emit,
         measure=measure,
         waiting=waiting,
+        ending=ending or Event(),
     )

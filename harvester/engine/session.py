@@ -66,7 +66,9 @@ class Session:
                 transport=transport,
                 clock=process.clock,
                 store=store,
-                password=lambda: config.password(account.name, process.settings, process.environ),
+                password=lambda: config.password(
+                    account.name, process.settings, process.environ, ending=process.ending
+                ),
                 run_blocking=process.run_blocking,
                 on_auth_wait=lambda seconds: self._emit(Event.WAITING_FOR_AUTH, seconds=round(seconds)),
             )

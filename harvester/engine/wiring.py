@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from threading import Event
 from typing import TYPE_CHECKING
 
 from harvester import config
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
     from harvester.source.transport import AiohttpTransport, Transport
 
 
-def build_database(settings: Settings, environ: Mapping[str, str]) -> Database:
-    """Return the configured database; nothing is opened yet.
+def build_database(settings: Settings, environ: Mapping[str, str], *, ending: Event | None = None) -> Database:
+    """Return the configured database; nothing is opened yet. A `password_command` may take long.
 
     Raises:
         ConfigError: its password is not readable, or its URL is invalid.
+        Interrupted: `ending` was set while a command ran.
     """
     database = settings.database
-    password = config.database_password(settings, environ)
+    password = config.database_password(settings, environ, ending=ending)
     return Database(database.url, database.schema, password, auto_migrate=database.auto_migrate)
 
 

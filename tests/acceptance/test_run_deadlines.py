@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
+import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 
 from harvester.core.period import Period
 from harvester.simulator.api import SimulatedApi
 from harvester.simulator.options import Account, Options
 from harvester.simulator.world import World
-from tests.support.daemon import account_of, assert_complete, calendar_at_noon, daemon, past_of, prepared
+from tests.support.daemon import (
+    TIMEOUT_SECONDS,
+    account_of,
+    assert_complete,
+    calendar_at_noon,
+    daemon,
+    past_of,
+    prepared,
+)
 from tests.support.fault_proxy import Timeout, proxied_postgres
 from tests.support.truth import Wanted
 
@@ -73,3 +85,29 @@ def test_a_daemon_stops_in_time_while_a_table_is_locked(postgres_url: str, insta
             run.until(lambda: run.readiness()[0] == 503, within=HONEST_SECONDS)
             run.running.signal(signal.SIGTERM)
             assert run.running.ended(within=STOP_SECONDS).code == 0
+
+
+def test_a_daemon_stops_in_time_while_the_file_is_locked(sqlite_url: str, install: Install) -> None:
+    harvester = prepared(install(served(), sqlite_url, **account()))
+    assert harvester.run("migrate").code == 0
+    with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with daemon(harvester) as run:
+            run.until(lambda: "has not answered" in run.reason(), within=HONEST_SECONDS)
+            assert run.readiness()[0] == 503
+            run.running.signal(signal.SIGTERM)
+            assert run.running.ended(within=STOP_SECONDS).code == 0
+
+
+@pytest.mark.parametrize(("command", "code"), [(("run",), 0), (("backfill", "--start", "2024-01-01"), 130)])
+def test_a_call_that_nothing_can_end_is_abandoned(command: tuple[str, ...], code: int, install: Install) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"postgresql://postgres@127.0.0.1:{deaf.getsockname()[1]}/db?connect_timeout=60"
+        harvester = prepared(install(served(), url, **account()))
+        with harvester.started(*command) as running:
+            deaf.settimeout(TIMEOUT_SECONDS)
+            with deaf.accept()[0]:
+                running.signal(signal.SIGTERM)
+                ended = running.ended(within=STOP_SECONDS + 3.0)
+    assert ended.code == code
+    assert "Traceback" not in ended.err
