@@ -29,7 +29,7 @@ _MAX_LENGTH = 60  # characters of a number with its separators
 _LIMIT = 10**_MAX_DIGITS  # of a number written without quotes
 _REMEDY = "write ten digits, or + and the country code"
 _TRUNK_PREFIX = re.compile(r"\(\s*0\s*\)")
-_IMPOSSIBLE_STARTS = ("0", "1")  # of an area code; and 0 of a country code
+_IMPOSSIBLE_STARTS = ("0", "1")  # of an area code, without the country code; and 0 of a country code
 _DIGITS_ALONE = re.compile(rf"[+\d\s().\-/{_DASHES}]+")
 _NUMBER_IN_NAME = re.compile(rf"\d(?:[\s().\-/{_DASHES}]*\d){{{_NATIONAL_DIGITS - 1}}}")
 
@@ -48,13 +48,13 @@ def normalize(written: object) -> str:
         return ALL
     digits = _SEPARATORS.sub("", written)
     international = digits.startswith("+")
-    if international and _TRUNK_PREFIX.search(written):
-        raise ValueError(f'{quoted(written)} has "(0)", which is not dialled after a country code: leave it out')
     digits = digits.removeprefix("+")
     if not (digits.isascii() and digits.isdigit()):
         raise ValueError(f"{quoted(written)} is not a phone number; {_REMEDY}")
     if digits.startswith("1") and len(digits) == _NATIONAL_DIGITS + 1:
-        return digits[1:]
+        digits, international = digits[1:], False
+    elif international:
+        _refuse_trunk_prefix(written)
     fits = (
         _MIN_DIGITS <= len(digits) <= _MAX_DIGITS and digits[0] != "1"
         if international
@@ -63,8 +63,13 @@ def normalize(written: object) -> str:
     if not fits:
         raise ValueError(f"{quoted(written)} has {len(digits)} digits; {_REMEDY}")
     if digits.startswith(_IMPOSSIBLE_STARTS):
-        raise ValueError(f"{quoted(written)} has {len(digits)} digits and begins with {digits[0]}; {_REMEDY}")
+        raise ValueError(f"{quoted(written)} begins with {digits[0]} like no number; {_REMEDY}")
     return digits
+
+
+def _refuse_trunk_prefix(written: str) -> None:
+    if _TRUNK_PREFIX.search(written):
+        raise ValueError(f'{quoted(written)} has "(0)", which is not dialled after a country code: leave it out')
 
 
 def read_lines(text: str) -> Iterator[tuple[int, Phone | str]]:
@@ -105,6 +110,8 @@ def _read_line(line: str) -> Phone:
         except ValueError:
             continue
         return Phone(number, _name(line, end))
+    if line.startswith("+"):
+        _refuse_trunk_prefix(line)
     return Phone(normalize(line))  # raises, with the whole line in its message
 
 
