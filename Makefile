@@ -41,7 +41,7 @@ test: .venv/dev ## run all tests
 	@$(PYTEST)
 
 unit: .venv/dev ## run the fast tests: pure code only
-	@$(PYTEST) -q tests/unit
+	@$(PYTEST) -q --dist worksteal tests/unit
 
 check: .venv/dev ## run formatter, linter, type checker and import contracts; silent if all pass
 	@$(BIN)/ruff format --quiet --check . || { echo "not formatted (make format):"; $(BIN)/ruff format --check .; }

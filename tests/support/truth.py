@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
 from harvester.core.period import Calendar, Period
@@ -39,11 +40,11 @@ class Wanted:
         )
 
     def _series(self, resource: str, phone: str, period: Period) -> list[tuple[Any, ...]]:
-        calendar = self.world.calendar
+        calendar, name = self.world.calendar, period.value
         first, last = calendar.floor(period, self.first), calendar.last(period, self.last)
         return [
             (
-                *(self.account, resource, phone, period.value, epoch),
+                *(self.account, resource, phone, name, epoch),
                 *_moments(calendar, epoch),
                 *(metric, float(value), True, True),
             )
@@ -52,6 +53,7 @@ class Wanted:
         ]
 
 
+@cache  # all phones and metrics have the same days
 def _moments(calendar: Calendar, epoch: int) -> tuple[str, str]:
     moment = datetime.fromtimestamp(epoch, UTC)
     return moment.strftime("%Y-%m-%d %H:%M:%S"), moment.astimezone(calendar.zone).date().isoformat()
@@ -59,13 +61,14 @@ def _moments(calendar: Calendar, epoch: int) -> tuple[str, str]:
 
 def stored_rows(url: str) -> Counter[tuple[Any, ...]]:
     """Return every row of `metric_values`, its times as text; a row found twice is counted twice."""
-    return Counter(tuple(map(_comparable, row)) for row in query(url, ROWS))
+    return Counter((*row[:5], _text(row[5]), _text(row[6]), *row[7:]) for row in query(url, ROWS))
 
 
-def _comparable(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return value.isoformat() if isinstance(value, date) else value
+@cache
+def _text(moment: datetime | date | str) -> str:
+    if isinstance(moment, datetime):
+        return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return moment.isoformat() if isinstance(moment, date) else moment
 
 
 def assert_harvested(url: str, *wanted: Wanted) -> None:
