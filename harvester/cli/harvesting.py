@@ -79,15 +79,15 @@ def serve(settings: Settings, load: Callable[[], Settings], *, verbose: int, qui
     Raises:
         HarvesterError: the daemon cannot start, or the database belongs to another program.
     """
+    from harvester.daemon.passwords import Loaded
     from harvester.daemon.service import Service, require_starts
 
-    def load_complete(ending: threading.Event) -> Settings:
+    def load_complete(ending: threading.Event) -> Loaded:
         loaded = load()
         config.require_accounts(loaded)
         require_starts(loaded)
-        for name in loaded.accounts:
-            config.password(name, loaded, os.environ, ending=ending)  # raises if it is missing
-        return loaded
+        passwords = {name: config.password(name, loaded, os.environ, ending=ending) for name in loaded.accounts}
+        return Loaded(loaded, passwords)
 
     config.require_accounts(settings)
     require_starts(settings)

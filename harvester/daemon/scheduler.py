@@ -32,6 +32,7 @@ class RefreshScheduler:
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         self._trigger = CronTrigger(**fields, timezone="UTC")
         self._difference = clock.time() - clock.monotonic()
+        self._runs = False  # APScheduler's own flag changes a moment after `shutdown`
 
     def start(self) -> None:
         """Start the schedule; the first tick is the next one of the cron expression."""
@@ -39,10 +40,12 @@ class RefreshScheduler:
             self._run, self._trigger, id="refresh", coalesce=True, max_instances=1, misfire_grace_time=None
         )
         self._scheduler.start()
+        self._runs = True
 
     def stop(self) -> None:
         """Stop the schedule: no tick comes after this."""
-        if self._scheduler.running:
+        if self._runs:
+            self._runs = False
             self._scheduler.shutdown(wait=False)
 
     def check_clocks(self) -> bool:
@@ -50,7 +53,7 @@ class RefreshScheduler:
         difference = self._clock.time() - self._clock.monotonic()
         jumped = abs(difference - self._difference) > MAX_SHIFT_SECONDS
         self._difference = difference
-        if not self._scheduler.running:
+        if not self._runs:
             return False
         if jumped:
             self._scheduler.reschedule_job("refresh", trigger=self._trigger)

@@ -3,7 +3,8 @@
 It is ready once the configuration is valid and the endpoints listen; a database that is down delays work, not the
 start. SIGTERM and SIGINT finish the requests in flight and end with exit code 0; a second one ends the process at once.
 SIGHUP reloads configuration and secrets, all or nothing: every worker is stopped in order and started with the new
-settings.
+settings. If no setting has changed, only those are restarted whose password has changed or which are paused, because
+each start requests the provisional days again.
 """
 
 from __future__ import annotations
@@ -14,22 +15,24 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 from harvester.clock import SystemClock
-from harvester.config import Address, Settings, cron_fields
+from harvester.config import Account, Address, Settings, cron_fields
 from harvester.daemon.account_state import AccountState, Phase
 from harvester.daemon.account_worker import AccountWorker
 from harvester.daemon.chores import Chores
 from harvester.daemon.database_watch import LOOK_SECONDS, PROBE_SECONDS, DatabaseWatch
 from harvester.daemon.health import gauges_of, ping, readiness_of, status_line
 from harvester.daemon.metrics import AccountGauges, Metrics
+from harvester.daemon.passwords import Loaded, Passwords
 from harvester.daemon.reload import decide
 from harvester.daemon.scheduler import RefreshScheduler
 from harvester.daemon.sd_notify import Notifier, watchdog_interval
-from harvester.engine.process import build_process
+from harvester.engine.process import Process, build_process
 from harvester.engine.stopping import CUT_OFF_SECONDS, exit_at_last
 from harvester.engine.wiring import build_database
 from harvester.errors import ConfigError, ExitCode, HarvesterError, Interrupted
@@ -57,7 +60,7 @@ class Service:
         settings: Settings,
         *,
         environ: Mapping[str, str],
-        load: Callable[[threading.Event], Settings],
+        load: Callable[[threading.Event], Loaded],
         emit: Observer,
     ) -> None:
         self._started = self._settings = settings
@@ -68,10 +71,12 @@ class Service:
         self._metrics = Metrics(self._gauges, clock=self._clock)
         self._notifier = Notifier(environ)
         self._workers: dict[str, AccountWorker] = {}
-        self._worker_tasks: set[asyncio.Task[None]] = set()
+        self._worker_tasks: dict[str, asyncio.Task[None]] = {}  # by account
+        self._passwords = Passwords()
         self._background_tasks: set[asyncio.Task[None]] = set()
         self._chores = Chores(self._emit, self._end_with)
         self._database_watch: DatabaseWatch | None = None
+        self._process: Process | None = None
         self._scheduler: RefreshScheduler | None = None
         self._pinged = True
         self._ending = asyncio.Event()
@@ -95,7 +100,8 @@ class Service:
                 return ExitCode.OK
             stack.push_async_callback(database.close)
             self._database_watch = DatabaseWatch(database, self._emit)
-            self._start_workers(database)
+            self._process = self._build_process(database)
+            self._start_workers(self._process, self._settings.accounts.values())
             stack.push_async_callback(self._stop_workers)
             self._start_scheduler()
             stack.callback(self._stop_scheduler)
@@ -116,7 +122,7 @@ class Service:
 
     # Accounts
 
-    def _start_workers(self, database: Database) -> None:
+    def _build_process(self, database: Database) -> Process:
         process = build_process(
             self._settings,
             self._environ,
@@ -127,18 +133,19 @@ class Service:
             waiting=self._metrics.waiting,
             ending=self._ends,
         )
+        return replace(process, password=lambda account: self._passwords.note(account, process.password(account)))
+
+    def _start_workers(self, process: Process, accounts: Iterable[Account]) -> None:
         self._pinged = False
-        accounts = list(self._settings.accounts.values())
-        random.shuffle(accounts)  # hosts that start together divide them among themselves
-        for account in accounts:
+        shuffled = list(accounts)
+        random.shuffle(shuffled)  # hosts that start together divide them among themselves
+        for account in shuffled:
             worker = AccountWorker(process, account, refreshed=self._refreshed)
             self._workers[account.name] = worker
-            task = asyncio.create_task(worker.run())
-            self._worker_tasks.add(task)
+            self._worker_tasks[account.name] = task = asyncio.create_task(worker.run())
             task.add_done_callback(self._worker_ended)
 
     def _worker_ended(self, task: asyncio.Task[None]) -> None:
-        self._worker_tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:  # SchemaUnknown, or a bug
             self._end_with(error)
@@ -147,12 +154,15 @@ class Service:
         self._fatal = self._fatal or error
         self._ending.set()
 
-    async def _stop_workers(self) -> None:
-        for worker in self._workers.values():
-            worker.stop()
-        if self._worker_tasks:
-            await asyncio.wait(set(self._worker_tasks))
-        self._workers.clear()
+    async def _stop_workers(self, accounts: Collection[str] | None = None) -> None:
+        """Stop the workers of these accounts, of all by default."""
+        names = list(self._workers if accounts is None else accounts)
+        for name in names:
+            self._workers[name].stop()
+        if names:
+            await asyncio.wait([self._worker_tasks[name] for name in names])
+        for name in names:
+            del self._workers[name], self._worker_tasks[name]
 
     def _tick(self) -> None:
         self._pinged = False
@@ -258,27 +268,48 @@ class Service:
         async with self._reloading:
             self._notifier.reloading()
             try:
-                settings = await asyncio.to_thread(self._load, self._ends)
-            except HarvesterError as error:
+                loaded = await asyncio.to_thread(self._load, self._ends)
+            except Exception as error:  # noqa: BLE001 - the settings in use stay in use, whatever is wrong
                 self._metrics.reloaded(successful=False)
-                self._emit(Event.RELOAD_FAILED, error=str(error))
+                described = str(error) if isinstance(error, HarvesterError) else f"{type(error).__name__}: {error}"
+                self._emit(Event.RELOAD_FAILED, error=described)
             else:
-                await self._replace(settings, database)
-            self._notifier.ready(self._status())
+                await self._replace(loaded, database)
+            finally:  # systemd waits for it
+                self._notifier.ready(self._status())
 
-    async def _replace(self, settings: Settings, database: Database) -> None:
-        decision = decide(self._started, settings)
+    async def _replace(self, loaded: Loaded, database: Database) -> None:
+        decision = decide(self._started, loaded.settings)
         if decision.restart_needed:
             self._emit(Event.RESTART_NEEDED, keys=", ".join(decision.restart_needed))
-        self._stop_scheduler()
-        await self._stop_workers()
-        self._settings = decision.settings
-        self._start_workers(database)
-        self._start_scheduler()
+        try:
+            if decision.settings == self._settings:
+                await self._restart_some(loaded)
+            else:
+                await self._restart_all(decision.settings, database)
+        except Exception as error:
+            self._end_with(error)  # in the middle of it workers may be missing
+            raise
         self._metrics.reloaded(successful=True)
         self._emit(Event.RELOADED, accounts=len(self._workers))
         if "CREDENTIALS_DIRECTORY" in self._environ:  # systemd copies them when the service starts, and only then
             self._emit(Event.RESTART_NEEDED, keys="passwords from LoadCredential, if they changed")
+
+    async def _restart_all(self, settings: Settings, database: Database) -> None:
+        self._stop_scheduler()
+        await self._stop_workers()
+        self._settings = settings
+        self._process = self._build_process(database)
+        self._start_workers(self._process, settings.accounts.values())
+        self._start_scheduler()
+
+    async def _restart_some(self, loaded: Loaded) -> None:
+        """Restart the accounts that a reload without a changed setting may help; each start costs requests."""
+        paused = {name for name, worker in self._workers.items() if worker.state.phase is Phase.PAUSED}
+        names = paused | self._passwords.changed(loaded.passwords)
+        if names and self._process is not None:
+            await self._stop_workers(names)
+            self._start_workers(self._process, [self._settings.accounts[name] for name in names])
 
     # Endpoints and status
 

@@ -6,10 +6,11 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING
 
+from harvester import config
 from harvester.clock import Clock
 from harvester.config import Account, Settings
 from harvester.engine.wiring import build_transport
@@ -32,13 +33,13 @@ class Process:
     slots: asyncio.Semaphore  # requests in flight
     capacity: CapacityLimiter  # requests sent and not stored
     emit: Observer
+    password: Callable[[str], str]  # takes an account's name; may take long
     measure: Callable[[str, str, str, float], None] | None = None  # takes account, resource, outcome, seconds
     waiting: Callable[[str, float | None], None] | None = None  # takes account and monotonic moment
     transport: Callable[[Account], AbstractAsyncContextManager[Transport]] = build_transport
     jitter: Callable[[], float] = random.random
     run_blocking: Callable[[Callable[[], str]], Awaitable[str]] = asyncio.to_thread  # a password's command may be slow
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep  # between reads of what other processes write
-    ending: Event = field(default_factory=Event)  # the process ends: set from any thread, it ends a password's command
 
 
 def build_process(
@@ -52,7 +53,10 @@ def build_process(
     waiting: Callable[[str, float | None], None] | None = None,
     ending: Event | None = None,
 ) -> Process:
-    """Return a process whose concurrency is that of the settings; the parameters are the fields of `Process`."""
+    """Return a process whose concurrency is that of the settings; the parameters are the fields of `Process`.
+
+    `ending`, set from any thread, ends the command of a password.
+    """
     concurrency = settings.api.concurrency
     return Process(
         settings=settings,
@@ -64,5 +68,5 @@ def build_process(
         emit=emit,
         measure=measure,
         waiting=waiting,
-        ending=ending or Event(),
+        password=lambda account: config.password(account, settings, environ, ending=ending),
     )

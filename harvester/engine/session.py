@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
-from harvester import config
 from harvester.config import Account
 from harvester.core.breaker import GIVE_UP_AFTER
 from harvester.core.model import Batch, FailedSlice, RangeLimits, RowCounts, RunReport, Slice
@@ -66,9 +65,7 @@ class Session:
                 transport=transport,
                 clock=process.clock,
                 store=store,
-                password=lambda: config.password(
-                    account.name, process.settings, process.environ, ending=process.ending
-                ),
+                password=lambda: process.password(account.name),
                 run_blocking=process.run_blocking,
                 on_auth_wait=lambda seconds: self._emit(Event.WAITING_FOR_AUTH, seconds=round(seconds)),
             )
