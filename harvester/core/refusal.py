@@ -23,10 +23,13 @@ The rules, in this order (each a scenario in tests/unit/core/test_refusal.py):
 What an earlier run gave up after such a search is asked for once and not searched again; neither are the other slices
 of a series of which not even the newest period was accepted. After a day, a range wider than the refused one is tried.
 
-A server, or a proxy that waits for it, may also fail (5xx) on a range that is too wide. This differs from an outage
-only in that narrower ranges pass. So after `ERRORS_BEFORE_TEST` such answers in a row, over all slices, to ranges wider
-than any accepted before, one of these slices is tested by its newest period alone. If that passes, the next 5xx for
-such a range counts as a refusal of its width; if not, the slice stays as it was.
+A server, or a proxy before it, may also fail on a range that is too wide: 5xx, no answer in time, a closed connection,
+a cut or unusable body, a web page. This differs from an outage only in that narrower ranges pass. So after
+`FAILURES_BEFORE_TEST` failures in a row, over all slices, without an answer to a range as wide in between, one of these
+slices is tested by its newest period alone; a time-out of a range wider than any accepted before is tested at once,
+because each one costs a minute. If the test passes, the next failure counts as a refusal of the width, until a range as
+wide is answered; if not, the slice stays as it was. The limit is learnt for all slices once two that do not overlap
+have failed: a single one may hold a day that the server cannot answer.
 
 Invariant: every day of the first slice is answered once, or is in exactly one failed slice, or in the current period.
 What is refused for one reason takes a number of requests that grows with the logarithm of the days, not with them.
@@ -45,7 +48,7 @@ from harvester.core.period import ONE_DAY, Calendar, Period
 from harvester.core.planning import cut
 
 WIDER_AGAIN_AFTER = 86_400  # seconds
-ERRORS_BEFORE_TEST = 5  # 5xx in a row after which the width may be the reason: the attempts that one slice has
+FAILURES_BEFORE_TEST = 5  # in a row, after which the width may be the reason: the attempts that one slice has
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ class Task:
     passed_width: int = 0  # days of the widest range answered in this search
     excluded_last: date | None = None  # last day of the current period, excluded to see whether it is the reason
     refused_before: bool = False  # in an earlier run, which has searched it
-    is_test: bool = False  # a single period of a slice that got 5xx, to see whether a narrow range passes
+    failed_width: bool = False  # refused_width is that of a failure, not of a refusal
+    is_test: bool = False  # a single period of a slice that failed, to see whether a narrow range passes
 
     @property
     def whole(self) -> Slice:
@@ -84,10 +88,11 @@ class RangeLimitTracker:
     def __init__(self, limits: RangeLimits, max_days: int) -> None:
         self.limits = limits
         self.accepts_today: bool | None = None
-        self.wide_ranges_fail = False  # a narrow range passed while wide ones got 5xx
+        self.wide_ranges_fail = False  # a narrow range passed while wide ones failed
         self._max_days = max_days
-        self._failing_days: int | None = None  # narrowest range that got a 5xx
-        self._errors_in_a_row = 0
+        self._failing_days: int | None = None  # narrowest range that failed
+        self._failures_in_a_row = 0
+        self._failed: list[Slice] = []  # that do not overlap: two are enough
 
     def allowed(self, now: float) -> int:
         """Return the days per request at `now` (epoch seconds)."""
@@ -106,20 +111,42 @@ class RangeLimitTracker:
             self.limits = RangeLimits(days)
         elif self.limits.accepted is None or days > self.limits.accepted:
             self.limits = replace(self.limits, accepted=days)
-        if self._failing_days is not None and days > self._failing_days // 2:
+        if self._failing_days is not None and days >= self._failing_days:
             self.clear_suspicion()
 
-    def record_server_error(self, days: int) -> bool:
-        """Record a 5xx for a range wider than any accepted. Return True if it is time to test a narrow one."""
+    def fails_for_width(self, days: int) -> bool:
+        """Return True if narrow ranges pass, and no range of `days` days did since wide ones began to fail."""
+        return self.wide_ranges_fail and (self.limits.refused is None or days >= self.limits.refused)
+
+    def record_failure(self, task: Task) -> None:
+        """Record that a range failed whose width may be the reason."""
+        days, whole = task.slice.days, task.whole
         self._failing_days = min(self._failing_days or days, days)
-        self._errors_in_a_row += 1
-        if self._errors_in_a_row < ERRORS_BEFORE_TEST:
-            return False
-        self._errors_in_a_row = 0
-        return True
+        self._failures_in_a_row += 1
+        if not any(_overlap(whole, other) for other in self._failed):
+            self._failed = [*self._failed[:1], whole]
+
+    @property
+    def test_is_due(self) -> bool:
+        """True if so many ranges have failed that a narrow one should be tested."""
+        return self._failures_in_a_row >= FAILURES_BEFORE_TEST
+
+    @property
+    def width_is_confirmed(self) -> bool:
+        """True if two slices that do not overlap have failed, so that a day of one of them is not the reason."""
+        return len(self._failed) > 1
+
+    def record_test(self) -> None:
+        """Record that a test begins: failures are counted from the beginning."""
+        self._failures_in_a_row = 0
+
+    def record_probe_accepted(self) -> None:
+        """Record that a single period passed after an outage: if a wide range fails again, that is tested at once."""
+        if self._failing_days is not None:
+            self._failures_in_a_row = FAILURES_BEFORE_TEST
 
     def record_narrow_accepted(self, wide: int) -> None:
-        """Record that one period of a range of `wide` days passed, after that range got a 5xx."""
+        """Record that one period of a range of `wide` days passed, after that range failed."""
         self.wide_ranges_fail = True
         self._failing_days = min(self._failing_days or wide, wide)
 
@@ -132,8 +159,9 @@ class RangeLimitTracker:
         self.clear_suspicion()
 
     def clear_suspicion(self) -> None:
-        """Forget the 5xx for wide ranges: they had another reason, or wide ranges pass."""
-        self.wide_ranges_fail, self._failing_days, self._errors_in_a_row = False, None, 0
+        """Forget the failures of wide ranges: they had another reason, or wide ranges pass."""
+        self.wide_ranges_fail, self._failing_days, self._failures_in_a_row = False, None, 0
+        self._failed.clear()
 
 
 def apply_limits(
@@ -158,11 +186,14 @@ def apply_limits(
 
 
 def split_newest_period(task: Task, calendar: Calendar) -> tuple[Task, ...]:
-    """Return the task as a probe that costs the server little, its newest period, and a task for what it leaves."""
-    piece = task.slice
-    first = calendar.floor(piece.series.period, piece.last)
-    if task.older is not None or first <= piece.first:
+    """Return the task as a probe that costs the server little, its newest period, and a task for what it leaves.
+
+    A search begins again after it.
+    """
+    if is_single_period(task, calendar):
         return (task,)
+    piece = without_search(task).slice
+    first = calendar.floor(piece.series.period, piece.last)
     return (Task(replace(piece, first=first)), Task(replace(piece, last=first - ONE_DAY)))
 
 
@@ -171,7 +202,7 @@ def make_narrow_test(task: Task, calendar: Calendar) -> Task | None:
     if task.older is not None or task.excluded_last is not None:
         return None
     newest, *older = split_newest_period(task, calendar)
-    return Task(newest.slice, Span(task.slice.first, older[0].slice.last), is_test=True) if older else None
+    return replace(newest, older=Span(task.slice.first, older[0].slice.last), is_test=True) if older else None
 
 
 def after_acceptance(
@@ -184,10 +215,11 @@ def after_acceptance(
         limit_tracker.accepts_today = False
     elif piece.last >= calendar.floor(piece.series.period, today):
         limit_tracker.accepts_today = True
+    learnt = not task.failed_width or limit_tracker.width_is_confirmed
     limit_tracker.record_accepted(piece.days)
     if task.is_test:
         limit_tracker.record_narrow_accepted(task.whole.days)
-    if task.refused_starts_through is None and task.refused_width > passed:
+    if task.refused_starts_through is None and task.refused_width > passed and learnt:
         limit_tracker.record_refused(task.refused_width, passed, now)
     if older is None:
         return NextStep()
@@ -216,27 +248,39 @@ def after_refusal(
         task = replace(task, slice=piece, excluded_last=None)
     elif piece.last >= current > piece.first and limit_tracker.accepts_today is None and "start" not in named:
         return NextStep((replace(task, slice=replace(piece, last=current - ONE_DAY), excluded_last=piece.last),))
-    if task.refused_before or calendar.last(period, piece.first) >= piece.last:  # searched already, or a single period
+    if task.refused_before or is_single_period(task, calendar):  # searched already, or a single period
         limit_tracker.clear_suspicion()
         return NextStep(failed=task.whole)
     first = task.older.first if task.older else piece.first
-    task = replace(task, refused_width=piece.days)
+    task = replace(task, refused_width=piece.days, failed_width=False)
     if "start" not in named and task.refused_starts_through is None and limit_tracker.may_be_too_wide(piece.days):
         return NextStep((_halve(task, calendar),))
     task = replace(task, refused_starts_through=calendar.last(period, piece.first))
     return NextStep((_bisect(task, Span(first, piece.last), calendar),))
 
 
-def after_server_errors(task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar) -> NextStep:
-    """Return what to ask after every attempt got a 500: a narrower range while such ranges pass, else give up."""
-    piece = task.slice
-    accepted = limit_tracker.limits.accepted
-    one_period = calendar.last(piece.series.period, piece.first) >= piece.last
-    if one_period:
+def after_failure(task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar) -> NextStep:
+    """Return what to ask after a failure whose reason is the width: the newer half, or give a single period up."""
+    if is_single_period(task, calendar):
         limit_tracker.clear_suspicion()
-    if accepted is None or piece.days <= accepted or one_period:
         return NextStep(failed=task.whole)
-    return NextStep((_halve(replace(task, refused_width=piece.days, excluded_last=None), calendar),))
+    narrower = replace(task, refused_width=task.slice.days, failed_width=True, excluded_last=None)
+    return NextStep((_halve(narrower, calendar),))
+
+
+def without_search(task: Task) -> Task:
+    """Return the task as it was before a search for the reason of a failure or a refusal began."""
+    last = task.excluded_last or task.slice.last
+    return Task(replace(task.whole, last=last), refused_before=task.refused_before)
+
+
+def is_single_period(task: Task, calendar: Calendar) -> bool:
+    """Return True if the task's slice cannot be cut further."""
+    return calendar.last(task.slice.series.period, task.slice.first) >= task.slice.last
+
+
+def _overlap(one: Slice, other: Slice) -> bool:
+    return one.series == other.series and one.first <= other.last and other.first <= one.last
 
 
 def _halve(task: Task, calendar: Calendar) -> Task:

@@ -24,7 +24,7 @@ class Entry:
 
     task: Task
     attempts: int = 0
-    only_500: bool = True  # every attempt so far was answered 500
+    tested: bool = False  # after a failure, by its newest period
     sent: float = 0.0  # when it was taken last, monotonic seconds
 
     @property
@@ -90,6 +90,15 @@ class WorkQueue:
         """Return the phones that are still to be asked for."""
         ready = [entry for entries in self._ready.values() for *_, entry in entries]
         return frozenset(entry.phone for entry in (*ready, *(entry for *_, entry in self._delayed)))
+
+    def drain(self) -> list[Entry]:
+        """Remove and return all entries."""
+        entries = [entry for ready in self._ready.values() for *_, entry in ready]
+        entries += [entry for *_, entry in self._delayed]
+        for ready in self._ready.values():
+            ready.clear()
+        self._delayed.clear()
+        return entries
 
     def wake(self) -> None:
         """Make all delayed entries ready, because the API answers again.

@@ -30,6 +30,7 @@ from harvester.engine.process import Process
 from harvester.engine.session import Session, record_error, record_success
 from harvester.errors import CalendarMismatch, ConfigError, HarvesterError, Interrupted, SchemaUnknown, StoreError
 from harvester.events import Event
+from harvester.runner.coordinator import Progress
 from harvester.runner.worker_pool import WorkerPool
 from harvester.store.account_store import AccountStore
 from harvester.store.types import AccountHeld, BackfillOrder, RecordedState
@@ -60,6 +61,7 @@ class AccountWorker:
         self._pool: WorkerPool | None = None
         self._order_worker: OrderWorker | None = None
         self._store: AccountStore | None = None
+        self._progress = Progress()  # of a recalled round
         self._database_failures = 0  # in a row
 
     def tick(self) -> None:
@@ -130,6 +132,7 @@ class AccountWorker:
     async def _run_session(self, store: AccountStore) -> None:
         """Run rounds until stopped, or until an error that needs a new session."""
         limit_trackers = limit_trackers_of(self.account, await store.range_limits())
+        self._progress = Progress()
         try:
             async with Session(self._process, self.account, store, on_stored=self._on_stored) as session:
                 self.state.throttle = session.throttle
@@ -181,7 +184,7 @@ class AccountWorker:
     ) -> None:
         self.state.enter(Phase.WORKING)
         coordinator = session.coordinator(
-            todo.plan, report, limit_trackers, priority=todo.priority, give_up_after=math.inf
+            todo.plan, report, limit_trackers, priority=todo.priority, give_up_after=math.inf, progress=self._progress
         )
         self.state.coordinator = coordinator
         self._pool = session.pool(coordinator)
@@ -190,6 +193,7 @@ class AccountWorker:
                 await self._pool.run()
         finally:
             self._pool = None
+            coordinator.save_progress()
             self.state.add(report)
             if (
                 report.slices.done or report.slices.failed

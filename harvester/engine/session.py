@@ -16,7 +16,7 @@ from harvester.engine.process import Process
 from harvester.engine.wiring import build_source, build_throttle
 from harvester.errors import CalendarMismatch, CredentialsRefused, HarvesterError, StoreLost, Unreachable
 from harvester.events import Event
-from harvester.runner.coordinator import AccountContext, Coordinator
+from harvester.runner.coordinator import AccountContext, Coordinator, Progress
 from harvester.runner.worker_pool import Ports, WorkerPool
 from harvester.source.instrumented import InstrumentedTransport
 from harvester.store.account_store import AccountStore
@@ -92,8 +92,9 @@ class Session:
         *,
         priority: Callable[[Slice], Priority] | None = None,
         give_up_after: float = GIVE_UP_AFTER,
+        progress: Progress | None = None,
     ) -> Coordinator:
-        """Return a coordinator for the plan; it fills `report`."""
+        """Return a coordinator for the plan; it fills `report` and continues from `progress`."""
         clock = self._process.clock
         context = AccountContext(
             calendar=self._account.calendar,
@@ -106,7 +107,7 @@ class Session:
             priority=priority or (lambda _: Priority.PAST),
             give_up_after=give_up_after,
         )
-        return Coordinator(plan, context, report)
+        return Coordinator(plan, context, report, progress or Progress())
 
     def pool(self, coordinator: Coordinator) -> WorkerPool:
         """Return a pool of workers, ready to run the coordinator's plan."""

@@ -22,11 +22,13 @@ from harvester.core.refusal import (
     RangeLimitTracker,
     Task,
     after_acceptance,
+    after_failure,
     after_refusal,
-    after_server_errors,
     apply_limits,
+    is_single_period,
     make_narrow_test,
     split_newest_period,
+    without_search,
 )
 from harvester.core.retry import MAX_ATTEMPTS, pause
 from harvester.core.unauthorized import UnauthorizedCause, UnauthorizedTracker
@@ -43,7 +45,6 @@ from harvester.errors import (
 from harvester.events import Event
 from harvester.runner.ports import Observer
 
-INTERNAL_SERVER_ERROR = 500
 NO_ANSWER = (Outage.CONNECT, Outage.CLOSED, Outage.TIMEOUT)
 
 
@@ -63,6 +64,19 @@ class AccountContext:
 
 
 @dataclass(slots=True)
+class Progress:
+    """State of a plan that outlives its recall by a newer one, for the coordinator of the newer one.
+
+    A daemon may recall each plan after a minute, while a time-out takes one, too: attempts and searches that began
+    from the start each time would never end, and an outage would never be recognised.
+    """
+
+    breaker: Breaker = field(default_factory=Breaker)
+    last_outage: str = ""
+    entries: dict[Slice, Entry] = field(default_factory=dict)  # those with attempts or a search, by the whole slice
+
+
+@dataclass(slots=True)
 class _Parked:
     """An entry that was answered 401 and waits until the cause is known."""
 
@@ -79,27 +93,35 @@ class Coordinator:
         plan: the slices to fetch.
         context: of the account.
         report: updated with requests, retries and planned slices.
+        progress: of the plan that this one replaces, and for the next one.
     """
 
     plan: Plan
     context: AccountContext
     report: RunReport
+    progress: Progress = field(default_factory=Progress)
     queue: WorkQueue = field(init=False)
     unauthorized: UnauthorizedTracker = field(init=False)
-    breaker: Breaker = field(default_factory=Breaker)
     failures: list[FailedSlice] = field(default_factory=list)  # given up, and not passed to the writer yet
     end: HarvesterError | None = None  # why the run ends early
     in_flight: int = 0
     renewing: bool = False  # the credentials are being replaced: requests with the old ones would be wasted
-    last_outage: str = ""
+    narrow_failed: bool = False  # a single period has failed, or no connection came, since the last answer
     without_credentials: str = ""  # why no credentials are available at present
     _parked: list[_Parked] = field(default_factory=list)
+    _testing: bool = False  # a narrow range is being tested
     _refused_series: set[Series] = field(default_factory=set)  # refused down to the newest period, never accepted
 
     def __post_init__(self) -> None:
         known = self.plan.refused_before
-        tasks = (Task(piece, refused_before=bool(known) and piece in known) for piece in self.plan.slices)
-        self.queue = WorkQueue(tasks, self.context.priority)
+        self.queue = WorkQueue(priority_of=self.context.priority)
+        entries, self.progress.entries = self.progress.entries, {}
+        for piece in self.plan.slices:
+            if piece not in entries:
+                self.queue.add(Entry(Task(piece, refused_before=bool(known) and piece in known)))
+        for begun in [entries[piece] for piece in self.plan.slices if piece in entries]:  # the others go first
+            self._testing = self._testing or begun.task.is_test
+            self.queue.add(begun)
         phones = {piece.series.phone for piece in self.plan.slices}
         proven = self.context.renewable and self.plan.already_covered > 0
         self.unauthorized = UnauthorizedTracker(len(phones), renewable=self.context.renewable, proven=proven)
@@ -107,6 +129,22 @@ class Coordinator:
         ended = slices.done + slices.failed
         slices.planned = ended + len(self.plan.slices)
         slices.already_covered = max(0, self.plan.already_covered - ended)
+
+    @property
+    def breaker(self) -> Breaker:
+        """The account's breaker."""
+        return self.progress.breaker
+
+    @property
+    def last_outage(self) -> str:
+        """Text of the newest failure that may be an outage."""
+        return self.progress.last_outage
+
+    def save_progress(self) -> None:
+        """Move the attempts and searches that have not ended to `progress`. Call it after a recall."""
+        for entry in self.queue.drain():
+            if entry.attempts or entry.task.older is not None:
+                self.progress.entries[entry.task.whole] = entry
 
     @property
     def finished(self) -> bool:
@@ -157,7 +195,7 @@ class Coordinator:
         if tasks and self.breaker.is_open:
             tasks = (*split_newest_period(tasks[0], context.calendar), *tasks[1:])
         for other in tasks[1:]:
-            self.queue.add(Entry(other, entry.attempts, entry.only_500))
+            self.queue.add(Entry(other, entry.attempts, entry.tested))
         self.report.slices.planned += len(tasks) - 1
         entry.task = tasks[0] if tasks else entry.task
         return bool(tasks)
@@ -169,11 +207,14 @@ class Coordinator:
             entry: whose slice was answered.
             sequence: the number that `take` returned with the entry.
         """
+        limit_tracker = self._limit_tracker(entry.task.slice)
+        if self.breaker.is_open and is_single_period(entry.task, self.context.calendar):
+            limit_tracker.record_probe_accepted()
         self._note_reachable()
+        self._testing = self._testing and not entry.task.is_test
         self._refused_series.discard(entry.task.slice.series)
         for phone in self.unauthorized.passed(sequence, entry.phone):
             self._reject_parked(phone)
-        limit_tracker = self._limit_tracker(entry.task.slice)
         before = limit_tracker.limits
         epoch = self.context.epoch_now()
         today = self.context.calendar.local_date(epoch)
@@ -186,7 +227,10 @@ class Coordinator:
         """Process a failed request. Returns the generation of credentials to renew, if any."""
         if not isinstance(error, SourceUnavailable):
             self._note_reachable()
+        if isinstance(error, SourceUnavailable):
+            self._note_outage(entry, error)
         if entry.task.is_test:
+            self._testing = False
             entry.task = Task(entry.task.whole)
         match error:
             case Throttled():
@@ -231,7 +275,17 @@ class Coordinator:
     def _limit_tracker(self, piece: Slice) -> RangeLimitTracker:
         return self.context.limit_trackers[piece.series.resource]
 
+    def _note_outage(self, entry: Entry, error: SourceUnavailable) -> None:
+        """Record a failure that may be an outage; that of a wide range while only wide ranges fail is none."""
+        piece, limit_tracker = entry.task.slice, self._limit_tracker(entry.task.slice)
+        narrow = is_single_period(entry.task, self.context.calendar)
+        self.narrow_failed = self.narrow_failed or narrow or error.outage is Outage.CONNECT
+        self.progress.last_outage = error.detail
+        if narrow or error.outage is Outage.CONNECT or not limit_tracker.fails_for_width(piece.days):
+            self.breaker.failed(piece, self.outstanding - 1, entry.sent, self.context.now())
+
     def _note_reachable(self) -> None:
+        self.narrow_failed = False
         if self.breaker.answered():
             self.queue.wake()
             self.context.emit(Event.REACHABLE)
@@ -258,15 +312,12 @@ class Coordinator:
     def _unavailable(self, entry: Entry, error: SourceUnavailable | PayloadError) -> None:
         now = self.context.now()
         outage = error.outage if isinstance(error, SourceUnavailable) else None
-        if outage is not None:
-            self.last_outage = error.detail
-            self.breaker.failed(entry.task.slice, self.outstanding - 1, entry.sent, now)
         if self.breaker.is_open:
+            entry.task = without_search(entry.task)  # a search would go first, and another phone may be answered
             self.queue.add(entry)
             return
         entry.attempts += 1
-        entry.only_500 = entry.only_500 and getattr(error, "status", None) == INTERNAL_SERVER_ERROR
-        if outage is Outage.SERVER and self._test_width(entry, error):
+        if outage is not Outage.CONNECT and self._narrow(entry, error, timed_out=outage is Outage.TIMEOUT):
             return
         if entry.attempts < MAX_ATTEMPTS:
             seconds = pause(entry.attempts, self.context.jitter())
@@ -277,24 +328,27 @@ class Coordinator:
             self.breaker.trip()  # too few slices to open it otherwise, and none was ever answered
             entry.attempts = 0
             self.queue.add(entry)
-        elif entry.only_500:
-            step = after_server_errors(entry.task, self._limit_tracker(entry.task.slice), self.context.calendar)
-            self._follow(step, error)
         else:
+            if is_single_period(entry.task, self.context.calendar):
+                self._limit_tracker(entry.task.slice).clear_suspicion()
             self._fail(entry.task.whole, error)
 
-    def _test_width(self, entry: Entry, error: HarvesterError) -> bool:
-        """Return True if the 5xx is treated, or tested, as a refusal of the range's width."""
+    def _narrow(self, entry: Entry, error: HarvesterError, *, timed_out: bool) -> bool:
+        """Return True if the failure is treated, or tested, as a refusal of the range's width."""
         task, calendar = entry.task, self.context.calendar
         limit_tracker = self._limit_tracker(task.slice)
-        if task.refused_starts_through is not None or not limit_tracker.may_be_too_wide(task.slice.days):
+        if is_single_period(task, calendar):
             return False
-        if limit_tracker.wide_ranges_fail:
-            self._follow(after_server_errors(task, limit_tracker, calendar), error)
+        limit_tracker.record_failure(task)
+        if limit_tracker.wide_ranges_fail or (entry.attempts >= MAX_ATTEMPTS and task.older is not None):
+            self._follow(after_failure(task, limit_tracker, calendar), error)
             return True
+        due = limit_tracker.test_is_due or (timed_out and limit_tracker.may_be_too_wide(task.slice.days))
         test = make_narrow_test(task, calendar)
-        if test is None or not limit_tracker.record_server_error(task.slice.days):
+        if test is None or entry.tested or self._testing or not due:
             return False
+        limit_tracker.record_test()
+        self._testing = entry.tested = True
         entry.task = test
         self.queue.add(entry)
         return True

@@ -11,6 +11,7 @@ workers wait for a permit than there are slices to take, because the quota count
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -218,7 +219,9 @@ class WorkerPool:
                 await self._changed.wait()
 
     async def _pause_before_probe(self) -> None:
-        seconds = self._coordinator.breaker.next_probe(self._context.now(), self._context.give_up_after)
+        # Not before a narrow range has failed: the API can be reached if only wide ones do.
+        give_up_after = self._context.give_up_after if self._coordinator.narrow_failed else math.inf
+        seconds = self._coordinator.breaker.next_probe(self._context.now(), give_up_after)
         if seconds is None:
             raise Unreachable(self._coordinator.last_outage)
         self._context.emit(Event.UNREACHABLE, error=self._coordinator.last_outage, again_in=seconds)

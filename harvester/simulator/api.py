@@ -29,7 +29,16 @@ from harvester.simulator.faults import CONTENT_FAULTS, PROXY_FAULTS, Ending, Fau
 from harvester.simulator.options import AUTH, Account, Options, Pair
 from harvester.simulator.quota import Meter
 from harvester.simulator.replies import apply_transport_fault, error_reply, proxy_reply, success_reply, wants_xml
-from harvester.simulator.request import ApiError, Exchange, Reply, Request, check_query, parse_basic, parse_query
+from harvester.simulator.request import (
+    ApiError,
+    Exchange,
+    Reply,
+    Request,
+    check_query,
+    is_too_wide,
+    parse_basic,
+    parse_query,
+)
 from harvester.simulator.servertime import server_time
 from harvester.simulator.world import FORMULAS
 
@@ -101,7 +110,9 @@ class SimulatedApi:
         self.visits[path] += 1
         options = self.options
         inbound, outbound = ((options.latency + options.jitter * x) / 2 for x in numbers(2, options.seed, "way", *key))
-        fault = self._next_injected(path) or options.faults_of(path).draw(options.seed, *key)
+        fault = (
+            self._next_injected(path) or self._fault_of_width(path) or options.faults_of(path).draw(options.seed, *key)
+        )
         return Exchange(request, key, inbound, outbound, fault)
 
     def answer(self, exchange: Exchange, now: float) -> Reply:
@@ -233,6 +244,16 @@ class SimulatedApi:
         truth = world.truth(resource, query.phone, query.period, query.first, query.last, at)
         figures = distort(fault, truth, self.options.seed, *exchange.key) if fault in CONTENT_FAULTS else truth
         return wire.xml_figures(figures) if wants_xml(exchange.request) else wire.json_figures(figures)
+
+    def _fault_of_width(self, path: str) -> Fault | None:
+        resource, *parameters = path.lstrip("/").split("/")
+        if self.options.wide_fault is None or resource not in FORMULAS or len(parameters) != _PARAMETER_COUNT:
+            return None
+        try:
+            query = parse_query(resource, parameters)
+        except ApiError:
+            return None
+        return self.options.wide_fault if is_too_wide(query, self.options) else None
 
     def _next_injected(self, path: str) -> Fault | None:
         found = next((one for one in self.injected if one.matches(path)), None)

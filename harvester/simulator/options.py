@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from harvester.simulator.faults import NO_FAULTS, Faults
+from harvester.simulator.faults import NO_FAULTS, Fault, Faults
 from harvester.simulator.world import World
 
 AUTH = "/auth"
@@ -74,6 +74,7 @@ class Options:
     max_days: int | None = None  # a wider range is refused
     wide_status: int = 400  # or 500
     wide_error: str = "Invalid date range."
+    wide_fault: Fault | None = None  # of a wider range, instead of a refusal
     today_refused: bool = False  # a range that ends today is refused
 
     journal_size: int | None = None  # latest visits that are stored; None: all

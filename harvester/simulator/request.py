@@ -114,10 +114,15 @@ def check_query(query: Query, world: World, options: Options, today: date) -> No
         raise _invalid("start" if query.first > today else "end")
     if options.today_refused and query.first <= today <= query.last:
         raise _invalid("end")
-    if options.max_days is not None and (query.last - query.first).days >= options.max_days:
+    if options.wide_fault is None and is_too_wide(query, options):
         raise ApiError(
             options.wide_status, options.wide_error if options.wide_status == _BAD_REQUEST else "Unknown error."
         )
+
+
+def is_too_wide(query: Query, options: Options) -> bool:
+    """Return True if the range is wider than `max_days`."""
+    return options.max_days is not None and (query.last - query.first).days >= options.max_days
 
 
 def parse_basic(header: str | None) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ import pytest
 
 from harvester.core.refusal import WIDER_AGAIN_AFTER
 from harvester.errors import SliceRejected
-from harvester.simulator.faults import Fault
+from harvester.simulator.faults import Fault, Faults
 from harvester.simulator.options import Options
 from tests.support.rig import START, Desired, Rig
 
@@ -115,3 +115,49 @@ def test_a_refused_slice_is_recognised_by_its_code_and_not_by_its_message(
     monkeypatch.setattr(SliceRejected, "__str__", lambda self: f"in other words: {self.detail}")
     assert rig.run().report.slices.failed == len(A_YEAR.phones)
     assert rig.run().report.requests == len(A_YEAR.phones), "searched once more"
+
+
+WIDE_FAULTS = [
+    Fault.DROP,  # closed without an answer
+    Fault.DROP_BODY,
+    Fault.CUT,
+    Fault.CUT_CHUNKED,
+    Fault.HTML,
+    Fault.BAD_GATEWAY,
+    Fault.JUNK,
+    Fault.SLOW,  # no answer in time
+    Fault.SLOW_BODY,
+]
+
+
+@pytest.mark.parametrize("fault", WIDE_FAULTS)
+@pytest.mark.parametrize("concurrency", [1, 8])
+@pytest.mark.parametrize("accepted_before", [False, True])
+def test_any_failure_that_repeats_for_wide_ranges_alone_is_a_limit_of_the_width(
+    tmp_path: Path, fault: Fault, concurrency: int, *, accepted_before: bool
+) -> None:
+    years = replace(A_YEAR, phones=MANY[:12], concurrency=concurrency)
+    rig = Rig(tmp_path / "store.db", replace(years, first=date(2022, 1, 2), last=date(2022, 12, 31)), Options())
+    if accepted_before:
+        rig.run()
+    before = len(rig.visits)
+    rig.desired = years
+    rig.api.options = replace(NARROW, wide_fault=fault, faults=Faults(slow_seconds=100.0))
+    process = rig.run()
+    assert process.error is None
+    assert process.report.failed == []
+    truth = rig.truth()
+    assert {key: value for key, value in rig.rows().items() if key in truth} == truth
+    assert len(truth) == 12 * 366 * 6
+    assert len(rig.visits) - before <= 48 + 17 + 8 * concurrency, "four a phone, and the search"
+    assert process.limit_tracker is not None
+    assert process.limit_tracker.limits.accepted in {91, 92}
+    assert process.limit_tracker.limits.refused in range(101, 366)
+
+
+def test_a_single_slice_is_narrowed_without_a_limit_for_others(tmp_path: Path) -> None:
+    rig = Rig(tmp_path / "store.db", replace(A_YEAR, phones=MANY[:1]), replace(NARROW, wide_fault=Fault.DROP))
+    process = rig.run()
+    assert (process.error, process.report.failed) == (None, [])
+    assert rig.rows() == rig.truth()
+    assert len(rig.visits) <= 30

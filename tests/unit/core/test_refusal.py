@@ -19,8 +19,8 @@ from harvester.core.refusal import (
     RangeLimitTracker,
     Task,
     after_acceptance,
+    after_failure,
     after_refusal,
-    after_server_errors,
     apply_limits,
 )
 from tests.support.examples import examples
@@ -161,16 +161,14 @@ def test_a_server_that_became_stricter_gets_a_new_limit() -> None:
     assert limit_tracker.allowed(NOW) <= 100
 
 
-def test_server_errors_count_as_a_refusal_of_the_width_only_while_narrower_ranges_pass() -> None:
+def test_a_failure_is_cut_in_half_down_to_a_single_period() -> None:
     limit_tracker = RangeLimitTracker(RangeLimits(), 366)
     task = Task(year("1"))
-    assert after_server_errors(task, limit_tracker, CALENDAR).failed == task.slice
-    limit_tracker.record_accepted(100)
-    (halved,) = after_server_errors(task, limit_tracker, CALENDAR).tasks
+    (halved,) = after_failure(task, limit_tracker, CALENDAR).tasks
     assert halved.slice.days == 183
     assert halved.whole == task.slice
-    limit_tracker.record_accepted(366)
-    assert after_server_errors(task, limit_tracker, CALENDAR).failed == task.slice
+    single = Task(Slice(series(), TODAY, TODAY), Span(year("1").first, TODAY - timedelta(days=1)))
+    assert after_failure(single, limit_tracker, CALENDAR).failed == task.slice
 
 
 servers = st.builds(

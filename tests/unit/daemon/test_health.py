@@ -36,7 +36,7 @@ def test_the_status_line_of_accounts_at_work_has_slices_and_quota() -> None:
 def test_an_outage_is_no_phase_but_makes_the_account_unavailable() -> None:
     found = working(5)
     assert found.coordinator is not None
-    found.coordinator.last_outage = "the connection closed"
+    found.coordinator.progress.last_outage = "the connection closed"
     found.coordinator.breaker.trip()
     assert found.outage == "The API cannot be reached: the connection closed"
     assert status_line([found]) == "1 unreachable; 5 slices to go; quota 150 of 150 left"

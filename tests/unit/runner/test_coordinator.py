@@ -13,7 +13,7 @@ from harvester.core.breaker import OPENING_FAILURES
 from harvester.core.model import RangeLimits, RunReport, Series, Slice
 from harvester.core.period import Calendar, Period
 from harvester.core.planning import Plan
-from harvester.core.refusal import ERRORS_BEFORE_TEST, RangeLimitTracker
+from harvester.core.refusal import FAILURES_BEFORE_TEST, RangeLimitTracker
 from harvester.core.work_queue import Entry
 from harvester.errors import (
     CalendarMismatch,
@@ -127,8 +127,10 @@ def test_a_slice_is_given_up_after_five_tries_with_growing_pauses(error: Harvest
         for other in others:
             scenario.fail(Throttled("429"), other)
     assert pauses == pytest.approx([0.375, 0.75, 1.5, 3.0])
+    whole = mine[0].task.slice
     scenario.fail(error, mine)
-    assert [failure.slice for failure in scenario.coordinator.failures] == [mine[0].task.slice]
+    scenario.fail(error)  # its newest period alone, as no slice was answered since the first failure
+    assert [failure.slice for failure in scenario.coordinator.failures] == [whole]
     assert scenario.coordinator.report.retries == 4
 
 
@@ -167,7 +169,7 @@ def test_twenty_failures_open_the_breaker_and_then_no_slice_is_charged_a_try() -
     for number, taken in enumerate(entries):
         scenario.fail(CLOSED, taken)
         assert scenario.coordinator.breaker.is_open == (number >= OPENING_FAILURES - 1)
-    assert scenario.coordinator.report.retries == OPENING_FAILURES - 1
+    assert scenario.coordinator.report.retries == OPENING_FAILURES - 2, "the fifth is followed by a test of its width"
     assert {taken[0].attempts for taken in entries[OPENING_FAILURES:]} == {0}
     assert scenario.coordinator.last_outage == CLOSED.detail
 
@@ -200,7 +202,7 @@ def test_without_any_answer_few_slices_open_the_breaker_instead_of_failing() -> 
 
 def test_five_server_errors_for_wide_ranges_are_tested_by_one_period() -> None:
     scenario = Scenario(accepted=None)
-    for taken in [scenario.take() for _ in range(ERRORS_BEFORE_TEST)]:
+    for taken in [scenario.take() for _ in range(FAILURES_BEFORE_TEST)]:
         scenario.fail(SERVER_ERROR, taken)
     test, _ = taken = scenario.take()
     assert test.task.is_test
@@ -213,7 +215,7 @@ def test_five_server_errors_for_wide_ranges_are_tested_by_one_period() -> None:
 
 def test_a_failed_test_changes_nothing_but_the_tries() -> None:
     scenario = Scenario(accepted=None)
-    for taken in [scenario.take() for _ in range(ERRORS_BEFORE_TEST)]:
+    for taken in [scenario.take() for _ in range(FAILURES_BEFORE_TEST)]:
         scenario.fail(SERVER_ERROR, taken)
     test, _ = taken = scenario.take()
     before = scenario.coordinator.report.slices.planned
