@@ -25,6 +25,7 @@ described in our own words and never by its repr, which may hold a password.
       - StoreError                 74   the database
         - StoreLost                     connect again
           - ClaimLost                   claim the account again
+        - SessionShared                 never work over this connection
         - SchemaError
           - SchemaUnknown               never touch this database
 
@@ -274,6 +275,10 @@ class StoreLost(StoreError):
 
 class ClaimLost(StoreLost):
     """The lock of the account was lost."""
+
+
+class SessionShared(StoreError):
+    """The database session is not this process's own, so no lock would hold."""
 
 
 class SchemaError(StoreError):

@@ -28,6 +28,7 @@ from harvester.errors import ConfigError, HarvesterError, StoreError
 from harvester.store.database import Database
 from harvester.store.dsn import SqliteTarget, Target, parse
 from harvester.store.migrate import refuse_unknown, refuse_unready, schema_state_of
+from harvester.store.pooler import refuse_pooled
 from harvester.store.reader import Reader
 from harvester.store.types import AccountStatus, RecordedState, SchemaFit, SchemaState, other_days
 
@@ -73,6 +74,7 @@ class Check:
         database, findings = self.settings.database, self.findings
         try:
             target = parse(database.url, database.schema, config.database_password(self.settings, self.environ))
+            refuse_pooled(target)
             state = schema_state_of(target)
             described = _describe(target, state, auto_migrate=database.auto_migrate)
             if state.fit is SchemaFit.HEAD:

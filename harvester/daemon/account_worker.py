@@ -28,7 +28,15 @@ from harvester.daemon.reconcile import ProvisionalDays, ReconcilePlan, StoredSer
 from harvester.engine.account_plan import configured_series, identity_of, limit_trackers_of, max_days_of, stored_of
 from harvester.engine.process import Process
 from harvester.engine.session import Session, record_error, record_success
-from harvester.errors import CalendarMismatch, ConfigError, HarvesterError, Interrupted, SchemaUnknown, StoreError
+from harvester.errors import (
+    CalendarMismatch,
+    ConfigError,
+    HarvesterError,
+    Interrupted,
+    SchemaUnknown,
+    SessionShared,
+    StoreError,
+)
 from harvester.events import Event
 from harvester.runner.coordinator import Progress
 from harvester.runner.worker_pool import WorkerPool
@@ -89,12 +97,13 @@ class AccountWorker:
 
         Raises:
             SchemaUnknown: the database belongs to a newer version or to another program.
+            SessionShared: the database is behind a pooler that breaks its locks.
         """
         while not self._stopping:
             try:
                 await self._claim_and_work()
             except StoreError as error:
-                if isinstance(error, SchemaUnknown):
+                if isinstance(error, SchemaUnknown | SessionShared):
                     raise
                 await self._wait_for_database(error)
             except HarvesterError as error:

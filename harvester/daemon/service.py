@@ -90,6 +90,7 @@ class Service:
         Raises:
             ConfigError: the endpoints cannot listen.
             SchemaUnknown: the database belongs to a newer version or to another program.
+            SessionShared: the database is behind a pooler that breaks its locks.
         """
         self._add_signal_handlers()
         async with AsyncExitStack() as stack:
@@ -147,7 +148,7 @@ class Service:
 
     def _worker_ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
-        if error is not None:  # SchemaUnknown, or a bug
+        if error is not None:  # SchemaUnknown, SessionShared, or a bug
             self._end_with(error)
 
     def _end_with(self, error: BaseException) -> None:

@@ -11,17 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from harvester.errors import ClaimLost, StoreError, StoreLost
+from harvester.errors import ClaimLost, SessionShared, StoreError, StoreLost
 from harvester.failpoints import Step, step
 from harvester.store.bulk import driver_of
 from harvester.store.dsn import SqliteTarget, Target, begin_immediate
 from harvester.store.errors import translated
 from harvester.store.patience import ORDINARY, Patience
+
+if TYPE_CHECKING:
+    import psycopg
 
 FileId = tuple[int, int]  # device and inode
 
@@ -60,6 +64,11 @@ class StoreConnection:
         """True for SQLite, False for PostgreSQL."""
         return isinstance(self.target, SqliteTarget)
 
+    @property
+    def backend(self) -> int:
+        """The id of the PostgreSQL server's process that the session began with; 0 for SQLite."""
+        return 0 if self.is_sqlite else int(driver_of(self._connection).backend)
+
     @contextmanager
     def transaction(self, *, reading: bool = False) -> Iterator[Connection]:
         """Commit at the end of the block; roll all of it back if the block raises.
@@ -78,6 +87,7 @@ class StoreConnection:
             with translated(self.target):
                 transaction = _begin(self._connection)
                 try:
+                    self._refuse_another_session()
                     yield self._connection
                     _commit(transaction)
                 except BaseException:
@@ -103,6 +113,12 @@ class StoreConnection:
             if self.is_sqlite and driver_of(self._connection).in_transaction:
                 driver_of(self._connection).rollback()  # to SQLAlchemy a failed COMMIT has ended the transaction
 
+    def _refuse_another_session(self) -> None:
+        """Raise if another process of the PostgreSQL server answers: without the session's locks and settings."""
+        if not self.is_sqlite and backend_of(driver_of(self._connection)) != self.backend:
+            self.lost = True
+            raise SessionShared(shared(self.target))
+
     def _refuse_another_file(self) -> None:
         """Raise if the file was removed or replaced: SQLite would write into the removed file without an error."""
         if _file_id(self.target) != self._file:
@@ -126,6 +142,20 @@ class StoreConnection:
                 self._connection.close()
         finally:
             self._engine.dispose()
+
+
+def backend_of(driver: psycopg.Connection[Any]) -> int:
+    """Return the id of the server's process that answers."""
+    row = driver.execute("SELECT pg_backend_pid()").fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+def shared(target: Target) -> str:
+    """Return the detail of SessionShared."""
+    return (
+        f"{target} is reached through a pooler in transaction or statement mode; name the PostgreSQL server itself in"
+        " database.url, or a pool in session mode (PgBouncer: pool_mode = session)"
+    )
 
 
 @step(Step.BEGIN)

@@ -28,6 +28,7 @@ from harvester.store.dsn import SqliteTarget, parse
 from harvester.store.lock import holder_name, try_lock
 from harvester.store.migrate import migrate_target, refuse_unready, schema_state_of
 from harvester.store.patience import ORDINARY, Patience
+from harvester.store.pooler import refuse_pooler
 from harvester.store.sql import insert_new
 from harvester.store.types import AccountHeld, AccountIdentity, OrderProgress, SchemaFit, other_days
 
@@ -200,7 +201,13 @@ class Database:
                 self.migrates = False
         else:
             refuse_unready(self._target, state)
-        return StoreConnection(self._target, patience=self._patience, cut_off=self._cut_off)
+        store_connection = StoreConnection(self._target, patience=self._patience, cut_off=self._cut_off)
+        try:
+            refuse_pooler(store_connection, cut_off=self._cut_off)
+        except BaseException:
+            store_connection.close()
+            raise
+        return store_connection
 
     def _claim(self, identity: AccountIdentity, asked_at: float) -> AccountStore | AccountHeld:
         store_connection = self._open_connection(asked_at)

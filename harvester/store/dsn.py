@@ -147,7 +147,7 @@ class PostgresTarget:
             raise self._refused(error) from None
         connection.cut_off = cut_off
         try:
-            pin(connection, self.schema, self.where)
+            connection.backend = pin(connection, self.schema, self.where)
             connection.execute(_SET_SERVER_KEEPALIVE)
             if not read_only:
                 connection.limit_idle_time()

@@ -31,8 +31,10 @@ class DeadlineConnection(psycopg.Connection[Any]):
     Attributes:
         patience: may be changed between two statements.
         cut_off: set from any thread, it ends the present wait and all later ones.
+        backend: the id of the server's process that the session began with.
     """
 
+    backend: int = 0
     patience: Patience = ORDINARY
     cut_off: Event | None = None
 

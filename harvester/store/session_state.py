@@ -32,17 +32,20 @@ _PIN: Final = (
     "SELECT set_config('search_path', quote_ident(%s), false), set_config('synchronous_commit',"
     # With off, a crash of the server would forget counted requests. Any other value is the server's choice.
     " CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END,"
-    " false)" + ", set_config(%s, %s, false)" * len(PINNED)
+    " false)" + ", set_config(%s, %s, false)" * len(PINNED) + ", pg_backend_pid()"
 )
 
 
-def pin(connection: psycopg.Connection[Any], schema: str, where: str) -> None:
+def pin(connection: psycopg.Connection[Any], schema: str, where: str) -> int:
     """Set what the program relies on, with the schema as the only one in the search path.
 
     Args:
         connection: in autocommit mode.
         schema: of the harvester's tables.
         where: the database in words.
+
+    Returns:
+        The id of the server's process that has the settings.
 
     Raises:
         StoreError: the database has another encoding.
@@ -54,4 +57,6 @@ def pin(connection: psycopg.Connection[Any], schema: str, where: str) -> None:
             f"{where} has the encoding {encoding}, which cannot hold every text; create a database with"
             " `createdb --template template0 --encoding UTF8 NAME` and name it in database.url"
         )
-    connection.execute(_PIN, [schema, *(word for pair in PINNED.items() for word in pair)])
+    words = [schema, *(word for pair in PINNED.items() for word in pair)]
+    row = connection.execute(_PIN, words).fetchone()
+    return int(row[-1]) if row is not None else 0
