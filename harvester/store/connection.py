@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +21,11 @@ from harvester.failpoints import Step, step
 from harvester.store.bulk import driver_of
 from harvester.store.dsn import SqliteTarget, Target, begin_immediate
 from harvester.store.errors import translated
+from harvester.store.file_watch import FileWatch
 from harvester.store.patience import ORDINARY, Patience
 
 if TYPE_CHECKING:
     import psycopg
-
-FileId = tuple[int, int]  # device and inode
 
 
 class StoreConnection:
@@ -57,7 +55,7 @@ class StoreConnection:
             except BaseException:
                 self._engine.dispose()
                 raise
-        self._file = _file_id(target)
+        self._file = FileWatch(target.path) if isinstance(target, SqliteTarget) else None
 
     @property
     def is_sqlite(self) -> bool:
@@ -83,6 +81,7 @@ class StoreConnection:
         if self.lost:
             raise StoreLost(f"{self.target}, in an earlier call")
         try:
+            self._check_file()  # here, too: a checkpoint of this transaction would fill up what was cut off
             self._connection.execution_options(reading=reading)
             with translated(self.target):
                 transaction = _begin(self._connection)
@@ -93,7 +92,7 @@ class StoreConnection:
                 except BaseException:
                     self._roll_back(transaction)
                     raise
-            self._refuse_another_file()
+            self._check_file()
         except ClaimLost:
             raise  # of one account: the connection works
         except StoreLost:
@@ -119,14 +118,13 @@ class StoreConnection:
             self.lost = True
             raise SessionShared(shared(self.target))
 
-    def _refuse_another_file(self) -> None:
-        """Raise if the file was removed or replaced: SQLite would write into the removed file without an error."""
-        if _file_id(self.target) != self._file:
-            self.lost = True
-            raise StoreError(
-                f"{self.target} was removed or replaced while it was in use, so what this process stored may be lost;"
-                " rerun the same command to fetch what is missing"
-            )
+    def _check_file(self) -> None:
+        if self._file is not None:
+            try:
+                self._file.check()
+            except StoreError:
+                self.lost = True
+                raise
 
     def set_patience(self, patience: Patience) -> None:
         """Change the deadlines of the statements that follow; without effect in SQLite."""
@@ -166,19 +164,6 @@ def _begin(connection: Connection) -> RootTransaction:
 @step(Step.COMMIT)
 def _commit(transaction: RootTransaction) -> None:
     transaction.commit()
-
-
-def file_id(path: Path) -> FileId | None:
-    """Return device and inode of the file at this path; None if there is no file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _file_id(target: Target) -> FileId | None:
-    return file_id(target.path) if isinstance(target, SqliteTarget) else None
 
 
 def _engine(target: Target, *, read_only: bool, patience: Patience, cut_off: Event) -> Engine:

@@ -23,8 +23,9 @@ from filelock import FileLock, Timeout
 from sqlalchemy import text
 
 from harvester.errors import ClaimLost, StoreError
-from harvester.store.connection import FileId, StoreConnection, file_id
+from harvester.store.connection import StoreConnection
 from harvester.store.dsn import SqliteTarget
+from harvester.store.file_watch import FileId, file_id
 
 
 def holder_name() -> str:
