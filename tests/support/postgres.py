@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 import uuid
@@ -48,11 +49,13 @@ class Cluster:
     Args:
         programs: directory of initdb and pg_ctl.
         directory: of the data and the socket; keep it short, a socket's path is limited to 107 bytes.
+        port: of 127.0.0.1 to listen on besides; None: on the socket alone.
     """
 
-    def __init__(self, programs: Path, directory: Path) -> None:
+    def __init__(self, programs: Path, directory: Path, port: int | None = None) -> None:
         self.programs = programs
         self.directory = directory
+        self.port = port
         self._data = directory / "data"
         self._as_user: list[str] = []
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
@@ -64,7 +67,7 @@ class Cluster:
         """Create the cluster, without durability: nothing needs to survive the tests."""
         self._run("initdb", "-D", str(self._data), "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
         settings = (
-            "listen_addresses = ''",
+            *(("listen_addresses = '127.0.0.1'", f"port = {self.port}") if self.port else ("listen_addresses = ''",)),
             f"unix_socket_directories = '{self.directory}'",
             "fsync = off",
             "synchronous_commit = off",
@@ -84,7 +87,8 @@ class Cluster:
 
     def url(self, database: str, user: str = ADMIN) -> str:
         """Return the libpq URL of a database of this cluster."""
-        return f"postgresql://{user}@/{database}?host={quote(str(self.directory), safe='')}"
+        port = f"&port={self.port}" if self.port else ""
+        return f"postgresql://{user}@/{database}?host={quote(str(self.directory), safe='')}{port}"
 
     def execute(self, statement: str, database: str = ADMIN) -> list[tuple[object, ...]]:
         """Run one statement as the administrator, outside a transaction."""
@@ -130,11 +134,11 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running_cluster() -> Iterator[Cluster]:
-    """A new cluster, started."""
+def running_cluster(*, tcp: bool = False) -> Iterator[Cluster]:
+    """A new cluster, started; `tcp`: reachable on a free port of 127.0.0.1 besides."""
     programs = require_binaries()
     with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp", ignore_cleanup_errors=True) as name:
-        cluster = Cluster(programs, Path(name))
+        cluster = Cluster(programs, Path(name), _free_port() if tcp else None)
         cluster.create()
         cluster.start()
         try:
@@ -142,3 +146,10 @@ def running_cluster() -> Iterator[Cluster]:
         finally:
             with contextlib.suppress(RuntimeError):
                 cluster.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port

@@ -16,14 +16,20 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
     """Mount it at `place`, which is made; `size` as mount's tmpfs takes it. Only root may, and not everywhere."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small disk")
+    with mounted_disk(place, size) as mounted:
+        if mounted is None:
+            pytest.skip("this container may not mount")
+        yield mounted
+
+
+@contextmanager
+def mounted_disk(place: Path, size: str) -> Iterator[Path | None]:
+    """Mount it at `place`, which is made; None where this user may not mount."""
     place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)],
-        check=False,
-        capture_output=True,
-    )
-    if mounted.returncode:
-        pytest.skip("this container may not mount")
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        yield None
+        return
     try:
         yield place
     finally:
