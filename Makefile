@@ -9,7 +9,7 @@ NEEDED := import sys; v = sys.version_info; v < (3, 11) and sys.exit( \
 # Compiled modules are stored, also where the environment says otherwise: without them the fast tests take twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format reference bench prove slow fuzz simulation requirements clean
+.PHONY: help demo test unit check format reference bench prove slow fuzz simulation soak requirements clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +59,7 @@ reference: .venv/dev ## write docs/reference.md and the comments of config.examp
 bench: .venv/dev ## measure speed as ratios; prints a table, no pass or fail
 	@$(BIN)/python -m bench
 
-prove: $(if $(SEEDS),simulation,slow fuzz simulation) ## run the long proofs; MINUTES= limits fuzz and simulation, SEEDS=7,100-199 repeats seeds
+prove: $(if $(SEEDS),simulation,slow fuzz simulation soak) ## run the long proofs; MINUTES= limits fuzz, simulation and soak, SEEDS=7,100-199 repeats seeds
 
 slow: .venv/dev
 	@$(PYTEST) -m "slow or hypothesis" --hypothesis-profile thorough
@@ -69,6 +69,9 @@ fuzz: .venv/fuzz
 
 simulation: .venv/dev
 	@$(BIN)/python -W error -m tests.proof.prove $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
+
+soak: .venv/dev
+	@$(BIN)/python -W error -m tests.proof.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 requirements: .venv/dev ## pin the newest versions that requirements/*.in allow
 	for set in runtime dev fuzz; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
