@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harvester.cli.frame import Filters, Invocation, common, filtered, load_settings
-from harvester.errors import UsageError
+from harvester.errors import StoreLost, UsageError
 
 if TYPE_CHECKING:
     from datetime import date
@@ -151,6 +151,7 @@ def _write(lines: Iterable[str], output: str, location: DatabaseLocation) -> int
     import sys
     from pathlib import Path
 
+    from harvester.cli.frame import ended_by_signals
     from harvester.reports.export import replacing, write
 
     try:
@@ -159,8 +160,11 @@ def _write(lines: Iterable[str], output: str, location: DatabaseLocation) -> int
         file = Path(output)
         if location.is_at(file):
             raise UsageError(f"{output} is the database itself: give the export another name")
-        with replacing(file) as out:
+        with ended_by_signals(), replacing(file) as out:
             return write(lines, out)
+    except StoreLost as error:
+        result = "what was written is incomplete" if output == "-" else f"{output} was not written"
+        raise StoreLost(f"{error.detail}; {result}, run the same command again") from error
     except BrokenPipeError:
         raise  # the reader of stdout has gone, which is no error of the file
     except (OSError, ValueError) as error:

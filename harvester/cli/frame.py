@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -81,6 +82,32 @@ def exit_after_broken_pipe() -> NoReturn:
     """Exit without a message after the reader of stdout has gone; buffered output must not raise again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(BROKEN_PIPE_CODE)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP interrupt the block as Ctrl-C does, so that it cleans up, and the first of them alone.
+
+    A signal that is ignored, as under nohup, stays ignored.
+    """
+    import signal
+
+    numbers = [
+        each for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN
+    ]
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        del number, frame
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)  # the cleaning up is short
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, interrupt) for each in numbers}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def filtered(command: Command) -> Command:

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 from harvester.core.period import Calendar, Period
+from harvester.links import resolve_own
 from harvester.reports.filters import refuse_unknown, stored_phones
 from harvester.store.reader import Reader, Rows
 from harvester.store.types import AccountIdentity
@@ -33,6 +34,8 @@ _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _MIN_EXPONENT = 1e16  # below it Python writes a whole float with ".0", from it on with an exponent
 _CRLF = "\r\n"  # the csv writer quotes cells that hold a character of its line terminator
 _NEW_FILE_MODE = 0o666  # less the umask
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR = re.compile(r"/dev/std(?:out|err)|(?:/dev|/proc/self)/fd/(?P<number>[0-9]{1,6})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +155,29 @@ def write(lines: Iterable[str], out: BinaryIO) -> int:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file that replaces `path` at the end of the block, unless the block raises.
 
-    A link is followed. An existing file keeps its mode, a new one gets the umask's. A pipe or a device is written
-    directly.
+    A link of this user or of root is followed. An existing file keeps its mode, a new one gets the umask's. A pipe, a
+    device or one of this process's descriptors (/dev/stdout, /dev/fd/63) is written directly.
 
     Raises:
+        ForeignLink: the path leads through a link of another user.
         OSError: the file cannot be written.
     """
-    target = path.resolve()
+    if descriptor := _DESCRIPTOR.fullmatch(os.path.normpath(path)):
+        number = _STANDARD.get(descriptor[0]) or int(descriptor["number"])
+        with os.fdopen(os.dup(number), "wb") as out:  # opening its name fails for a socket, and truncates a file
+            yield out
+        return
+    target = resolve_own(path)
     found = target.stat() if target.exists() else None
     if found is not None and not stat.S_ISREG(found.st_mode):
         with target.open("wb") as out:
             yield out
         return
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _NEW_FILE_MODE)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(descriptor, "wb") as out:
+        # Inside the block, because a signal may raise as soon as the file exists.
+        number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _NEW_FILE_MODE)
+        with os.fdopen(number, "wb") as out:
             if found is not None:
                 os.fchmod(out.fileno(), stat.S_IMODE(found.st_mode))
             yield out

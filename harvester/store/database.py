@@ -24,7 +24,7 @@ from harvester.store import orders, queries, schema
 from harvester.store.account_store import AccountStore
 from harvester.store.connection import StoreConnection
 from harvester.store.db_thread import DatabaseThread
-from harvester.store.dsn import SqliteTarget, parse
+from harvester.store.dsn import SqliteTarget, parse, refuse_foreign_links
 from harvester.store.lock import holder_name, try_lock
 from harvester.store.migrate import migrate_target, refuse_unready, schema_state_of
 from harvester.store.patience import ORDINARY, Patience
@@ -191,6 +191,7 @@ class Database:
         return self._connection
 
     def _connect(self) -> StoreConnection:
+        refuse_foreign_links(self._target)
         # Reads only: a file of another program stays as it is, and Alembic is not imported.
         state = schema_state_of(self._target, patience=self._patience, cut_off=self._cut_off)
         if self._auto_migrate and state.fit is not SchemaFit.HEAD:

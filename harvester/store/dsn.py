@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harvester.config.database_url import sqlite_path, validate
 from harvester.errors import ConfigError, StoreError
+from harvester.links import resolve_own
 from harvester.redaction import Redactor
 from harvester.store.patience import CONNECT_SECONDS, ORDINARY, Patience
 from harvester.store.session_state import ENCODING, pin
@@ -48,6 +49,7 @@ class SqliteTarget:
     """An SQLite file. `path` is free of links, so that two names of one file share its locks."""
 
     path: Path
+    given: Path = field(repr=False, compare=False)  # as configured, perhaps with links
     redactor: Redactor = field(default_factory=Redactor, repr=False, compare=False)  # there is no secret
 
     def __str__(self) -> str:
@@ -70,6 +72,7 @@ class SqliteTarget:
         _refuse_unusable(self.path, must_exist=read_only)
         if read_only:
             return self._connect_read_only()
+        refuse_foreign_links(self)
         # Used by the database thread, opened by any thread.
         connection = sqlite3.connect(
             self.path,
@@ -172,6 +175,15 @@ class PostgresTarget:
 Target = SqliteTarget | PostgresTarget
 
 
+def refuse_foreign_links(target: Target) -> None:
+    """Raise StoreError if the path to an SQLite file to write leads through a link of another user."""
+    if isinstance(target, SqliteTarget):
+        try:
+            resolve_own(target.given)
+        except OSError as error:
+            raise StoreError(f"{target.given}: {error.strerror}") from error
+
+
 def begin_immediate(driver: sqlite3.Connection, cut_off: Event) -> None:
     """Begin a writing transaction; wait for another writer of the file, until cut off.
 
@@ -209,7 +221,7 @@ def parse(url: str, schema: str = "public", password: str | None = None) -> Targ
         path = sqlite_path(validate(url))
     except ValueError as error:
         raise ConfigError(f"database.url: {error}") from None
-    return SqliteTarget(path.resolve()) if path is not None else _postgres(url, schema, password)
+    return SqliteTarget(path.resolve(), path) if path is not None else _postgres(url, schema, password)
 
 
 def _postgres(url: str, schema: str, password: str | None) -> PostgresTarget:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, inspect, text
 
 from harvester.errors import SchemaError, SchemaUnknown, StoreError
 from harvester.store.connection import StoreConnection
-from harvester.store.dsn import PostgresTarget, SqliteTarget, Target, parse
+from harvester.store.dsn import PostgresTarget, SqliteTarget, Target, parse, refuse_foreign_links
 from harvester.store.lock import advisory_key
 from harvester.store.patience import LONG, ORDINARY, Patience
 from harvester.store.schema import HEAD, VERSION_TABLE, VERSIONS
@@ -47,6 +47,7 @@ def migrate_target(target: Target, *, cut_off: Event | None = None) -> tuple[str
     from alembic import command
 
     if isinstance(target, SqliteTarget):
+        refuse_foreign_links(target)
         refuse_unknown(target, schema_state_of(target))  # before it is opened for writing, which changes the file
     with exclusive_transaction(target, cut_off=cut_off) as connection:
         state = read_schema_state(connection)

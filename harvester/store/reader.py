@@ -68,7 +68,7 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._stack.__exit__(kind, error, trace)  # after an error the snapshot is not committed: that might fail, too
 
     def close(self) -> None:
         """End the snapshot and close the connection."""

@@ -22,7 +22,8 @@ from harvester.store.errors import translated
 from harvester.store.migrate import migrate, schema_state
 from harvester.store.reader import Reader
 from tests.support.answers import JANUARY, answer, identity
-from tests.support.databases import claimed, query
+from tests.support.databases import claimed, create_migrated, opened, query
+from tests.support.links import foreign_link
 
 CANARY = "c4n4ry/S3cret"
 CUT = (
@@ -90,7 +91,7 @@ async def test_a_commit_succeeds_after_another_program_unlocked_the_file(
 
 def test_errors_of_sqlite_get_advice(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    target = SqliteTarget(path)
+    target = SqliteTarget(path, path)
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE some (thing)")
         database.execute("PRAGMA max_page_count = 2")
@@ -197,3 +198,17 @@ def test_a_closed_driver_connection_is_a_lost_connection(sqlite_url: str, *, ins
     with pytest.raises(StoreLost), session.transaction():
         pass
     assert session.lost
+
+
+@pytest.mark.parametrize("exists", [True, False])
+async def test_a_database_behind_another_users_link_is_not_written(tmp_path: Path, *, exists: bool) -> None:
+    target = tmp_path / "theirs.db"
+    if exists:
+        create_migrated(target)
+    link = foreign_link(tmp_path / "voicetrends.db", target)
+    before = target.read_bytes() if exists else None
+    async with opened(f"sqlite:///{link}") as database:
+        with pytest.raises(StoreError, match="is a link of another user; name its target"):
+            await database.claim(identity())
+    assert (target.read_bytes() if target.exists() else None) == before
+    assert set(names(tmp_path)) <= {target, link}

@@ -56,6 +56,11 @@ class Running:
         return self._process.pid
 
     @property
+    def out(self) -> str:
+        """What it has written to stdout until now."""
+        return self._out.read_text()
+
+    @property
     def err(self) -> str:
         """What it has written to stderr until now."""
         return self._err.read_text()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from datetime import date
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from harvester.cli.export import parse_request
 from harvester.core.period import Period
 from harvester.errors import UsageError
+from harvester.links import ForeignLink
 from harvester.reports.export import render, replacing, write
+from tests.support.links import foreign_link
 
 COLUMNS = ("phone", "phone_name", "epoch", "calls", "complete")
 TODAY = date(2024, 3, 20)
@@ -210,3 +213,23 @@ def test_a_device_is_written_directly(tmp_path: Path) -> None:
     with replacing(link) as out:
         assert write(["a\n"], out) == 1
     assert link.is_char_device()
+
+
+def test_a_link_of_another_user_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("old")
+    with pytest.raises(ForeignLink), replacing(foreign_link(tmp_path / "calls.csv", target)) as out:
+        write(["new\n"], out)
+    assert target.read_text() == "old"
+
+
+def test_a_descriptor_of_this_process_is_written_directly(tmp_path: Path) -> None:
+    file = tmp_path / "appended"
+    reading, writing = os.pipe()
+    with file.open("ab") as appended, os.fdopen(reading, "rb") as end:
+        for name in (f"/dev/fd/{appended.fileno()}", f"/proc/self/fd/{appended.fileno()}", f"/dev/fd/{writing}"):
+            with replacing(Path(name)) as out:
+                write(["a\n"], out)
+        os.close(writing)
+        assert end.read() == b"a\n"
+    assert file.read_text() == "a\na\n"
