@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count, islice
 
+from harvester.core.controls import Target, target_of
 from harvester.core.model import Slice
 from harvester.core.priority import Priority
 from harvester.core.refusal import Task
@@ -26,6 +27,7 @@ class Entry:
     attempts: int = 0
     tested: bool = False  # after a failure, by its newest period
     sent: float = 0.0  # when it was taken last, monotonic seconds
+    is_control: bool = False  # it was answered before, and its answer is not stored
 
     @property
     def phone(self) -> str:
@@ -99,6 +101,17 @@ class WorkQueue:
             ready.clear()
         self._delayed.clear()
         return entries
+
+    def targets(self) -> frozenset[Target]:
+        """Return the resources and phones that are still to be asked for."""
+        ready = [entry for entries in self._ready.values() for *_, entry in entries]
+        entries = (*ready, *(entry for *_, entry in self._delayed))
+        return frozenset(target_of(entry.task.slice) for entry in entries)
+
+    def all_tried(self) -> bool:
+        """Return True if every entry was sent before; each of them may have a fault of its own."""
+        ready = all(entry.sent for entries in self._ready.values() for *_, entry in entries)
+        return ready and all(entry.sent for *_, entry in self._delayed)
 
     def wake(self) -> None:
         """Make all delayed entries ready, because the API answers again.

@@ -102,7 +102,6 @@ class Session:
             epoch_now=clock.time,
             jitter=self._process.jitter,
             limit_trackers=limit_trackers,
-            renewable=self._account.tool is not None,
             emit=self._emit,
             priority=priority or (lambda _: Priority.PAST),
             give_up_after=give_up_after,
@@ -146,6 +145,9 @@ class _NotifyingStore:
         counts = await self._store.commit(batches, failures)
         self._on_stored(batches)
         return counts
+
+    async def answered(self) -> Sequence[Slice]:
+        return await self._store.answered()
 
     async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
         await self._store.save_range_limits(resource, limits)

@@ -1,15 +1,15 @@
 """Coordinator of one account's plan: decides what each answer or failure means for the slices.
 
 It is synchronous and in one piece, so that its decisions can be read together and tested without an event loop. It
-holds the slices that are not in flight: those in the work queue, and those parked because of a 401. It finds the cause
-of failures (`UnauthorizedTracker`, `Breaker`, `RangeLimitTracker`). The worker pool reports every outcome to it. Then
-entries go back to the queue, slices go to `failures` to be stored, or `end` is set and the account's run ends. It uses
-neither network nor store.
+holds the slices that are not in flight: those in the work queue, and those parked until it is known if the account is
+to blame. It finds the cause of failures (`AccountCheck`, `Breaker`, `RangeLimitTracker`). The worker pool reports every
+outcome to it. Then entries go back to the queue, slices go to `failures` to be stored, or `end` is set and the
+account's run ends. It uses neither network nor store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from harvester.core.breaker import GIVE_UP_AFTER, Breaker
@@ -31,9 +31,10 @@ from harvester.core.refusal import (
     without_search,
 )
 from harvester.core.retry import MAX_ATTEMPTS, pause
-from harvester.core.unauthorized import UnauthorizedCause, UnauthorizedTracker
+from harvester.core.unauthorized import UnauthorizedCause
 from harvester.core.work_queue import Entry, WorkQueue
 from harvester.errors import (
+    CalendarMismatch,
     HarvesterError,
     Outage,
     PayloadError,
@@ -43,6 +44,7 @@ from harvester.errors import (
     Unauthorized,
 )
 from harvester.events import Event
+from harvester.runner.account_check import AccountCheck
 from harvester.runner.ports import Observer
 
 NO_ANSWER = (Outage.CONNECT, Outage.CLOSED, Outage.TIMEOUT)
@@ -57,7 +59,6 @@ class AccountContext:
     epoch_now: Callable[[], float]  # epoch seconds
     jitter: Callable[[], float]  # random in [0, 1)
     limit_trackers: Mapping[str, RangeLimitTracker]  # by resource
-    renewable: bool  # new credentials can be obtained
     emit: Observer
     priority: Callable[[Slice], Priority] = lambda _: Priority.PAST
     give_up_after: float = GIVE_UP_AFTER  # seconds without an answer after which the API counts as unreachable
@@ -77,15 +78,6 @@ class Progress:
 
 
 @dataclass(slots=True)
-class _Parked:
-    """An entry that was answered 401 and waits until the cause is known."""
-
-    entry: Entry
-    generation: int  # of the credentials that were refused
-    detail: str  # of the 401
-
-
-@dataclass(slots=True)
 class Coordinator:
     """State of one account's run.
 
@@ -101,14 +93,13 @@ class Coordinator:
     report: RunReport
     progress: Progress = field(default_factory=Progress)
     queue: WorkQueue = field(init=False)
-    unauthorized: UnauthorizedTracker = field(init=False)
+    check: AccountCheck = field(init=False)
     failures: list[FailedSlice] = field(default_factory=list)  # given up, and not passed to the writer yet
     end: HarvesterError | None = None  # why the run ends early
     in_flight: int = 0
     renewing: bool = False  # the credentials are being replaced: requests with the old ones would be wasted
     narrow_failed: bool = False  # a single period has failed, or no connection came, since the last answer
     without_credentials: str = ""  # why no credentials are available at present
-    _parked: list[_Parked] = field(default_factory=list)
     _testing: bool = False  # a narrow range is being tested
     _refused_series: set[Series] = field(default_factory=set)  # refused down to the newest period, never accepted
 
@@ -122,9 +113,7 @@ class Coordinator:
         for begun in [entries[piece] for piece in self.plan.slices if piece in entries]:  # the others go first
             self._testing = self._testing or begun.task.is_test
             self.queue.add(begun)
-        phones = {piece.series.phone for piece in self.plan.slices}
-        proven = self.context.renewable and self.plan.already_covered > 0
-        self.unauthorized = UnauthorizedTracker(len(phones), renewable=self.context.renewable, proven=proven)
+        self.check = AccountCheck(self.queue, self._fail)
         slices = self.report.slices  # after a lost database the second plan counts as covered what the first has done
         ended = slices.done + slices.failed
         slices.planned = ended + len(self.plan.slices)
@@ -149,18 +138,18 @@ class Coordinator:
     @property
     def finished(self) -> bool:
         """True if every slice is done or failed."""
-        return not (self.in_flight or len(self.queue) or self._parked)
+        return not self.outstanding
 
     @property
     def outstanding(self) -> int:
         """The number of slices that are neither done nor failed."""
-        return self.in_flight + len(self.queue) + len(self._parked)
+        return self.in_flight + len(self.queue) + self.check.parked
 
     def may_send(self, already_claimed: int = 0) -> bool:
         """Return True if an entry could be taken now after `already_claimed` others are taken."""
-        return not self._blocked and self.queue.has_ready(
-            self.context.now(), avoid=self.unauthorized.parked_phones, already_claimed=already_claimed
-        )
+        if self._blocked or self.check.control is not None:
+            return not self._blocked and not already_claimed
+        return self.queue.has_ready(self.context.now(), avoid=self._parked_phones, already_claimed=already_claimed)
 
     def next_due(self) -> float | None:
         """Return the monotonic moment from which time alone allows to send; None if an event must come first."""
@@ -169,19 +158,27 @@ class Coordinator:
     @property
     def _blocked(self) -> bool:
         """True while nothing may be sent beside what is in flight."""
-        return self.renewing or (self.in_flight > 0 and (self.unauthorized.one_at_a_time or self.breaker.is_open))
+        if self.renewing or self.check.blocks or self.needs_controls:
+            return True
+        return self.in_flight > 0 and (self.check.unauthorized.one_at_a_time or self.breaker.is_open)
+
+    @property
+    def _parked_phones(self) -> frozenset[str]:
+        return self.check.unauthorized.parked_phones
 
     def take(self) -> tuple[Entry, int] | None:
         """Return the entry to send now, cut to the range limits, and its sequence number; None if there is none."""
         while not self._blocked:
             now = self.context.now()
-            entry = self.queue.take(now, avoid=self.unauthorized.parked_phones)
+            entry, self.check.control = self.check.control, None
+            if entry is None:
+                entry = self.queue.take(now, avoid=self._parked_phones)
             if entry is None:
                 break
-            if self._cut_to_limits(entry):
+            if entry.is_control or self._cut_to_limits(entry):
                 entry.sent = now
                 self.in_flight += 1
-                return entry, self.unauthorized.asked()
+                return entry, self.check.unauthorized.asked()
         return None
 
     def _cut_to_limits(self, entry: Entry) -> bool:
@@ -195,7 +192,7 @@ class Coordinator:
         if tasks and self.breaker.is_open:
             tasks = (*split_newest_period(tasks[0], context.calendar), *tasks[1:])
         for other in tasks[1:]:
-            self.queue.add(Entry(other, entry.attempts, entry.tested))
+            self.queue.add(Entry(other, entry.attempts, entry.tested, entry.sent))
         self.report.slices.planned += len(tasks) - 1
         entry.task = tasks[0] if tasks else entry.task
         return bool(tasks)
@@ -203,18 +200,23 @@ class Coordinator:
     def answered(self, entry: Entry, sequence: int) -> bool:
         """Process an accepted answer. Returns True if the range limits have changed and should be stored.
 
+        The answer to a control (`entry.is_control`) is not to be stored.
+
         Args:
             entry: whose slice was answered.
             sequence: the number that `take` returned with the entry.
         """
+        newest, *_ = split_newest_period(Task(entry.task.slice), self.context.calendar)
+        self.check.answered(entry, sequence, newest.slice)
+        if entry.is_control:
+            self._note_reachable()
+            return False
         limit_tracker = self._limit_tracker(entry.task.slice)
         if self.breaker.is_open and is_single_period(entry.task, self.context.calendar):
             limit_tracker.record_probe_accepted()
         self._note_reachable()
         self._testing = self._testing and not entry.task.is_test
         self._refused_series.discard(entry.task.slice.series)
-        for phone in self.unauthorized.passed(sequence, entry.phone):
-            self._reject_parked(phone)
         before = limit_tracker.limits
         epoch = self.context.epoch_now()
         today = self.context.calendar.local_date(epoch)
@@ -236,9 +238,13 @@ class Coordinator:
             case Throttled():
                 self.report.rate_limited += 1
                 self.context.emit(Event.THROTTLED, slice=entry.task.slice)
-                self.queue.add(entry)
+                self._ask_again(entry)
             case Unauthorized():
                 return self._unauthorized(entry, error)
+            case CalendarMismatch() if not self.check.mismatched(entry, error):
+                pass  # parked
+            case SliceRejected() | SourceUnavailable() | PayloadError() if entry.is_control:
+                self.check.control_failed(entry)
             case SliceRejected():
                 self._refused(entry, error)
             case SourceUnavailable() | PayloadError():
@@ -252,51 +258,69 @@ class Coordinator:
         if self.end is None:
             self.end = error
 
-    def decide_parked(self) -> int | None:
-        """Decide about a parked slice if no other phone is left to request. Returns a generation to renew, if any."""
-        if not self._parked or self.in_flight or self.renewing or self.queue.phones() - self.unauthorized.parked_phones:
+    @property
+    def needs_controls(self) -> bool:
+        """True if `decide` needs to know what earlier runs were answered; see `load_controls`."""
+        return not self.check.controls.loaded and self._in_doubt
+
+    def load_controls(self, pieces: Iterable[Slice]) -> None:
+        """Take slices that earlier runs were answered, the most recently answered first."""
+        self.check.controls.load(pieces)
+
+    @property
+    def _in_doubt(self) -> bool:
+        return not self.in_flight and not self.renewing and self.check.in_doubt(unreachable=self.breaker.is_open)
+
+    def decide(self) -> int | None:
+        """Decide about parked slices if nothing else can be sent that would. Returns a generation to renew, if any."""
+        if not self._in_doubt or not self.check.controls.loaded:
             return None
-        parked = self._parked[0]
-        if self.unauthorized.no_other_phone(parked.entry.phone) is UnauthorizedCause.CREDENTIALS:
-            self.renewing = True
-            return parked.generation
-        self._reject_parked(parked.entry.phone)
-        return None
+        verdict = self.check.decide()
+        if isinstance(verdict, CalendarMismatch):
+            self.give_up(verdict)
+            return None
+        self.renewing = verdict is not None
+        return verdict
 
     def renewed(self, generation: int) -> None:
         """Queue the parked slices again after the credentials of this generation were replaced; once per generation."""
-        if not self.unauthorized.replaced(generation):
-            return
-        self.renewing = False
-        for parked in self._parked:
-            self.queue.add(parked.entry)
-        self._parked.clear()
+        entries = self.check.renewed(generation)
+        if entries is not None:
+            self.renewing = False
+            for entry in entries:
+                self.queue.add(entry)
+
+    def _ask_again(self, entry: Entry) -> None:
+        if entry.is_control:
+            self.check.control = entry
+        else:
+            self.queue.add(entry)
 
     def _limit_tracker(self, piece: Slice) -> RangeLimitTracker:
         return self.context.limit_trackers[piece.series.resource]
 
     def _note_outage(self, entry: Entry, error: SourceUnavailable) -> None:
         """Record a failure that may be an outage; that of a wide range while only wide ranges fail is none."""
-        piece, limit_tracker = entry.task.slice, self._limit_tracker(entry.task.slice)
-        narrow = is_single_period(entry.task, self.context.calendar)
-        self.narrow_failed = self.narrow_failed or narrow or error.outage is Outage.CONNECT
+        piece = entry.task.slice
+        narrow = error.outage is Outage.CONNECT or is_single_period(entry.task, self.context.calendar)
+        self.narrow_failed = self.narrow_failed or narrow
         self.progress.last_outage = error.detail
-        if narrow or error.outage is Outage.CONNECT or not limit_tracker.fails_for_width(piece.days):
+        if narrow or entry.is_control or not self._limit_tracker(piece).fails_for_width(piece.days):
             self.breaker.failed(piece, self.outstanding - 1, entry.sent, self.context.now())
 
     def _note_reachable(self) -> None:
         self.narrow_failed = False
+        self.check.reachable()
         if self.breaker.answered():
             self.queue.wake()
             self.context.emit(Event.REACHABLE)
 
     def _unauthorized(self, entry: Entry, error: Unauthorized) -> int | None:
-        cause = self.unauthorized.refused(entry.phone, error.generation)
+        cause = self.check.refused(entry, error)
         if cause is UnauthorizedCause.OLD_CREDENTIALS:
-            self.queue.add(entry)
+            self._ask_again(entry)
             return None
         self.context.emit(Event.UNAUTHORIZED, slice=entry.task.slice)
-        self._parked.append(_Parked(entry, error.generation, error.detail))
         self.renewing = self.renewing or cause is UnauthorizedCause.CREDENTIALS
         return error.generation if cause is UnauthorizedCause.CREDENTIALS else None
 
@@ -365,12 +389,3 @@ class Coordinator:
     def _fail(self, piece: Slice, error: HarvesterError) -> None:
         self.context.emit(Event.FAILED, slice=piece, error=str(error))
         self.failures.append(FailedSlice(piece, error.code, str(error)))
-
-    def _reject_parked(self, phone: str) -> None:
-        for parked in [parked for parked in self._parked if parked.entry.phone == phone]:
-            self._parked.remove(parked)
-            error = SliceRejected(
-                f"{parked.detail} for this number only, while other numbers are answered; "
-                "remove it if it belongs to another account"
-            )
-            self._fail(parked.entry.task.whole, error)

@@ -91,6 +91,10 @@ class Store(Protocol):
         """
         ...
 
+    async def answered(self) -> Sequence[Slice]:
+        """Return the newest stored period of each of the account's series, the most recently answered first."""
+        ...
+
     async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
         """Store how wide a range the API accepts for a resource."""
         ...

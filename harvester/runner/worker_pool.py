@@ -67,6 +67,7 @@ class WorkerPool:
         self._fetching: set[asyncio.Task[None]] = set()  # workers whose request is in flight
         self._waiting_for_permit = 0  # workers
         self._prober: asyncio.Task[None] | None = None
+        self._loading_controls = False
         self._no_auth_since: float | None = None  # monotonic seconds
         self._reported: Transient | None = None
 
@@ -194,7 +195,10 @@ class WorkerPool:
         coordinator = self._coordinator
         while True:
             self._changed.clear()
-            generation = coordinator.decide_parked()
+            if coordinator.needs_controls and not self._loading_controls:
+                await self._load_controls()
+                continue
+            generation = coordinator.decide()
             if generation is not None:
                 await self._renew(generation)
                 continue
@@ -211,6 +215,11 @@ class WorkerPool:
                     return True
             await self._wait_for_change()
 
+    async def _load_controls(self) -> None:
+        self._loading_controls = True
+        self._coordinator.load_controls(await self._ports.store.answered())
+        self._notify()
+
     async def _wait_for_change(self) -> None:
         moment = self._coordinator.next_due()
         delay = None if moment is None or self._prober else max(0.0, moment - self._context.now())
@@ -222,6 +231,8 @@ class WorkerPool:
         # Not before a narrow range has failed: the API can be reached if only wide ones do.
         give_up_after = self._context.give_up_after if self._coordinator.narrow_failed else math.inf
         seconds = self._coordinator.breaker.next_probe(self._context.now(), give_up_after)
+        if seconds is None and self._coordinator.check.last_control():
+            return
         if seconds is None:
             raise Unreachable(self._coordinator.last_outage)
         self._context.emit(Event.UNREACHABLE, error=self._coordinator.last_outage, again_in=seconds)
@@ -275,6 +286,9 @@ class WorkerPool:
             if coordinator.answered(entry, sequence):
                 resource = entry.task.slice.series.resource
                 self._batch_writer.put_range_limits(resource, self._context.limit_trackers[resource].limits)
+            if entry.is_control:
+                self._hand_over_failures()
+                return False
             self._context.emit(
                 Event.ANSWERED, slice=entry.task.slice, absent=len(batch.absent), rejects=len(batch.rejects)
             )

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
-from harvester.core.model import Batch, FailedSlice, QuotaRecord, RangeLimits, RowCounts, Series, Stretch
+from harvester.core.model import Batch, FailedSlice, QuotaRecord, RangeLimits, RowCounts, Series, Slice, Stretch
 from harvester.core.period import Calendar
 from harvester.errors import ClaimLost, StoreError, StoreLost
 from harvester.failpoints import Step, step
@@ -81,6 +81,15 @@ class AccountStore:
 
         found = await self._read(work)
         return {one: found.get(one, []) for one in series}
+
+    async def answered(self) -> list[Slice]:
+        """Return the newest stored period of each of the account's series, the most recently answered first."""
+        found = await self._read(lambda connection: queries.coverage(connection, self.identity.name))
+        newest = sorted(
+            ((max(stretch.asked_on for stretch in stretches), stretches[-1].last, series))
+            for series, stretches in found.items()
+        )
+        return [Slice(series, self._calendar.floor(series.period, last), last) for _, last, series in reversed(newest)]
 
     async def failed(self, series: Sequence[Series]) -> list[FailedRange]:
         """Return the failed slices of these series, by series and day."""

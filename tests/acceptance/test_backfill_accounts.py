@@ -197,3 +197,26 @@ def test_a_number_of_another_account_fails_alone(status: int, sqlite_url: str, i
     }  # fmt: skip
     assert sent(api) <= len(PHONES) + 1
     assert_harvested(sqlite_url, Wanted(*DAYS, DAILY, own, world=world))
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_number_of_another_account_that_is_fetched_alone_leaves_3(
+    store_url: str, install: Install, *, direct: bool
+) -> None:
+    own, foreign = PHONES[:3], PHONES[3]
+    world = World(phones=own)
+    account = direct_account(world=world) if direct else Account(world=world)
+    api = SimulatedApi([account], Options(limit=100))
+    tool = {"tool": None, "login": account.login, "password": account.password} if direct else {}
+    harvester = install(api, store_url, phones=[*own, foreign], **tool)
+    assert harvester.run(*BACKFILL).code == 3
+    before = sent(api)
+
+    ended = harvester.run(*BACKFILL, "--phone", foreign)
+    assert ended.code == 3
+    assert [failed["phone"] for failed in ended.result["failed"]] == [foreign]
+    assert "for this number only" in ended.result["failed"][0]["error"]
+    assert ended.result["slices"] == {"planned": 1, "done": 0, "failed": 1, "already_covered": 0}
+    assert ended.result["requests"] == sent(api) - before == 2
+    assert harvester.run("status", "--json").result["accounts"][0]["state"] == "ok"
+    assert_harvested(store_url, Wanted(*DAYS, DAILY, own, world=world))

@@ -207,6 +207,18 @@ async def test_coverage_grows_and_is_read_back(store: AccountStore) -> None:
     assert len(found[one]) == 1
 
 
+async def test_the_newest_stored_period_of_each_series_is_read_back(store: AccountStore) -> None:
+    weeks = series(resource="profile", period=Period.WEEK)
+    assert await store.answered() == []
+    await store.commit([answer(date(2024, 1, 7), {"callers": [5.0]}, days=7, of=weeks)], [])
+    later = at(JANUARY + timedelta(90))
+    await store.commit([answer(JANUARY, {"calls": [1.0, 2.0, 3.0]}, sent_at=later)], [])
+    assert await store.answered() == [
+        Slice(series(), THIRD, THIRD),
+        Slice(weeks, date(2024, 1, 7), date(2024, 1, 13)),
+    ]
+
+
 async def test_failed_slices_are_stored_until_they_are_done(store: AccountStore) -> None:
     one = series()
     for _ in range(2):

@@ -117,6 +117,43 @@ def test_a_number_of_another_account_fails_alone(tmp_path: Path) -> None:
         assert rig.rows() == rig.truth(account.world.phones)
 
 
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("foreign", [OTHERS, (*OTHERS, "8885550001")])
+def test_numbers_of_another_account_that_are_left_alone_fail_alone(
+    tmp_path: Path,
+    foreign: Sequence[str],
+    direct: bool,  # noqa: FBT001 - a case
+) -> None:
+    rig = Rig(tmp_path / "store.db", replace(YEARS, phones=(*PHONES, *foreign)), NEAR, owning(*PHONES, direct=direct))
+    rig.run()
+    rig.desired.phones = foreign  # what is left: the rest is stored
+    for _ in range(3):
+        rig.wait(1800)
+        sent, auths = rig.wire.sent, len(rig.auths)
+        process = rig.run()
+        assert process.error is None
+        assert {failed.slice.series.phone for failed in process.report.failed} == set(foreign)
+        assert rig.wire.sent - sent == len(foreign) + 1, "each of them, and one that worked before"
+        assert len(rig.auths) - auths == (0 if direct else 1)
+    assert rig.rows() == rig.truth(PHONES)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_an_account_that_was_closed_is_recognised_by_numbers_that_worked(
+    tmp_path: Path,
+    direct: bool,  # noqa: FBT001 - a case
+) -> None:
+    rig = Rig(tmp_path / "store.db", YEARS, NEAR, owning(*PHONES, direct=direct))
+    rig.run()
+    rig.desired.phones = (*OTHERS, *PHONES)
+    rig.api.registry.suspend("main")
+    rig.wait(1800)
+    sent = rig.wire.sent
+    process = rig.run()
+    assert isinstance(process.error, CredentialsRefused)
+    assert rig.wire.sent - sent <= 3
+
+
 @pytest.mark.parametrize("concurrency", [1, 8, 32])
 @pytest.mark.parametrize("direct", [False, True])
 def test_refused_credentials_cost_few_requests(tmp_path: Path, concurrency: int, direct: bool) -> None:  # noqa: FBT001 - a case

@@ -146,3 +146,18 @@ def test_a_request_that_counts_but_is_never_answered_is_sent_again(tmp_path: Pat
     assert process.error is None
     assert process.report.requests == len(rig.visits) == 6 + process.report.retries - 1
     assert rig.rows() == rig.truth()
+
+
+@pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.DROP, Fault.CUT, Fault.SLOW])
+def test_one_number_without_answers_that_is_left_alone_is_no_outage(tmp_path: Path, fault: Fault) -> None:
+    rig = Rig(
+        tmp_path / "store.db", replace(YEARS, phones=PHONES[:3]), replace(NEAR, faults=Faults(slow_seconds=300.0))
+    )
+    assert rig.run().error is None
+    rig.wait(1800)
+    rig.desired.phones = PHONES[3:4]
+    rig.api.inject(fault, 1000, where=PHONES[3])
+    process = rig.run()
+    assert process.error is None
+    assert {failed.slice.series.phone for failed in process.report.failed} == {PHONES[3]}
+    assert rig.rows() == rig.truth(PHONES[:3])

@@ -75,7 +75,6 @@ def coordinator_of(account: Account, report: RunReport, *, outstanding: int, in_
         epoch_now=lambda: EPOCH,
         jitter=lambda: 0.0,
         limit_trackers={"performance": RangeLimitTracker(RangeLimits(accepted=366), 366)},
-        renewable=True,
         emit=lambda _event, /, **_facts: None,
     )
     phones = [str(8005550000 + number) for number in range(outstanding)]

@@ -16,7 +16,7 @@ from datetime import date
 from pathlib import Path
 from random import Random
 
-from harvester.core.model import Batch, FailedSlice, RangeLimits, RowCounts, RunReport, Series
+from harvester.core.model import Batch, FailedSlice, RangeLimits, RowCounts, RunReport, Series, Slice
 from harvester.core.period import Calendar, Period
 from harvester.core.planning import Desire, Plan, Rules, plan_slices
 from harvester.core.quota import Quota
@@ -84,6 +84,10 @@ class FaultyStore:
         counts = await self._store.commit(batches, failures)
         process.unstored -= len(batches)
         return counts
+
+    async def answered(self) -> Sequence[Slice]:
+        """See runner.ports.Store."""
+        return await self._store.answered()
 
     async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
         """See runner.ports.Store."""
@@ -222,7 +226,6 @@ class RigProcess:
             epoch_now=self.clock.time,
             jitter=self.rig.random.random,
             limit_trackers={self.rig.desired.resource: self.limit_tracker},
-            renewable=not self.rig.account.direct,
             emit=self._emit,
         )
 

@@ -1,72 +1,80 @@
 from __future__ import annotations
 
+from harvester.core.controls import Target
 from harvester.core.unauthorized import UnauthorizedCause, UnauthorizedTracker
+
+NOTHING: frozenset[Target] = frozenset()
+
+
+def of(*phones: str) -> frozenset[Target]:
+    return frozenset(("performance", phone) for phone in phones)
+
+
+def refuse(
+    tracker: UnauthorizedTracker, phone: str, generation: int = 0, answered: frozenset[Target] = NOTHING
+) -> UnauthorizedCause:
+    return tracker.refused(("performance", phone), generation, answered)
 
 
 def test_a_phone_is_rejected_once_another_passes_that_was_asked_later() -> None:
-    tracker = UnauthorizedTracker(3, renewable=True)
+    tracker = UnauthorizedTracker()
     early = tracker.asked()
-    assert tracker.refused("1", 0) is UnauthorizedCause.UNKNOWN
+    assert refuse(tracker, "1") is UnauthorizedCause.UNKNOWN
     assert tracker.one_at_a_time
-    assert tracker.passed(early, "2") == frozenset(), "asked before the refusal came"
-    assert tracker.passed(tracker.asked(), "2") == {"1"}
+    assert tracker.passed(early) == frozenset(), "asked before the refusal came"
+    assert tracker.passed(tracker.asked()) == {"1"}
     assert not tracker.one_at_a_time
 
 
-def test_two_phones_and_no_pass_in_between_mean_dead_credentials() -> None:
-    tracker = UnauthorizedTracker(3, renewable=False)
-    assert tracker.refused("1", 0) is UnauthorizedCause.UNKNOWN
-    assert tracker.refused("1", 0) is UnauthorizedCause.UNKNOWN
-    assert tracker.refused("2", 0) is UnauthorizedCause.CREDENTIALS
+def test_two_phones_and_nothing_that_was_ever_answered_mean_dead_credentials() -> None:
+    tracker = UnauthorizedTracker()
+    assert refuse(tracker, "1") is UnauthorizedCause.UNKNOWN
+    assert not tracker.undecided
+    assert refuse(tracker, "1") is UnauthorizedCause.UNKNOWN
+    assert not tracker.undecided
+    assert refuse(tracker, "2") is UnauthorizedCause.UNKNOWN
+    assert tracker.undecided
+    assert tracker.decide(NOTHING) is UnauthorizedCause.CREDENTIALS
 
 
-def test_one_phone_is_enough_when_there_is_only_one() -> None:
-    assert UnauthorizedTracker(1, renewable=False).refused("1", 0) is UnauthorizedCause.CREDENTIALS
+def test_two_phones_that_were_answered_before_mean_dead_credentials_at_once() -> None:
+    tracker = UnauthorizedTracker()
+    assert refuse(tracker, "1", answered=of("1", "2", "3")) is UnauthorizedCause.UNKNOWN
+    assert refuse(tracker, "2", answered=of("1", "2", "3")) is UnauthorizedCause.CREDENTIALS
+
+
+def test_numbers_that_were_never_answered_are_no_evidence_against_credentials_that_were_accepted() -> None:
+    tracker = UnauthorizedTracker()
+    for phone in ("7", "8", "9"):
+        assert refuse(tracker, phone, answered=of("1", "2")) is UnauthorizedCause.UNKNOWN
+    assert tracker.decide(of("1", "2")) is UnauthorizedCause.UNKNOWN
+    assert refuse(tracker, "1", answered=of("1", "2")) is UnauthorizedCause.UNKNOWN
+    assert tracker.decide(of("1", "2")) is UnauthorizedCause.UNKNOWN, "that number may have moved"
+    assert refuse(tracker, "2", answered=of("1", "2")) is UnauthorizedCause.CREDENTIALS
+
+
+def test_the_only_number_that_was_ever_answered_is_evidence_enough() -> None:
+    tracker = UnauthorizedTracker()
+    refuse(tracker, "1")
+    assert tracker.decide(of("1")) is UnauthorizedCause.CREDENTIALS
+
+
+def test_without_a_control_that_decides_the_number_is_to_blame_unless_one_was_refused() -> None:
+    tracker = UnauthorizedTracker()
+    refuse(tracker, "9")
+    assert tracker.decide_without_control(of("1", "2")) is UnauthorizedCause.PHONE
+    refuse(tracker, "1", answered=of("1", "2"))
+    assert tracker.decide_without_control(of("1", "2")) is UnauthorizedCause.CREDENTIALS
+    assert tracker.release() == {"1", "9"}
+    assert not tracker.one_at_a_time
 
 
 def test_a_late_401_for_a_replaced_pair_decides_nothing() -> None:
-    tracker = UnauthorizedTracker(2, renewable=True)
-    tracker.refused("1", 4)
-    assert tracker.refused("2", 4) is UnauthorizedCause.CREDENTIALS
-    tracker.replaced(4)
-    assert tracker.refused("2", 4) is UnauthorizedCause.OLD_CREDENTIALS
+    tracker = UnauthorizedTracker()
+    refuse(tracker, "1", 4)
+    refuse(tracker, "2", 4)
+    assert tracker.replaced(4)
+    assert not tracker.replaced(4), "the same generation twice"
+    assert refuse(tracker, "2", 4) is UnauthorizedCause.OLD_CREDENTIALS
     assert not tracker.one_at_a_time
-    assert tracker.refused("2", 5) is UnauthorizedCause.UNKNOWN
-
-
-def test_with_no_other_phone_a_pair_is_renewed_once_before_the_phone_is_rejected() -> None:
-    tracker = UnauthorizedTracker(2, renewable=True)
-    tracker.passed(tracker.asked(), "2")
-    assert tracker.refused("1", 0) is UnauthorizedCause.UNKNOWN
-    assert tracker.no_other_phone("1") is UnauthorizedCause.CREDENTIALS
-    tracker.replaced(0)
-    assert tracker.refused("1", 1) is UnauthorizedCause.UNKNOWN
-    assert tracker.no_other_phone("1") is UnauthorizedCause.PHONE
-    assert not tracker.one_at_a_time
-
-
-def test_with_no_other_phone_credentials_that_never_passed_are_the_cause() -> None:
-    tracker = UnauthorizedTracker(2, renewable=False)
-    tracker.refused("1", 0)
-    assert tracker.no_other_phone("1") is UnauthorizedCause.CREDENTIALS
-    tracker.passed(0, "2")
-    assert tracker.no_other_phone("1") is UnauthorizedCause.PHONE
-
-
-def test_a_foreign_number_left_alone_is_recognised_if_others_passed_before() -> None:
-    tracker = UnauthorizedTracker(1, renewable=True, proven=True)
-    assert tracker.refused("1", 1) is UnauthorizedCause.UNKNOWN
-    assert tracker.no_other_phone("1") is UnauthorizedCause.CREDENTIALS
-    tracker.replaced(1)
-    assert tracker.refused("1", 2) is UnauthorizedCause.UNKNOWN
-    assert tracker.no_other_phone("1") is UnauthorizedCause.PHONE
-
-
-def test_a_renewal_that_helped_a_phone_may_help_it_again() -> None:
-    tracker = UnauthorizedTracker(2, renewable=True)
-    for generation in range(3):
-        tracker.passed(tracker.asked(), "1")
-        assert tracker.refused("1", generation) is UnauthorizedCause.UNKNOWN
-        assert tracker.no_other_phone("1") is UnauthorizedCause.CREDENTIALS
-        assert tracker.replaced(generation)
-        assert not tracker.replaced(generation), "the same generation twice"
+    assert refuse(tracker, "2", 5) is UnauthorizedCause.UNKNOWN

@@ -2,94 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date
-from zoneinfo import ZoneInfo
+from dataclasses import replace
 
 import pytest
 
 from harvester.core.breaker import OPENING_FAILURES
-from harvester.core.model import RangeLimits, RunReport, Series, Slice
-from harvester.core.period import Calendar, Period
-from harvester.core.planning import Plan
-from harvester.core.refusal import FAILURES_BEFORE_TEST, RangeLimitTracker
-from harvester.core.work_queue import Entry
+from harvester.core.model import RunReport
+from harvester.core.refusal import FAILURES_BEFORE_TEST
 from harvester.errors import (
     CalendarMismatch,
     HarvesterError,
-    Outage,
     PayloadError,
     SliceRejected,
-    SourceUnavailable,
     StoreError,
     Throttled,
-    Unauthorized,
 )
 from harvester.events import Event
-from harvester.runner.coordinator import AccountContext, Coordinator
-
-CALENDAR = Calendar(ZoneInfo("America/New_York"))
-NOON = 1_704_128_400.0  # 2024-01-01 12:00 in New York
-SERVER_ERROR = SourceUnavailable("500: Unknown error.", outage=Outage.SERVER, status=500)
-CLOSED = SourceUnavailable("the connection closed", outage=Outage.CLOSED)
-CONNECTION_REFUSED = SourceUnavailable("cannot connect", outage=Outage.CONNECT)
-REJECTED = SliceRejected("400")
-
-
-@dataclass
-class Scenario:
-    """A coordinator with its clock and the events that it emitted."""
-
-    phones: Sequence[str] = ("1", "2", "3", "4", "5")
-    first: date = date(2023, 1, 1)
-    last: date = date(2023, 12, 31)
-    renewable: bool = True
-    accepted: int | None = 366
-    already_covered: int = 0
-    now: float = 1000.0
-    emitted: list[Event] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.limit_tracker = RangeLimitTracker(RangeLimits(self.accepted), 366)
-        slices = [Slice(Series("main", "performance", one, Period.DAY), self.first, self.last) for one in self.phones]
-        context = AccountContext(
-            calendar=CALENDAR,
-            now=lambda: self.now,
-            epoch_now=lambda: NOON + self.now,
-            jitter=lambda: 0.5,
-            limit_trackers={"performance": self.limit_tracker},
-            renewable=self.renewable,
-            emit=lambda event, /, **_: self.emitted.append(event),
-        )
-        self.coordinator = Coordinator(Plan(slices, self.already_covered), context, RunReport("main"))
-
-    def take(self) -> tuple[Entry, int]:
-        taken = self.coordinator.take()
-        assert taken is not None
-        return taken
-
-    def answer(self, taken: tuple[Entry, int] | None = None) -> bool:
-        taken = taken or self.take()
-        changed = self.coordinator.answered(*taken)
-        self.coordinator.in_flight -= 1
-        return changed
-
-    def fail(self, error: HarvesterError, taken: tuple[Entry, int] | None = None) -> int | None:
-        entry, _ = taken or self.take()
-        generation = self.coordinator.failed(entry, error)
-        self.coordinator.in_flight -= 1
-        return generation
-
-    def due(self) -> None:
-        """Wait for the next try."""
-        moment = self.coordinator.next_due()
-        assert moment is not None
-        self.now = max(self.now, moment)
-
-
-def unauthorized(generation: int = 1) -> Unauthorized:
-    return Unauthorized("401", generation=generation)
+from harvester.runner.coordinator import Coordinator
+from tests.support.scenario import CALENDAR, CLOSED, CONNECTION_REFUSED, NOON, REJECTED, SERVER_ERROR, Scenario
 
 
 def test_a_plan_is_finished_when_all_slices_are_answered() -> None:
@@ -159,6 +89,7 @@ def test_a_range_refused_for_its_width_is_halved_and_the_accepted_width_is_recor
 def test_an_error_of_the_account_ends_its_run_and_the_first_one_counts(error: HarvesterError) -> None:
     scenario = Scenario()
     scenario.fail(error)
+    scenario.decide()
     scenario.coordinator.give_up(StoreError("later"))
     assert scenario.coordinator.end is error
 
@@ -235,76 +166,6 @@ def test_a_lone_slice_that_always_gets_server_errors_fails_as_one() -> None:
     (failure,) = scenario.coordinator.failures
     assert failure.slice.days == 365
     assert scenario.coordinator.finished
-
-
-def test_a_slice_with_401_is_parked_until_another_phone_is_answered() -> None:
-    scenario = Scenario()
-    scenario.answer()
-    mine, _ = taken = scenario.take()
-    assert scenario.fail(unauthorized(), taken) is None
-    other = scenario.take()
-    assert other[0].phone != mine.phone
-    assert not scenario.coordinator.may_send(), "one at a time until more is known"
-    scenario.answer(other)
-    (failure,) = scenario.coordinator.failures
-    assert failure.slice.series.phone == mine.phone
-    assert scenario.coordinator.may_send()
-
-
-def test_two_phones_with_401_renew_the_pair_and_are_both_requested_again() -> None:
-    scenario = Scenario()
-    first, second = scenario.take(), scenario.take()
-    assert scenario.fail(unauthorized(), first) is None
-    assert scenario.fail(unauthorized(), second) == 1
-    assert scenario.coordinator.renewing
-    assert not scenario.coordinator.may_send()
-    assert scenario.coordinator.next_due() is None
-    scenario.coordinator.renewed(1)
-    assert scenario.coordinator.may_send()
-    assert scenario.coordinator.outstanding == 5
-    late = scenario.take()
-    assert scenario.fail(unauthorized(1), late) is None, "the old pair's"
-    assert scenario.coordinator.outstanding == 5
-
-
-def test_a_late_renewal_releases_no_slice_parked_for_the_new_pair() -> None:
-    scenario = Scenario()
-    for taken in (scenario.take(), scenario.take()):
-        scenario.fail(unauthorized(1), taken)
-    scenario.coordinator.renewed(1)
-    scenario.fail(unauthorized(2))
-    parked_phones = scenario.coordinator.unauthorized.parked_phones
-    scenario.coordinator.renewed(1)
-    assert scenario.coordinator.unauthorized.parked_phones == parked_phones != frozenset()
-
-
-def test_without_another_phone_the_pair_is_renewed_once_before_the_number_is_rejected() -> None:
-    scenario = Scenario(phones="12")
-    scenario.answer()
-    scenario.fail(unauthorized(1))
-    assert scenario.coordinator.decide_parked() == 1
-    assert scenario.coordinator.decide_parked() is None, "one renewal at a time"
-    scenario.coordinator.renewed(1)
-    scenario.fail(unauthorized(2))
-    assert scenario.coordinator.decide_parked() is None
-    assert len(scenario.coordinator.failures) == 1
-    assert scenario.coordinator.finished
-
-
-@pytest.mark.parametrize(("renewable", "blamed"), [(True, "the number"), (False, "the pair")])
-def test_an_earlier_run_proves_the_credentials_good(renewable: bool, blamed: str) -> None:  # noqa: FBT001 - a case
-    # An earlier run was answered for the others. A pair from the configuration may have expired since.
-    scenario = Scenario(phones="1", renewable=renewable, already_covered=4)
-    generation = scenario.fail(unauthorized(1))
-    if blamed == "the pair":
-        assert generation == 1
-        return
-    assert generation is None
-    assert scenario.coordinator.decide_parked() == 1
-    scenario.coordinator.renewed(1)
-    assert scenario.fail(unauthorized(2)) is None
-    assert scenario.coordinator.decide_parked() is None
-    assert len(scenario.coordinator.failures) == 1
 
 
 def test_slices_of_a_refused_today_leave_nothing_to_send() -> None:

@@ -1,0 +1,177 @@
+"""Check of one account: decides if slices or the account are to blame for a failure, by a control where needed.
+
+A 401, days that do not fit the calendar, and no answer at all may each be the fault of one number. Slices with a 401 or
+with other days are parked here. If nothing else is left to be asked for that could decide, a slice that was answered
+before is asked for as a control (core.controls): if it is answered, the parked slices fail and the account goes on.
+Without any slice that was ever answered, the account is to blame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from harvester.core.controls import Controls, Target, target_of
+from harvester.core.model import Slice
+from harvester.core.refusal import Task
+from harvester.core.unauthorized import UnauthorizedCause, UnauthorizedTracker
+from harvester.core.work_queue import Entry, WorkQueue
+from harvester.errors import CalendarMismatch, HarvesterError, PayloadError, SliceRejected, Unauthorized
+
+
+@dataclass(slots=True)
+class _Parked:
+    """An entry that was answered 401 and waits until the cause is known."""
+
+    entry: Entry
+    generation: int  # of the credentials that were refused
+    detail: str  # of the 401
+
+
+@dataclass(slots=True)
+class AccountCheck:
+    """State of the check.
+
+    Args:
+        queue: the entries that are still to be asked for.
+        fail: takes a slice that is given up, and its error.
+    """
+
+    queue: WorkQueue
+    fail: Callable[[Slice, HarvesterError], None]
+    controls: Controls = field(default_factory=Controls)
+    unauthorized: UnauthorizedTracker = field(default_factory=UnauthorizedTracker)
+    control: Entry | None = None  # to be sent next
+    _parked: list[_Parked] = field(default_factory=list)
+    _mismatched: list[tuple[Entry, CalendarMismatch]] = field(default_factory=list)  # of one phone
+    _last_control_used: bool = False  # since the API answered
+
+    @property
+    def parked(self) -> int:
+        """The number of slices that wait for a decision."""
+        return len(self._parked) + len(self._mismatched)
+
+    @property
+    def blocks(self) -> bool:
+        """True while nothing may be sent before `decide` was called."""
+        return self.control is None and (self.unauthorized.undecided or bool(self._mismatched))
+
+    def in_doubt(self, *, unreachable: bool) -> bool:
+        """Return True if nothing but a control can decide; `unreachable`: the breaker is open."""
+        if self.control is not None:
+            return False
+        if self._parked:
+            return self.unauthorized.undecided or not self.queue.phones() - self.unauthorized.parked_phones
+        return bool(self._mismatched) or (unreachable and len(self.queue) > 0 and self.queue.all_tried())
+
+    def decide(self) -> int | CalendarMismatch | None:
+        """Decide if `in_doubt`, or prepare a control.
+
+        Returns:
+            the generation of credentials to renew, or the error that ends the run, if any.
+        """
+        if self._parked:
+            return self._decide_parked()
+        if self._mismatched:
+            return self._decide_mismatched()
+        waiting = self.queue.targets()
+        self._prepare(self.controls.choose(lambda target: target not in waiting))
+        return None
+
+    def last_control(self) -> bool:
+        """Return True once, if a control is to be sent before the API counts as unreachable."""
+        is_last = self.control is not None and not self._last_control_used
+        self._last_control_used = True
+        return is_last
+
+    def reachable(self) -> None:
+        """Record that the API answered."""
+        self._last_control_used = False
+
+    # Outcomes
+
+    def answered(self, entry: Entry, sequence: int, newest: Slice) -> None:
+        """Process an answer; `newest` is the newest period of its slice."""
+        for phone in self.unauthorized.passed(sequence):
+            self._reject(phone)
+        if not entry.is_control:
+            self.controls.answered(newest)
+            return
+        for mismatched, error in self._mismatched:
+            text = f"for this number only, while another number's days are as configured: {error.detail}"
+            self.fail(mismatched.task.whole, PayloadError(text))
+        self._mismatched.clear()
+
+    def refused(self, entry: Entry, error: Unauthorized) -> UnauthorizedCause:
+        """Process a 401 and return its cause."""
+        if entry.is_control and not self._parked:  # a control for another reason: it decides nothing
+            self.controls.failed(entry.task.slice)
+            return UnauthorizedCause.UNKNOWN
+        target = target_of(entry.task.slice)
+        cause = self.unauthorized.refused(target, error.generation, self.controls.targets)
+        if cause is not UnauthorizedCause.OLD_CREDENTIALS and not entry.is_control:
+            self._parked.append(_Parked(entry, error.generation, error.detail))
+        return cause
+
+    def mismatched(self, entry: Entry, error: CalendarMismatch) -> bool:
+        """Process days that do not fit. Return True if the calendar is to blame: a second phone has shown the same."""
+        if self._mismatched and (entry.is_control or self._mismatched[0][0].phone != entry.phone):
+            return True
+        if entry.is_control:
+            self.controls.failed(entry.task.slice)
+        else:
+            self._mismatched.append((entry, error))
+        return False
+
+    def control_failed(self, entry: Entry) -> None:
+        """Record that a control decided nothing."""
+        self.controls.failed(entry.task.slice)
+
+    def renewed(self, generation: int) -> list[Entry] | None:
+        """Return the parked entries after this generation of credentials was replaced; None if that was known."""
+        if not self.unauthorized.replaced(generation):
+            return None
+        entries = [parked.entry for parked in self._parked]
+        self._parked.clear()
+        return entries
+
+    def _decide_parked(self) -> int | None:
+        answered = self.controls.targets
+        cause = self.unauthorized.decide(answered)
+        if cause is UnauthorizedCause.UNKNOWN:
+            if self._prepare(self.controls.choose(self.unauthorized.may_be_control)):
+                return None
+            cause = self.unauthorized.decide_without_control(answered)
+        self.controls.forget_failures()
+        if cause is UnauthorizedCause.CREDENTIALS:
+            return self._parked[0].generation
+        for phone in self.unauthorized.release():
+            self._reject(phone)
+        return None
+
+    def _decide_mismatched(self) -> CalendarMismatch | None:
+        """Ask another phone for the same days; without one the calendar is to blame."""
+        entry, error = self._mismatched[0]
+        series = entry.task.slice.series
+
+        def suitable(target: Target) -> bool:
+            return target[0] == series.resource and target[1] != series.phone
+
+        other = self.controls.choose(suitable)
+        if other is None:
+            return error
+        self._prepare(replace(entry.task.slice, series=replace(series, phone=other.series.phone)))
+        return None
+
+    def _prepare(self, piece: Slice | None) -> bool:
+        self.control = None if piece is None else Entry(Task(piece), is_control=True)
+        return piece is not None
+
+    def _reject(self, phone: str) -> None:
+        for parked in [parked for parked in self._parked if parked.entry.phone == phone]:
+            self._parked.remove(parked)
+            error = SliceRejected(
+                f"{parked.detail} for this number only, while other numbers are answered; "
+                "remove it if it belongs to another account"
+            )
+            self.fail(parked.entry.task.whole, error)
