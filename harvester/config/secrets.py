@@ -17,7 +17,8 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
-from harvester.config.environment import variable
+from harvester.config.database_url import holds_password
+from harvester.config.environment import PREFIX, variable
 from harvester.config.files import is_private_group
 from harvester.config.settings import Settings
 from harvester.config.value_types import PasswordSources, Secret
@@ -156,7 +157,7 @@ def _run_command(secret: Secret, environ: Mapping[str, str], ending: Event) -> b
         process = subprocess.Popen(  # noqa: S603 - the user configured the command; no shell
             command,
             cwd=secret.directory,
-            env=dict(environ),
+            env=_without_secrets(environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -180,6 +181,15 @@ def _run_command(secret: Secret, environ: Mapping[str, str], ending: Event) -> b
             printable(f"{secret.place}: the command failed ({_ending(process.returncode)}); run it by hand")
         )
     return output
+
+
+def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a command: it finds one password and needs no other."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(PREFIX) or not (name.endswith("PASSWORD") or holds_password(value))
+    }
 
 
 def _read_output(process: subprocess.Popen[bytes], deadline: float, ending: Event) -> bytes:

@@ -112,6 +112,21 @@ def test_a_command_sees_the_environment(tmp_path: Path) -> None:
     assert resolved(tmp_path, command("import os; print(os.environ['TOKEN'])"), {"TOKEN": "t"}) == "t"
 
 
+def test_a_command_does_not_see_other_passwords(tmp_path: Path) -> None:
+    environ = {
+        "HARVESTER_ACCOUNTS__OTHER__PASSWORD": "theirs",
+        "HARVESTER_DEFAULTS__PASSWORD": "theirs",
+        "HARVESTER_DATABASE__PASSWORD": "theirs",
+        "HARVESTER_SIMULATE_PASSWORD": "theirs",
+        "HARVESTER_DATABASE__URL": "postgresql://me:theirs@db/figures",
+        "HARVESTER_API__PROXY": "http://me:theirs@proxy:3128",
+        "HARVESTER_API__TIMEOUT": "60",
+        "PATH": os.environ["PATH"],
+    }
+    settings = configured(tmp_path, command("import os; print(*sorted(set(os.environ) - {'LC_CTYPE'}))"))
+    assert password("my-site", settings, environ) == "HARVESTER_API__TIMEOUT PATH"
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
