@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from harvester.errors import ConfigError
 from harvester.events import Event
@@ -49,6 +49,29 @@ class Readiness:
 
     ready: bool
     body: Mapping[str, Any]
+
+
+class _RequestHandler(web.RequestHandler):
+    """Connection whose answers to malformed requests repeat nothing of them and name no library."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the answer to a request that could not be parsed."""
+        del request, exc, message
+        response = _text(HTTPStatus(status), f"{HTTPStatus(status).phrase}\n")
+        response.headers.update(_HEADERS)
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> _RequestHandler:
+        return _RequestHandler(self, loop=self._loop, **self._kwargs)
 
 
 class Endpoints:
@@ -93,7 +116,7 @@ class Endpoints:
             ConfigError: the address is in use or invalid.
         """
         host, port = address
-        server = web.Server(
+        server = _Server(
             self._handle,
             access_log=None,
             logger=_disabled_logger,
@@ -145,6 +168,8 @@ class Endpoints:
 
     def _is_allowed(self, request: web.BaseRequest) -> bool:
         hosts = request.headers.getall(hdrs.HOST, [])
+        if not hosts and request.version < HttpVersion11:
+            return True  # a load balancer's probe: HTTP/1.0 has no Host, and every browser sends one
         name = request.get_extra_info("sockname") or ("",)
         return len(hosts) == 1 and is_allowed_host(hosts[0], self._names, name[0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -135,6 +136,27 @@ async def test_only_reading_is_allowed(method: str) -> None:
     assert answer.headers["allow"] == "GET, HEAD"
 
 
+async def test_an_http_1_0_probe_needs_no_host() -> None:
+    async with serving() as address:
+        for head in (b"GET /healthz HTTP/1.0", b"GET /readyz HTTP/1.0\r\nConnection: close"):
+            assert (await raw(address, head + b"\r\n\r\n")).split()[1] == b"200"
+        unknown = await raw(address, b"GET /healthz HTTP/1.0\r\nHost: evil.example\r\n\r\n")
+        assert unknown.split()[1] == b"421"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [b"GET", b"GET /healthz HTTP/9.9", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nbad header", b"\0 / HTTP/1.1"],
+)
+async def test_an_error_page_names_no_library(request_: bytes) -> None:
+    async with serving() as address:
+        answer = await raw(address, request_ + b"\r\n\r\n")
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 ")), answer
+    assert b"Server: harvester\r\n" in answer
+    assert not re.search(rb"aiohttp|python|/[0-9]\.[0-9]+\.", answer, re.IGNORECASE), answer
+    assert answer.endswith(b"\r\n\r\nBad Request\n")
+
+
 async def test_an_answer_names_no_version_and_is_not_cached() -> None:
     async with serving() as address:
         headers = (await ask(address, "/healthz")).headers
@@ -257,6 +279,7 @@ async def test_an_invalid_request_gets_a_400_and_no_line_in_the_log(
         async with serving() as address:
             answer = await _raw_or_reset(address, request_)
             assert not answer or answer.split()[1] == b"400"
+            assert not re.search(rb"aiohttp|python|<|x{20}", answer, re.IGNORECASE)
             assert (await ask(address, "/healthz")).status == 200
     assert not [record for record in caplog.records if record.name.startswith(("aiohttp", "harvester"))]
     assert capfd.readouterr() == ("", "")
