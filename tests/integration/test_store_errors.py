@@ -19,8 +19,9 @@ from harvester.store.connection import StoreConnection
 from harvester.store.database import Database
 from harvester.store.dsn import SqliteTarget, parse
 from harvester.store.errors import translated
-from harvester.store.migrate import migrate, schema_state
+from harvester.store.migrate import migrate
 from harvester.store.reader import Reader
+from harvester.store.schema_state import schema_state
 from tests.support.answers import JANUARY, answer, identity
 from tests.support.databases import claimed, create_migrated, opened, query
 from tests.support.links import foreign_link
