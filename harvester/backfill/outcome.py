@@ -54,6 +54,7 @@ def as_json(outcomes: Sequence[AccountOutcome], elapsed: float, error: Exception
         "retries": sum(outcome.report.retries for outcome in outcomes),
         "slices": asdict(slices),
         "rows": asdict(rows),
+        "unconfirmed_absent": sum(outcome.report.unconfirmed_absent for outcome in outcomes),
         "elapsed_seconds": round(elapsed, 3),
         "failed": [
             {

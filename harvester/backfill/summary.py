@@ -19,7 +19,7 @@ def summary(outcomes: Sequence[AccountOutcome], elapsed: float) -> list[str]:
         outcomes: one per account.
         elapsed: seconds that the run took.
     """
-    lines = [_work(outcomes, elapsed), *_rows(outcomes), *_failures(outcomes)]
+    lines = [_work(outcomes, elapsed), *_rows(outcomes), *_unconfirmed(outcomes), *_failures(outcomes)]
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     interrupted = next((error for error in errors if isinstance(error, Interrupted)), None)
     if interrupted is not None:
@@ -58,6 +58,16 @@ def _rows(outcomes: Sequence[AccountOutcome]) -> list[str]:
         parts.append(f"{rows.rejected:,} rejected")
     text = f"Values: {', '.join(parts)}."
     return [f"{text} {counted(rows.absent, 'period')} absent from the answers." if rows.absent else text]
+
+
+def _unconfirmed(outcomes: Sequence[AccountOutcome]) -> list[str]:
+    count = sum(outcome.report.unconfirmed_absent for outcome in outcomes)
+    if not count:
+        return []
+    verb, they = ("is", "it") if count == 1 else ("are", "them")
+    why = "because the API has a 0 for a period without calls"
+    text = f"{counted(count, 'absent period')} {verb} not final yet, {why}."
+    return [f"{text} From tomorrow on the daemon, or the same command, requests {they} again."]
 
 
 def _failures(outcomes: Sequence[AccountOutcome]) -> list[str]:

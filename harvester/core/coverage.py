@@ -30,6 +30,11 @@ class Span(NamedTuple):
     first: date
     last: date
 
+    @property
+    def days(self) -> int:
+        """The width in days."""
+        return (self.last - self.first).days + 1
+
 
 def stretch_of(piece: Slice, asked_on: date, calendar: Calendar) -> Stretch:
     """Return the coverage that an answer to `piece` gives, which was asked for on the local day `asked_on`."""

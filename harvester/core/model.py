@@ -158,6 +158,7 @@ class RunReport:
     slices: SliceCounts = field(default_factory=SliceCounts)
     rows: RowCounts = field(default_factory=RowCounts)
     failed: list[FailedSlice] = field(default_factory=list)
+    unconfirmed_absent: int = 0  # absent periods of the account's series that are to be asked for again
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,9 @@ Invariants (tests/unit/core/test_planning.py):
 - no plan has fewer slices; a slice begins and ends with a period that is wanted;
 - planning again after every slice was answered finds only what is not final yet.
 
+Final periods whose absence is not confirmed (`core/absence.py`) are asked for again from the day after they were first
+absent, in slices of their own, of another width than the first answer.
+
 Rejected: a cursor per series (never fills holes), one slice per hole (every second day missing in a year would be 183
 requests instead of one), slices on a fixed grid (the first and the last are needlessly short).
 """
@@ -23,9 +26,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+from harvester.core.absence import AbsentSpan
 from harvester.core.coverage import Span, final_spans, gaps, merge_spans
 from harvester.core.model import Series, Slice, Stretch
 from harvester.core.period import ONE_DAY, Calendar, Period
+
+_LONGEST = {Period.DAY: 1, Period.WEEK: 7, Period.MONTH: 31}  # days
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class Plan:
     slices: Sequence[Slice]
     already_covered: int
     refused_before: frozenset[Slice] = frozenset()  # those of the slices that hold only refused days
+    absent: Mapping[Series, Sequence[AbsentSpan]] = field(default_factory=dict)  # unconfirmed, whether due or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class Stored:
     failed: Mapping[Series, Sequence[Span]]  # to be asked for again
     refused: Mapping[Series, Sequence[Span]] = field(default_factory=dict)  # those of the failed that were refused
     excluded: Mapping[Series, Sequence[Span]] = field(default_factory=dict)  # in cool-down, or in a backfill order
+    absent: Mapping[Series, Sequence[AbsentSpan]] = field(default_factory=dict)  # absence that is not confirmed
 
 
 def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, max_days: Mapping[str, int]) -> Plan:
@@ -83,17 +91,21 @@ def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, max_day
         if whole is None:
             continue
         width = max_days[series.resource]
-        missing = [whole]
+        missing, doubtful = [whole], list[AbsentSpan]()
         stretches = stored.coverage.get(series)
         if stretches and not rules.refetch:
             final = final_spans(stretches, series.period, rules.calendar, rules.settle_days)
             missing = merge_spans([*gaps(whole, final), *_within(whole, stored.failed.get(series, ()))])
+            doubtful = _due_absence(whole, missing, series, stored, rules)
+            holes = [*missing, *(Span(span.first, span.last) for span in doubtful)]
             for first, last in cut([whole], series.period, rules.calendar, width):
-                already_covered += not any(hole.first <= last and first <= hole.last for hole in missing)
+                already_covered += not any(hole.first <= last and first <= hole.last for hole in holes)
         for part in _separate(missing, whole, series, stored, rules.calendar):
             slices += [Slice(series, first, last) for first, last in cut(part, series.period, rules.calendar, width)]
+        slices += [Slice(series, *span) for span in _cut_otherwise(doubtful, whole, series.period, rules, width)]
     slices.sort(key=lambda piece: piece.last, reverse=True)
-    return Plan(slices, already_covered, frozenset(piece for piece in slices if _refused(piece, stored)))
+    refused = frozenset(piece for piece in slices if _refused(piece, stored))
+    return Plan(slices, already_covered, refused, stored.absent)
 
 
 def cut(missing: Sequence[Span], period: Period, calendar: Calendar, width: int) -> list[Span]:
@@ -199,6 +211,55 @@ def _separate(
     for span in failed:
         for part in gaps(span, excluded):
             yield [part]
+
+
+def _due_absence(
+    whole: Span, missing: Sequence[Span], series: Series, stored: Stored, rules: Rules
+) -> list[AbsentSpan]:
+    """Return the unconfirmed absence that is due and would not be asked for anyway."""
+    spans = stored.absent.get(series, ())
+    if not spans:
+        return []
+    excluded = (_aligned(span, series.period, rules.calendar) for span in stored.excluded.get(series, ()))
+    others = merge_spans([*missing, *excluded])
+    due = (span for span in spans if span.seen_on < rules.today)
+    parts = ((span, part) for span in due for part in gaps(Span(span.first, span.last), others))
+    return [span._replace(first=day, last=last) for span, part in parts for day, last in _within(whole, [part])]
+
+
+def _cut_otherwise(spans: Sequence[AbsentSpan], whole: Span, period: Period, rules: Rules, width: int) -> list[Span]:
+    """Return ranges for absent days, each of another width than the answer that lacked them first.
+
+    One period less per request is enough for most. Others are asked for with a neighbour or in two parts. Where the
+    width allows neither, the days wait until the same width confirms their absence.
+    """
+    calendar = rules.calendar
+
+    def repeats(span: Span) -> bool:
+        touched = (one for one in spans if one.first <= span.last and span.first <= one.last)
+        return not all(one.confirmed_by(rules.today, span.days) for one in touched)
+
+    def changed(span: Span) -> list[Span]:
+        if not repeats(span):
+            return [span]
+        newer = Span(span.first, calendar.last(period, span.last + ONE_DAY))
+        older = Span(calendar.floor(period, span.first - ONE_DAY), span.last)
+        second = calendar.following(period, span.first)
+        ways = [[wider] for wider in (newer, older) if whole.first <= wider.first and wider.last <= whole.last]
+        if second <= span.last:
+            ways.append([Span(second, span.last), Span(span.first, second - ONE_DAY)])
+        else:
+            ways += [[newer], [older]] if newer.last < rules.today else [[older]]
+        usable = (way for way in ways if not any(part.days > width or repeats(part) for part in way))
+        return next(usable, [])
+
+    days = merge_spans(Span(span.first, span.last) for span in spans)
+    found: list[Span] = []
+    for allowed in (width, max(1, width - _LONGEST[period])):
+        found = cut(days, period, calendar, allowed)
+        if not any(map(repeats, found)):
+            return found
+    return [part for span in found for part in changed(span)]
 
 
 def _aligned(span: Span, period: Period, calendar: Calendar) -> Span:

@@ -63,6 +63,7 @@ class Task:
     excluded_last: date | None = None  # last day of the current period, excluded to see whether it is the reason
     refused_before: bool = False  # in an earlier run, which has searched it
     failed_width: bool = False  # refused_width is that of a failure, not of a refusal
+    edge_of: int = 0  # days of the answer that lacked this slice at its edge; the slice is asked for alone
     is_test: bool = False  # a single period of a slice that failed, to see whether a narrow range passes
 
     @property
@@ -206,9 +207,15 @@ def make_narrow_test(task: Task, calendar: Calendar) -> Task | None:
 
 
 def after_acceptance(
-    task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar, today: date, now: float
+    task: Task,
+    limit_tracker: RangeLimitTracker,
+    calendar: Calendar,
+    today: date,
+    now: float,
+    *,
+    perhaps_cut: bool = False,
 ) -> NextStep:
-    """Return what to ask after the task's slice was answered."""
+    """Return what to ask after the task's slice was answered; an answer that is `perhaps_cut` proves no width."""
     piece, older = task.slice, task.older
     passed = max(task.passed_width, piece.days)
     if task.excluded_last is not None:
@@ -216,7 +223,8 @@ def after_acceptance(
     elif piece.last >= calendar.floor(piece.series.period, today):
         limit_tracker.accepts_today = True
     learnt = not task.failed_width or limit_tracker.width_is_confirmed
-    limit_tracker.record_accepted(piece.days)
+    if not perhaps_cut:
+        limit_tracker.record_accepted(piece.days)
     if task.is_test:
         limit_tracker.record_narrow_accepted(task.whole.days)
     if task.refused_starts_through is None and task.refused_width > passed and learnt:

@@ -42,7 +42,6 @@ from harvester.runner.coordinator import Progress
 from harvester.runner.worker_pool import WorkerPool
 from harvester.store.account_store import AccountStore
 from harvester.store.types import AccountHeld, BackfillOrder, RecordedState
-from harvester.throttle import Throttle
 
 FIRST_DATABASE_PAUSE_SECONDS = 1.0  # before the database is tried again; doubles with each failure
 MAX_DATABASE_PAUSE_SECONDS = 30.0
@@ -71,7 +70,6 @@ class AccountWorker:
         self._order_worker: OrderWorker | None = None
         self._store: AccountStore | None = None
         self._progress = Progress()  # of a recalled round
-        self._throttle: Throttle | None = None  # of the newest session
         self._database_failures = 0  # in a row
 
     def tick(self) -> None:
@@ -145,10 +143,8 @@ class AccountWorker:
         limit_trackers = limit_trackers_of(self.account, await store.range_limits())
         self._progress = Progress()
         try:
-            async with Session(
-                self._process, self.account, store, on_stored=self._on_stored, previous=self._throttle
-            ) as session:
-                self.state.throttle = self._throttle = session.throttle
+            async with Session(self._process, self.account, store, on_stored=self._on_stored) as session:
+                self.state.throttle = session.throttle
                 begin = partial(self._begin_order, store, session, limit_trackers)
                 self._order_worker = order_worker = OrderWorker(store, begin, self.wake, self._process.pause)
                 order_worker.open()
@@ -223,7 +219,8 @@ class AccountWorker:
         report: RunReport,
     ) -> WorkerPool | None:
         """Return the worker pool of a backfill order; None where nothing is missing."""
-        stored = stored_of(await store.coverage(order.series), await store.failed(order.series))
+        absent = await store.unconfirmed_absence()
+        stored = stored_of(await store.coverage(order.series), await store.failed(order.series), absent)
         rules = replace(self._rules(), refetch=order.refetch)
         desires = [Desire(series, order.first, order.last) for series in order.series]
         known = limit_trackers_of(
@@ -241,7 +238,11 @@ class AccountWorker:
         todo = plan_reconcile(
             self.account,
             self._rules(),
-            StoredSeries(coverage=await store.coverage(series), failed=await store.failed(series)),
+            StoredSeries(
+                coverage=await store.coverage(series),
+                failed=await store.failed(series),
+                absent=await store.unconfirmed_absence(),
+            ),
             limit_trackers,
             provisional=self._provisional,
             ordered=order_worker.days(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from harvester.core.absence import count_unconfirmed
 from harvester.core.coverage import Span
 from harvester.core.model import RunReport, Series
 from harvester.errors import (
@@ -105,6 +106,8 @@ class OrderWorker:
         try:
             ended = await self._run_pool(order, report)
             if ended is not _UNFINISHED:
+                absent = await self._store.unconfirmed_absence()
+                report.unconfirmed_absent = count_unconfirmed(absent, order.series, self._store.calendar)
                 error = None if ended is None else (ended.code, ended.detail)
                 await self._store.finish_order(order.id, encode_report(report), error)
         finally:

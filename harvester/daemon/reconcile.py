@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from harvester.config import Account
+from harvester.core.absence import AbsentSpan
 from harvester.core.coverage import Span, final_spans, final_through, gaps, merge_spans, stretch_of
 from harvester.core.model import Batch, Series, Slice, Stretch
 from harvester.core.period import Period
@@ -33,14 +34,15 @@ class ProvisionalDays:
     spans: Spans = field(default_factory=dict)
 
     def add(self, batch: Batch, rules: Rules) -> None:
-        """Add the days of a stored answer, unless all of it is final.
+        """Add the days of a stored answer, unless all of it is final: nor are absent periods.
 
         What is final is decided as the store does, by the server's clock: where the host's clock is ahead, a day that
         is final by it is not final in the store, and would be asked for again and again.
         """
         piece, calendar = batch.slice, rules.calendar
         stretch = stretch_of(piece, calendar.local_date(batch.sent_at), calendar)
-        if final_through(stretch, piece.series.period, calendar, rules.settle_days) < piece.last:
+        final = final_through(stretch, piece.series.period, calendar, rules.settle_days)
+        if final < piece.last or batch.absent:
             self.spans.setdefault(piece.series, []).append(Span(piece.first, piece.last))
 
     def clear(self) -> None:
@@ -68,10 +70,11 @@ class ReconcilePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSeries:
-    """Coverage and failed slices of an account in the store."""
+    """Coverage, failed slices and unconfirmed absence of an account in the store."""
 
     coverage: Mapping[Series, Sequence[Stretch]]
     failed: Sequence[FailedRange]
+    absent: Mapping[Series, Sequence[AbsentSpan]] = field(default_factory=dict)
 
 
 def plan_reconcile(
@@ -108,7 +111,7 @@ def plan_reconcile(
     for spans in (provisional.stored_in(stored.coverage), ordered):
         for series, more in spans.items():
             excluded.setdefault(series, []).extend(more)
-    known = replace(stored_of(stored.coverage, again), excluded=excluded)
+    known = replace(stored_of(stored.coverage, again, stored.absent), excluded=excluded)
     start = account.start or rules.today
     desires = [Desire(series, start, rules.today) for series in configured_series(account)]
     return ReconcilePlan(

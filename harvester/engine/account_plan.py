@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from harvester.config import Account, Settings
+from harvester.core.absence import AbsentSpan
 from harvester.core.coverage import Span
 from harvester.core.model import RangeLimits, Series, Stretch
 from harvester.core.planning import Desire, Plan, Rules, Stored, plan_slices
@@ -56,7 +57,11 @@ def identity_of(account: Account, settings: Settings) -> AccountIdentity:
     )
 
 
-def stored_of(coverage: Mapping[Series, Sequence[Stretch]], failed: Iterable[FailedRange]) -> Stored:
+def stored_of(
+    coverage: Mapping[Series, Sequence[Stretch]],
+    failed: Iterable[FailedRange],
+    absent: Mapping[Series, Sequence[AbsentSpan]],
+) -> Stored:
     """Return what is stored as `plan_slices` takes it; failed slices are to be requested again."""
     again: dict[Series, list[Span]] = {}
     refused: dict[Series, list[Span]] = {}
@@ -65,7 +70,7 @@ def stored_of(coverage: Mapping[Series, Sequence[Stretch]], failed: Iterable[Fai
         again.setdefault(failure.series, []).append(span)
         if failure.code == SliceRejected.code:
             refused.setdefault(failure.series, []).append(span)
-    return Stored(coverage, again, refused)
+    return Stored(coverage, again, refused, absent=absent)
 
 
 def limit_trackers_of(

@@ -22,9 +22,8 @@ from harvester.engine.account_plan import (
     stored_of,
 )
 from harvester.errors import ConfigError, describe_error
-from harvester.store.dsn import parse
+from harvester.store.migrate import schema_state
 from harvester.store.reader import Reader
-from harvester.store.schema_state import refuse_elsewhere, schema_state_of
 from harvester.store.types import AccountStatus, SchemaFit, other_days
 
 
@@ -73,7 +72,7 @@ def estimate(settings: Settings, request: BackfillRequest, environ: Mapping[str,
 
     Raises:
         ConfigError: no account is configured, or stored days have another zone or week start.
-        StoreError: the database exists and cannot be read, or the configured schema is not the one with the tables.
+        StoreError: the database exists and cannot be read.
     """
     config.require_accounts(settings)
     now = time.time()
@@ -90,10 +89,7 @@ def _stored_accounts(settings: Settings, environ: Mapping[str, str]) -> dict[str
     """Return the stored state by account name; none where the database does not exist yet."""
     database = settings.database
     password = config.database_password(settings, environ)
-    target = parse(database.url, database.schema, password)
-    state = schema_state_of(target)
-    if state.fit in {SchemaFit.EMPTY, SchemaFit.MISSING}:
-        refuse_elsewhere(target, state)  # what is stored there would be planned again
+    if schema_state(database.url, database.schema, password).fit is SchemaFit.EMPTY:
         return {}
     with Reader(database.url, database.schema, password) as reader:
         found = reader.accounts()
@@ -103,6 +99,7 @@ def _stored_accounts(settings: Settings, environ: Mapping[str, str]) -> dict[str
                 stored_of(
                     {one.series: one.coverage for one in status.series},
                     [failed for one in status.series for failed in one.failed],
+                    {one.series: one.unconfirmed for one in status.series if one.unconfirmed},
                 ),
                 status.range_limits,
                 status.quota,

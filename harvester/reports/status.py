@@ -5,8 +5,9 @@ no longer configured are only counted, since a removed number would otherwise la
 configuration it covers every stored series.
 
 A series is expected from the earlier of the configured start and its first stored day, in whole periods, up to the
-last period that had ended by yesterday. Gaps are days of that range that no answer covers; a period that an answer left
-out is absent and no gap. Days and zones are those of the stored rows, which a configuration cannot change.
+last period that had ended by yesterday. Gaps are days of that range that no answer covers. A period that an answer left
+out is absent and no gap, but it is not final before a second answer confirms its absence (core/absence.py). Days and
+zones are those of the stored rows, which a configuration cannot change.
 
 The cost depends on the number of stretches, not of days.
 """
@@ -22,6 +23,7 @@ from zoneinfo import ZoneInfo
 from harvester import __version__
 from harvester.config import Settings
 from harvester.console.text import utc_time
+from harvester.core.absence import AbsentSpan, count_periods
 from harvester.core.coverage import Span, final_spans, gaps
 from harvester.core.model import QuotaRecord, Series, usable_limit
 from harvester.core.period import ONE_DAY, Calendar
@@ -65,8 +67,10 @@ class SeriesReport:
     final_through: date | None
     gaps: Sequence[Span]
     lacks_latest: bool  # the last period that has ended: yesterday, for days
-    absent: int
+    absent: int  # periods, those included that are not confirmed
     failed: Sequence[FailedRange]
+    unconfirmed: Sequence[AbsentSpan] = ()  # absence that is not confirmed, and so not final
+    unconfirmed_absent: int = 0  # periods
 
     @property
     def gap_days(self) -> int:
@@ -187,9 +191,12 @@ def _series(stored: SeriesStatus, rule: _Rule) -> SeriesReport:
     begin = calendar.floor(period, min(begins)) if begins else None
     end = calendar.floor(period, rule.today) - ONE_DAY
     latest = calendar.floor(period, end)
+    unconfirmed = [Span(span.first, span.last) for span in stored.unconfirmed]
+    latest_found = [part for span in covered for part in gaps(span, unconfirmed)]
 
     def through(settle_days: int) -> date | None:
-        spans = final_spans(stored.coverage, period, calendar, settle_days)
+        found = final_spans(stored.coverage, period, calendar, settle_days)
+        spans = [part for span in found for part in gaps(span, unconfirmed)]
         return spans[0].last if begin is not None and spans and spans[0].first <= begin else None
 
     return SeriesReport(
@@ -199,9 +206,11 @@ def _series(stored: SeriesStatus, rule: _Rule) -> SeriesReport:
         complete_through=through(0),
         final_through=through(rule.settle_days),
         gaps=gaps(Span(begin, end), covered) if begin is not None and begin <= end else [],
-        lacks_latest=(begin is None or begin <= latest) and bool(gaps(Span(latest, end), covered)),
+        lacks_latest=(begin is None or begin <= latest) and bool(gaps(Span(latest, end), latest_found)),
         absent=stored.absent,
         failed=stored.failed,
+        unconfirmed=stored.unconfirmed,
+        unconfirmed_absent=count_periods(stored.unconfirmed, period, calendar),
     )
 
 
@@ -262,6 +271,7 @@ def _series_json(one: SeriesReport) -> dict[str, Any]:
         "final_through": _iso(one.final_through),
         "gaps": [[gap.first.isoformat(), gap.last.isoformat()] for gap in one.gaps],
         "absent": one.absent,
+        "unconfirmed_absent": one.unconfirmed_absent,
         "failed_slices": len(one.failed),
     }
 

@@ -115,6 +115,10 @@ def _notes(account: AccountReport) -> Iterator[Line]:
     if account.reason:
         style = LineStyle.ERROR if account.state is RecordedState.PAUSED else LineStyle.WARNING
         yield Line(f"{account.name}: {account.state.value}: {account.reason}", style)
+    unconfirmed = sum(one.unconfirmed_absent for one in account.series)
+    if unconfirmed:
+        text = f"{counted(unconfirmed, 'absent period')} not confirmed, so not final; requested again on a later day"
+        yield Line(f"{account.name}: {text}", LineStyle.WARNING)
     quota = account.quota
     if quota.remaining is None:
         text = "no request counted yet"
@@ -128,8 +132,10 @@ def _notes(account: AccountReport) -> Iterator[Line]:
 def _details(one: SeriesReport) -> Iterator[Line]:
     if one.gaps:
         yield Line(f"{one.series}: missing {_some([_span(gap) for gap in one.gaps])}")
-    elif one.lacks_latest:
+    elif one.lacks_latest and not one.unconfirmed:
         yield Line(f"{one.series}: nothing stored, and no start configured")
+    if one.unconfirmed:
+        yield Line(f"{one.series}: absent once {_some([_span(Span(*span[:2])) for span in one.unconfirmed])}")
     for failed in one.failed[:_MAX_LISTED]:
         text = f"{one.series}: failed {failed.first}..{failed.last}: {failed.error}"
         yield Line(text, LineStyle.ERROR)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from harvester.core.breaker import GIVE_UP_AFTER, Breaker
-from harvester.core.model import FailedSlice, RunReport, Series, Slice
+from harvester.core.model import Batch, FailedSlice, RunReport, Series, Slice
 from harvester.core.period import Calendar
 from harvester.core.planning import Plan
 from harvester.core.priority import Priority
@@ -31,6 +31,7 @@ from harvester.core.refusal import (
     without_search,
 )
 from harvester.core.retry import MAX_ATTEMPTS, pause
+from harvester.core.silent_cap import after_edge, edge_of
 from harvester.core.unauthorized import UnauthorizedCause
 from harvester.core.work_queue import Entry, WorkQueue
 from harvester.errors import (
@@ -197,7 +198,7 @@ class Coordinator:
         entry.task = tasks[0] if tasks else entry.task
         return bool(tasks)
 
-    def answered(self, entry: Entry, sequence: int) -> bool:
+    def answered(self, entry: Entry, sequence: int, batch: Batch | None = None) -> bool:
         """Process an accepted answer. Returns True if the range limits have changed and should be stored.
 
         The answer to a control (`entry.is_control`) is not to be stored.
@@ -205,6 +206,7 @@ class Coordinator:
         Args:
             entry: whose slice was answered.
             sequence: the number that `take` returned with the entry.
+            batch: the answer; without it no period counts as absent.
         """
         newest, *_ = split_newest_period(Task(entry.task.slice), self.context.calendar)
         self.check.answered(entry, sequence, newest.slice)
@@ -220,9 +222,12 @@ class Coordinator:
         before = limit_tracker.limits
         epoch = self.context.epoch_now()
         today = self.context.calendar.local_date(epoch)
-        step = after_acceptance(entry.task, limit_tracker, self.context.calendar, today, epoch)
-        self.report.slices.planned += len(step.tasks)
-        self._add_tasks(step)
+        calendar = self.context.calendar
+        edge = edge_of(batch, calendar)
+        step = after_acceptance(entry.task, limit_tracker, calendar, today, epoch, perhaps_cut=edge is not None)
+        tasks = [*step.tasks, *after_edge(entry.task, batch, edge, self.plan.absent, limit_tracker, epoch)]
+        self.report.slices.planned += len(tasks)
+        self._add_tasks(tasks)
         return limit_tracker.limits != before
 
     def failed(self, entry: Entry, error: HarvesterError) -> int | None:
@@ -377,12 +382,12 @@ class Coordinator:
         self.queue.add(entry)
         return True
 
-    def _add_tasks(self, step: NextStep) -> None:
-        for task in step.tasks:
+    def _add_tasks(self, tasks: Iterable[Task]) -> None:
+        for task in tasks:
             self.queue.add(Entry(task))
 
     def _follow(self, step: NextStep, error: HarvesterError) -> None:
-        self._add_tasks(step)
+        self._add_tasks(step.tasks)
         if step.failed is not None:
             self._fail(step.failed, error)
 

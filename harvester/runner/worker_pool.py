@@ -283,7 +283,7 @@ class WorkerPool:
                 report.requests -= 1  # nothing was sent
             generation = coordinator.failed(entry, error)
         else:
-            if coordinator.answered(entry, sequence):
+            if coordinator.answered(entry, sequence, batch):
                 resource = entry.task.slice.series.resource
                 self._batch_writer.put_range_limits(resource, self._context.limit_trackers[resource].limits)
             if entry.is_control:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
+from harvester.core.absence import AbsentSpan
 from harvester.core.model import Batch, FailedSlice, QuotaRecord, RangeLimits, RowCounts, Series, Slice, Stretch
 from harvester.core.period import Calendar
 from harvester.errors import ClaimLost, StoreError, StoreLost
@@ -96,6 +97,10 @@ class AccountStore:
         wanted = set(series)
         found = await self._read(lambda connection: queries.failed(connection, self.identity.name))
         return [one for one in found if one.series in wanted]
+
+    async def unconfirmed_absence(self) -> dict[Series, list[AbsentSpan]]:
+        """Return the absence that is not confirmed yet, of each series of the account that has any."""
+        return await self._read(lambda connection: queries.unconfirmed_absence(connection, self.identity.name))
 
     async def range_limits(self) -> dict[str, RangeLimits]:
         """Return how wide a range the server accepts, by resource, as far as known."""
@@ -209,6 +214,11 @@ class AccountStore:
         finally:
             with suppress(StoreLost):
                 self._lock.release()
+
+    @property
+    def calendar(self) -> Calendar:
+        """The calendar of the account."""
+        return self._calendar
 
     @property
     def released(self) -> bool:

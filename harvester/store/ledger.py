@@ -1,4 +1,6 @@
-"""Ledger of a series: its coverage and failed slices, read once, changed in memory; only differences are written.
+"""Ledger of a series: coverage, failed slices and unconfirmed absence, read once, changed in memory.
+
+Only differences are written.
 
 An account has one holder, so no other harvester writes these rows, and what was read stays valid. It is forgotten
 when it may be wrong: after a failed transaction, and when a new plan starts from the tables.
@@ -6,12 +8,13 @@ when it may be wrong: after a failed transaction, and when a new plan starts fro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from harvester.core.absence import AbsentSpan, update_absence
 from harvester.core.coverage import lag_of, overlay, stretch_of
 from harvester.core.model import FailedSlice, Series, Slice, Stretch
 from harvester.core.period import ONE_DAY, Calendar
@@ -21,12 +24,17 @@ _READ_COVERAGE = "SELECT first_day, last_day, asked_on, lag FROM coverage WHERE 
 _READ_FAILED = (
     "SELECT first_day, last_day, error_code, error, failed_at, attempts FROM failed_slice WHERE series_id = ?"
 )
+_READ_ABSENT = "SELECT first_day, last_day, seen_on, width FROM unconfirmed_absence WHERE series_id = ?"
 _READ_BOUNDS = (  # four look-ups by key: min() and max() in one SELECT would read every row
     "SELECT (SELECT min(day) FROM value WHERE series_id = ?), (SELECT max(day) FROM value WHERE series_id = ?),"
     " (SELECT min(day) FROM absence WHERE series_id = ?), (SELECT max(day) FROM absence WHERE series_id = ?)"
 )
 _DELETE_COVERAGE = "DELETE FROM coverage WHERE series_id = ? AND first_day = ?"
 _DELETE_FAILED = "DELETE FROM failed_slice WHERE series_id = ? AND first_day = ?"
+_DELETE_ABSENT = "DELETE FROM unconfirmed_absence WHERE series_id = ? AND first_day = ?"
+_INSERT_ABSENT = (
+    "INSERT INTO unconfirmed_absence (series_id, first_day, last_day, seen_on, width) VALUES (?, ?, ?, ?, ?)"
+)
 _INSERT_COVERAGE = "INSERT INTO coverage (series_id, first_day, last_day, asked_on, lag) VALUES (?, ?, ?, ?, ?)"
 _INSERT_FAILED = (
     "INSERT INTO failed_slice (series_id, first_day, last_day, error_code, error, failed_at, attempts)"
@@ -78,6 +86,7 @@ class Ledgers:
         keys = [(series_id,) for series_id in series.values()]
         coverage = read_each(connection, _READ_COVERAGE, keys)
         failed = read_each(connection, _READ_FAILED, keys)
+        absent = read_each(connection, _READ_ABSENT, keys)
         bounds = read_each(connection, _READ_BOUNDS, [key * 4 for key in keys])
         return {
             one: SeriesLedger(
@@ -87,10 +96,11 @@ class Ledgers:
                 self._settle_days,
                 [Stretch(as_date(row[0]), as_date(row[1]), as_date(row[2]), row[3]) for row in stretches],
                 [FailedSpan(as_date(row[0]), as_date(row[1]), *row[2:]) for row in spans],
+                [AbsentSpan(as_date(row[0]), as_date(row[1]), as_date(row[2]), row[3]) for row in doubts],
                 [as_date(day) for day in days if day is not None],
             )
-            for (one, series_id), stretches, spans, (days,) in zip(
-                series.items(), coverage, failed, bounds, strict=True
+            for (one, series_id), stretches, spans, doubts, (days,) in zip(
+                series.items(), coverage, failed, absent, bounds, strict=True
             )
         }
 
@@ -102,6 +112,8 @@ def write_ledgers(connection: Connection, ledgers: Iterable[SeriesLedger]) -> No
     new: list[Row] = []
     removed_failed: list[Row] = []
     new_failed: list[Row] = []
+    removed_absent: list[Row] = []
+    new_absent: list[Row] = []
     for ledger in ledgers:
         key = ledger.series_id
         removed += [(key, adapt(stretch.first)) for stretch in ledger.removed_stretches]
@@ -111,6 +123,8 @@ def write_ledgers(connection: Connection, ledgers: Iterable[SeriesLedger]) -> No
         ]
         removed_failed += [(key, adapt(span.first)) for span in ledger.removed_failures]
         new_failed += [(key, adapt(span.first), adapt(span.last), *span[2:]) for span in ledger.new_failures]
+        removed_absent += [(key, adapt(span.first)) for span in ledger.removed_absence]
+        new_absent += [(key, *map(adapt, span[:3]), span.width) for span in ledger.new_absence]
         ledger.mark_written()
     run_all(
         connection,
@@ -119,12 +133,14 @@ def write_ledgers(connection: Connection, ledgers: Iterable[SeriesLedger]) -> No
             (_INSERT_COVERAGE, new),
             (_DELETE_FAILED, removed_failed),
             (_INSERT_FAILED, new_failed),
+            (_DELETE_ABSENT, removed_absent),
+            (_INSERT_ABSENT, new_absent),
         ],
     )
 
 
 class SeriesLedger:
-    """The coverage and the failed slices of one series.
+    """The coverage, the failed slices and the unconfirmed absence of one series.
 
     Args:
         series: the series.
@@ -133,6 +149,7 @@ class SeriesLedger:
         settle_days: of the account.
         coverage: as stored, in order.
         failed: as stored.
+        absent: unconfirmed absence, as stored.
         bounds: the first and the last day of the stored values and absences; empty if nothing is stored.
     """
 
@@ -144,6 +161,7 @@ class SeriesLedger:
         settle_days: int,
         coverage: list[Stretch],
         failed: list[FailedSpan],
+        absent: list[AbsentSpan],
         bounds: list[date],
     ) -> None:
         self.series_id = series_id
@@ -152,15 +170,18 @@ class SeriesLedger:
         self._settle_days = settle_days
         self._coverage = coverage
         self._failed = failed
+        self._absent = absent
         self._bounds = bounds
         self._coverage_before: frozenset[Stretch] = frozenset()
         self._failed_before: frozenset[FailedSpan] = frozenset()
+        self._absent_before: frozenset[AbsentSpan] = frozenset()
         self.mark_written()
 
     def mark_written(self) -> None:
         """Take the present state as the one in the tables."""
         self._coverage_before = frozenset(self._coverage)
         self._failed_before = frozenset(self._failed)
+        self._absent_before = frozenset(self._absent)
 
     def asked_on(self, day: date) -> date | None:
         """Return a lower bound of the local day of the last request for the period at `day`; None if there was none."""
@@ -175,8 +196,26 @@ class SeriesLedger:
         """Return False if all stored values and absences are older or newer than these days."""
         return bool(self._bounds) and piece.last >= min(self._bounds) and piece.first <= max(self._bounds)
 
-    def add_answer(self, piece: Slice, asked_on: date) -> None:
-        """Cover this slice, requested on this local day; no part of it counts as failed any more."""
+    def add_answer(
+        self, piece: Slice, asked_on: date, absent: Sequence[date] = (), absent_before: Collection[date] = ()
+    ) -> None:
+        """Cover this slice, requested on this local day; no part of it counts as failed any more.
+
+        Args:
+            piece: the slice.
+            asked_on: the local day of the request.
+            absent: first days of the periods that the answer lacks.
+            absent_before: those that the answer before it lacked.
+        """
+        following = self._calendar.following
+        ended_before = {
+            day
+            for day in absent
+            if day in absent_before
+            and (asked := self.asked_on(day)) is not None
+            and asked >= following(piece.series.period, day)
+        }
+        self._absent = update_absence(self._absent, piece, asked_on, absent, ended_before, self._calendar)
         self._coverage = overlay(
             self._coverage,
             stretch_of(piece, asked_on, self._calendar),
@@ -212,6 +251,16 @@ class SeriesLedger:
     def new_failures(self) -> frozenset[FailedSpan]:
         """Failed spans that are not in the tables yet."""
         return frozenset(self._failed) - self._failed_before
+
+    @property
+    def removed_absence(self) -> frozenset[AbsentSpan]:
+        """Spans of unconfirmed absence in the tables that the ledger no longer contains."""
+        return self._absent_before.difference(self._absent)
+
+    @property
+    def new_absence(self) -> frozenset[AbsentSpan]:
+        """Spans of unconfirmed absence that are not in the tables yet."""
+        return frozenset(self._absent) - self._absent_before
 
     def _remove_failed(self, first: date, last: date) -> int:
         """Cut these days out of the failed spans; return the highest number of attempts among those touched."""

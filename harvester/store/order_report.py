@@ -36,7 +36,7 @@ def encode_report(report: RunReport) -> str:
         }
         for failure in report.failed
     ]
-    counts = {name: getattr(report, name) for name in ("requests", "rate_limited", "retries")}
+    counts = {name: getattr(report, name) for name in ("requests", "rate_limited", "retries", "unconfirmed_absent")}
     return json.dumps({**counts, "slices": asdict(report.slices), "rows": asdict(report.rows), "failed": failed})
 
 
@@ -48,6 +48,7 @@ def decode_report(text: str, report: RunReport) -> None:
     report.requests, report.rate_limited, report.retries = (
         found[name] for name in ("requests", "rate_limited", "retries")
     )
+    report.unconfirmed_absent = found.get("unconfirmed_absent", 0)  # not in older reports
     report.slices = SliceCounts(**found["slices"])
     report.rows = RowCounts(**found["rows"])
     report.failed = [_failure(report.account, each) for each in found["failed"]]

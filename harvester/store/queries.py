@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from harvester.core.absence import AbsentSpan
 from harvester.core.model import QuotaRecord, RangeLimits, Series, Stretch
 from harvester.core.period import Period, WeekStart
 from harvester.store import schema
@@ -57,6 +58,23 @@ def failed(connection: Connection, account: str | None) -> list[FailedRange]:
         FailedRange(series_of(row), row.first_day, row.last_day, row.error_code, row.error, row.failed_at, row.attempts)
         for row in connection.execute(statement)
     ]
+
+
+def unconfirmed_absence(connection: Connection, account: str | None) -> dict[Series, list[AbsentSpan]]:
+    """Return the unconfirmed absence of an account's series (None: of all accounts), each in order."""
+    table = schema.unconfirmed_absence
+    statement = (
+        select(*SERIES, table.c.first_day, table.c.last_day, table.c.seen_on, table.c.width)
+        .select_from(table.join(schema.series).join(schema.account))
+        .order_by(table.c.series_id, table.c.first_day)
+    )
+    if account is not None:
+        statement = statement.where(schema.account.c.name == account)
+    found: dict[Series, list[AbsentSpan]] = {}
+    for row in connection.execute(statement):
+        span = AbsentSpan(row.first_day, row.last_day, row.seen_on, row.width)
+        found.setdefault(series_of(row), []).append(span)
+    return found
 
 
 def range_limits(connection: Connection, account_id: int) -> dict[str, RangeLimits]:

@@ -20,25 +20,11 @@ from harvester.store import queries, schema
 from harvester.store.connection import StoreConnection
 from harvester.store.dsn import parse
 from harvester.store.errors import translated
+from harvester.store.migrate import read_schema_state, refuse_unready
 from harvester.store.patience import EXPORTING, READING, Patience
-from harvester.store.schema_state import read_schema_state, refuse_unreadable, refuse_unready
 from harvester.store.types import AccountStatus, FailedRange, RecordedState, SeriesStatus
 
 _TRUE = literal(True, Boolean())
-_STATUS_TABLES = [
-    table.name
-    for table in (
-        schema.account,
-        schema.phone,
-        schema.series,
-        schema.coverage,
-        schema.failed_slice,
-        schema.absence,
-        schema.value,
-        schema.quota,
-        schema.range_limits,
-    )
-]
 _FETCH_ROWS = 5_000  # per round trip to PostgreSQL
 
 
@@ -71,7 +57,7 @@ class Reader:
             self._store_connection = StoreConnection(self._target, read_only=True, patience=patience)
             stack.callback(self._store_connection.close)
             self._connection = stack.enter_context(self._store_connection.transaction())
-            state = read_schema_state(self._target, self._connection)
+            state = read_schema_state(self._connection)
             refuse_unready(self._target, state)
             self._stack = stack.pop_all()
         self.schema_version = str(state.revision)
@@ -91,7 +77,6 @@ class Reader:
     def accounts(self) -> list[AccountStatus]:
         """Return all accounts ever claimed, by name, with all their series."""
         with self._translated():
-            refuse_unreadable(self._target, self._connection, _STATUS_TABLES)
             series: dict[str, list[SeriesStatus]] = {}
             for one in self._series():
                 series.setdefault(one.series.account, []).append(one)
@@ -136,7 +121,6 @@ class Reader:
             complete_only: leave out periods that had not ended when they were requested.
         """
         with self._translated():
-            refuse_unreadable(self._target, self._connection, [resource])
             no_rows = f"SELECT * FROM {resource} WHERE 1 = 0"  # noqa: S608 - the name of a view
             with self._connection.exec_driver_sql(no_rows) as empty:
                 columns = tuple(empty.keys())
@@ -163,6 +147,7 @@ class Reader:
         for failure in queries.failed(self._connection, None):
             failed.setdefault(failure.series, []).append(failure)
         absent = self._absent()
+        unconfirmed = queries.unconfirmed_absence(self._connection, None)
         value, series = schema.value, schema.series
         first = select(func.min(value.c.day)).where(value.c.series_id == series.c.id).scalar_subquery()
         last = select(func.max(value.c.day)).where(value.c.series_id == series.c.id).scalar_subquery()
@@ -176,7 +161,13 @@ class Reader:
             one = queries.series_of(row)
             found.append(
                 SeriesStatus(
-                    one, row.first, row.last, coverage.get(one, []), absent.get(row.id, 0), failed.get(one, [])
+                    one,
+                    row.first,
+                    row.last,
+                    coverage.get(one, []),
+                    absent.get(row.id, 0),
+                    failed.get(one, []),
+                    unconfirmed.get(one, []),
                 )
             )
         return found

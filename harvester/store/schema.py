@@ -6,7 +6,8 @@ have no foreign keys, because checking those takes PostgreSQL three times as lon
 the ids were looked up in the same transaction. Series, metrics and values are never deleted.
 
 `absence` records what the newest answer to a period lacked: with `metric_id` NO_METRIC the whole period, else a stored
-value; `held_on` is the last local day on which an answer is known to have contained that value.
+value; `held_on` is the last local day on which an answer is known to have contained that value. `unconfirmed_absence`
+has the whole periods among them that are to be asked for again, as spans of days (core/absence.py).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSIONS: Final = ("0001", "0002", "0003", "0004")  # migrations, oldest first; this program needs the last
+VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005")  # migrations, oldest first; this program needs the last
 HEAD: Final = VERSIONS[-1]
 VERSION_TABLE: Final = "harvester_version"  # not Alembic's usual name: a PostgreSQL schema may be shared
 
@@ -159,6 +160,18 @@ absence = Table(
     _key("metric_id", Integer),
     Column("held_on", Date),
     CheckConstraint(f"(metric_id = {NO_METRIC}) = (held_on IS NULL)", name="held_on"),
+    sqlite_with_rowid=False,
+)
+
+unconfirmed_absence = Table(
+    "unconfirmed_absence",
+    metadata,
+    _series_id(),
+    _key("first_day", Date),
+    _column("last_day", Date),
+    _column("seen_on", Date),  # local day of the request whose answer lacked them first
+    _column("width", Integer),  # days of that request; 0 if unknown
+    CheckConstraint("first_day <= last_day", name="order"),
     sqlite_with_rowid=False,
 )
 

@@ -8,6 +8,7 @@ from datetime import date
 from enum import StrEnum
 from typing import NamedTuple
 
+from harvester.core.absence import AbsentSpan
 from harvester.core.model import QuotaRecord, RangeLimits, Series, Stretch
 from harvester.core.period import Period, WeekStart
 
@@ -126,6 +127,7 @@ class SeriesStatus:
     coverage: Sequence[Stretch]
     absent: int  # periods that the newest answer lacked
     failed: Sequence[FailedRange]
+    unconfirmed: Sequence[AbsentSpan] = ()  # those of the absent periods that are asked for again
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,6 @@ class SchemaFit(StrEnum):
     BEHIND = "behind"
     NEWER = "newer"
     EMPTY = "empty"
-    MISSING = "missing"  # PostgreSQL has no schema of this name
     FOREIGN = "foreign"  # no schema of the harvester, but tables of another program
 
 
@@ -159,5 +160,3 @@ class SchemaState(NamedTuple):
 
     fit: SchemaFit
     revision: str | None
-    obstacle: str = ""  # what would make a migration fail, and the way out
-    elsewhere: tuple[str, ...] = ()  # other schemas of the database with the harvester's tables, if this one has none

@@ -84,8 +84,9 @@ def store_answers(
     for group in _without_repeated_series(batches):
         answers = [_Answer(connection, batch, metric_ids, used[batch.slice.series], calendar) for batch in group]
         counts.add(_store(connection, answers))
-        for batch in group:
-            used[batch.slice.series].add_answer(batch.slice, calendar.local_date(batch.sent_at))
+        for batch, answer in zip(group, answers, strict=True):
+            asked_on = calendar.local_date(batch.sent_at)
+            used[batch.slice.series].add_answer(batch.slice, asked_on, batch.absent, answer.absent_before)
     for failure in failures:
         used[failure.slice.series].add_failure(failure, as_stored_text(failure.error), failed_at)
     write_ledgers(connection, used.values())
@@ -183,6 +184,11 @@ class _Answer:
         for day, metric, number, _ in rows:
             stored[metric][day] = number
         self._absent_before = {(row[0], row[1]): row[2] for row in absences}
+
+    @property
+    def absent_before(self) -> set[date]:
+        """First days of the periods that the stored answers lack."""
+        return {as_date(day) for day, metric in self._absent_before if metric == NO_METRIC}
 
     def compare(self, changes: _Changes) -> RowCounts:
         """Add what differs from the stored rows to `changes`; return the counts."""

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from harvester.core.absence import AbsentSpan
 from harvester.core.coverage import final_spans
 from harvester.core.model import FailedSlice, QuotaRecord, RangeLimits, Reject, RowCounts, Slice
 from harvester.core.period import Period
@@ -167,6 +168,29 @@ async def test_a_complete_value_that_was_absent_meanwhile_is_still_revised(store
     assert query(store_url, "SELECT value, complete, final FROM metric_values") == [(5.0, True, False)]
     await store.commit([answer(JANUARY, {"calls": [6.0]}, sent_at=at(date(2024, 2, 2)))], [])
     assert query(store_url, "SELECT old_value, new_value FROM revisions") == [(5.0, 6.0)]
+
+
+async def test_an_absent_period_is_unconfirmed_until_another_day_and_width(store: AccountStore) -> None:
+    first, again, later = (at(date(2024, 2, number)) for number in (1, 1, 2))
+    absent = [SECOND, THIRD]
+    await store.commit([answer(JANUARY, {"calls": [5.0]}, days=3, absent=absent, sent_at=first)], [])
+    once = {series(): [AbsentSpan(SECOND, THIRD, date(2024, 2, 1), 3)]}
+    assert await store.unconfirmed_absence() == once
+    await store.commit([answer(SECOND, {}, days=2, absent=absent, sent_at=again)], [])
+    await store.commit([answer(JANUARY, {"calls": [5.0]}, days=3, absent=absent, sent_at=later)], [])
+    assert await store.unconfirmed_absence() == once, "the same day, the same width"
+    await store.commit([answer(THIRD, {"calls": [1.0]}, sent_at=later)], [])
+    assert await store.unconfirmed_absence() == {series(): [AbsentSpan(SECOND, SECOND, date(2024, 2, 1), 3)]}
+    await store.commit([answer(SECOND, {}, absent=[SECOND], sent_at=later)], [])
+    assert await store.unconfirmed_absence() == {}
+    await store.commit([answer(JANUARY, {"calls": [5.0]}, days=2, absent=[SECOND], sent_at=later)], [])
+    assert await store.unconfirmed_absence() == {}, "a confirmed absence is not doubted again"
+
+
+async def test_what_was_absent_before_its_end_is_not_confirmed(store: AccountStore) -> None:
+    for number in (1, 2):
+        await store.commit([answer(JANUARY, {}, absent=[JANUARY], sent_at=at(date(2024, 1, number)))], [])
+    assert await store.unconfirmed_absence() == {series(): [AbsentSpan(JANUARY, JANUARY, SECOND, 1)]}
 
 
 async def test_absent_periods_are_counted_until_an_answer_contains_them(store: AccountStore, store_url: str) -> None:

@@ -14,13 +14,13 @@ from alembic.script import ScriptDirectory
 
 from harvester.core.metric_catalogue import METRICS
 from harvester.core.model import QuotaRecord
+from harvester.core.period import Period
 from harvester.errors import SchemaError
 from harvester.store.account_store import AccountStore
 from harvester.store.database import Database
-from harvester.store.migrate import migrate, migration_sql
+from harvester.store.migrate import migrate, migration_sql, schema_state
 from harvester.store.reader import Reader
 from harvester.store.schema import HEAD, VERSIONS
-from harvester.store.schema_state import schema_state
 from harvester.store.types import SchemaFit
 from tests.support.answers import identity, series
 from tests.support.databases import claimed, query
@@ -44,12 +44,12 @@ migrate(sys.argv[1])
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_each_version_is_migrated_to_the_newest(store_url: str, version: str) -> None:
-    assert schema_state(store_url)[:2] == (SchemaFit.EMPTY, None)
+    assert schema_state(store_url) == (SchemaFit.EMPTY, None)
     migrate_to(store_url, version)
-    assert schema_state(store_url)[:2] == (SchemaFit.HEAD if version == HEAD else SchemaFit.BEHIND, version)
+    assert schema_state(store_url) == (SchemaFit.HEAD if version == HEAD else SchemaFit.BEHIND, version)
     assert migrate(store_url) == (version, HEAD)
     assert migrate(store_url) == (HEAD, HEAD)
-    assert schema_state(store_url)[:2] == (SchemaFit.HEAD, HEAD)
+    assert schema_state(store_url) == (SchemaFit.HEAD, HEAD)
     assert difference(store_url) == ""
 
 
@@ -99,6 +99,43 @@ async def test_records_of_the_third_version_are_taken_over(store_url: str) -> No
     assert query(store_url, "SELECT spender FROM spender_quota") == [(login,)]
 
 
+async def test_absence_of_the_fourth_version_counts_as_seen_once(store_url: str) -> None:
+    migrate_to(store_url, "0004")
+    query(
+        store_url,
+        "INSERT INTO account (id, name, base_url, timezone, week_start, settle_days) VALUES"
+        " (7, 'main', 'https://example.test/api', 'America/New_York', 'sunday', 3)",
+    )
+    for number, period in enumerate(Period, 5):
+        query(store_url, f"INSERT INTO series VALUES ({number}, 7, 'performance', '8005551234', '{period}')")  # noqa: S608
+    query(
+        store_url,
+        "INSERT INTO coverage VALUES (5, '2024-01-01', '2024-01-31', '2024-01-31', -1),"
+        " (6, '2024-01-07', '2024-01-20', '2024-02-10', 3), (7, '2024-01-01', '2024-02-29', '2024-03-04', 3)",
+    )
+    absent = {5: ["01-02", "01-03", "01-09", "01-30", "01-31"], 6: ["01-07", "01-14"], 7: ["01-01", "02-01"]}
+    rows = ", ".join(f"({number}, '2024-{day}', 0, NULL)" for number, days in absent.items() for day in days)
+    query(store_url, f"INSERT INTO absence VALUES {rows}")  # noqa: S608
+    migrate(store_url)
+    async with claimed(store_url, identity()) as store:
+        found = await store.unconfirmed_absence()
+    assert {one.period: [tuple(map(str, span)) for span in spans] for one, spans in found.items()} == {
+        Period.DAY: [
+            ("2024-01-02", "2024-01-03", "2024-01-31", "0"),
+            ("2024-01-09", "2024-01-09", "2024-01-31", "0"),
+            ("2024-01-30", "2024-01-30", "2024-01-31", "0"),  # the 31st had not ended
+        ],
+        Period.WEEK: [
+            ("2024-01-07", "2024-01-13", "2024-02-10", "0"),
+            ("2024-01-14", "2024-01-20", "2024-02-10", "0"),
+        ],
+        Period.MONTH: [
+            ("2024-01-01", "2024-01-31", "2024-03-04", "0"),
+            ("2024-02-01", "2024-02-29", "2024-03-04", "0"),
+        ],
+    }
+
+
 def test_the_migrated_database_is_what_the_program_expects(store_url: str) -> None:
     migrate(store_url)
     assert difference(store_url) == ""
@@ -124,14 +161,14 @@ def test_a_killed_migration_leaves_the_old_schema(store_url: str, statement: str
     """In its first statement, between two versions, in the last one."""
     done = subprocess.run([sys.executable, "-c", KILLED, store_url, statement], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
-    assert schema_state(store_url)[:2] == (SchemaFit.EMPTY, None)
+    assert schema_state(store_url) == (SchemaFit.EMPTY, None)
     assert migrate(store_url) == (None, HEAD)
 
 
 def test_printed_statements_migrate_alike_in_sqlite(sqlite_url: str) -> None:
     with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as database:
         database.executescript(migration_sql(sqlite_url))
-    assert schema_state(sqlite_url)[:2] == (SchemaFit.HEAD, HEAD)
+    assert schema_state(sqlite_url) == (SchemaFit.HEAD, HEAD)
     assert difference(sqlite_url) == ""
 
 
@@ -144,9 +181,9 @@ def test_printed_statements_migrate_alike_in_postgresql(
         migrate_to(postgres_url, since, schema)
     psql = [str(postgres.programs / "psql"), "-v", "ON_ERROR_STOP=1", "-q", "-d", postgres_url]
     subprocess.run(psql, input=migration_sql(postgres_url, schema, since=since).encode(), check=True, timeout=60)
-    assert schema_state(postgres_url, schema)[:2] == (SchemaFit.HEAD, HEAD)
+    assert schema_state(postgres_url, schema) == (SchemaFit.HEAD, HEAD)
     assert difference(postgres_url, schema) == ""
-    assert schema_state(postgres_url)[:2] == (SchemaFit.EMPTY, None)
+    assert schema_state(postgres_url) == (SchemaFit.EMPTY, None)
 
 
 def test_columns_are_commented_in_postgresql(postgres_url: str) -> None:
@@ -163,7 +200,7 @@ def test_columns_are_commented_in_postgresql(postgres_url: str) -> None:
 async def test_a_newer_schema_is_refused(store_url: str) -> None:
     migrate(store_url)
     query(store_url, "UPDATE harvester_version SET version_num = '9999'")
-    assert schema_state(store_url)[:2] == (SchemaFit.NEWER, "9999")
+    assert schema_state(store_url) == (SchemaFit.NEWER, "9999")
     with pytest.raises(SchemaError, match="newer harvester"):
         migrate(store_url)
     database = Database(store_url, auto_migrate=True)

@@ -191,7 +191,8 @@ class RigProcess:
         limits = await store.range_limits()
         self.limit_tracker = RangeLimitTracker(limits.get(desired.resource, RangeLimits()), desired.max_days)
         series = rig.series()
-        stored = stored_of(await store.coverage(series), await store.failed(series))
+        absent = await store.unconfirmed_absence()
+        stored = stored_of(await store.coverage(series), await store.failed(series), absent)
         rules = Rules(rig.calendar, rig.calendar.local_date(clock.time()), SETTLE_DAYS)
         desires = [Desire(one, desired.first, desired.last) for one in series]
         self.plan = plan_slices(desires, stored, rules, {desired.resource: self.limit_tracker.allowed(clock.time())})

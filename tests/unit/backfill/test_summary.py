@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from harvester.backfill.outcome import AccountOutcome
+from harvester.backfill.outcome import AccountOutcome, as_json
 from harvester.backfill.summary import summary
 from harvester.core.model import FailedSlice, RowCounts, RunReport, Series, Slice, SliceCounts
 from harvester.core.period import Period
@@ -41,6 +41,16 @@ def test_rejected_and_absent_values_are_counted() -> None:
         "1 of 1 slice done by 2 requests in 1 s; 2 slices already covered; 1 request refused by the quota.",
         "Values: 0 new, 0 changed, 0 unchanged, 3 rejected. 1 period absent from the answers.",
     ]
+
+
+def test_unconfirmed_absence_is_reported_even_without_a_request() -> None:
+    ended = outcome(already_covered=7)
+    ended.report.unconfirmed_absent = 30
+    first, second = summary([ended], 0.1)
+    assert first == "Nothing to request: 7 slices already covered."
+    assert second.startswith("30 absent periods are not final yet, because the API has a 0 for a period without calls.")
+    assert second.endswith("From tomorrow on the daemon, or the same command, requests them again.")
+    assert as_json([ended], 0.1)["unconfirmed_absent"] == 30
 
 
 def test_the_first_failed_slices_are_named() -> None:

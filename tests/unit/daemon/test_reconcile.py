@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 
 from harvester.config import Account, Phone
+from harvester.core.absence import AbsentSpan
 from harvester.core.coverage import Span, stretch_of
 from harvester.core.model import Batch, Series, Slice
 from harvester.core.period import Period
@@ -85,6 +87,18 @@ def test_days_provisional_by_the_servers_clock_are_not_asked_for_again_before_th
         one for one in planned(stored, provisional).plan.slices if one.first <= piece.last and piece.first <= one.last
     ]
     assert {one.series for one in asked_again} == {ONE}
+
+
+def test_an_absent_period_is_not_asked_for_again_before_the_tick() -> None:
+    """Where the host's clock is a day ahead, its absence is due by the host and not by the server."""
+    piece = Slice(ALL, date(2024, 1, 1), TODAY - timedelta(days=14))
+    absent = AbsentSpan(piece.first, piece.first, TODAY - timedelta(days=1), piece.days)
+    stored = replace(asked(ALL, date(2024, 1, 1), TODAY), absent={ALL: [absent]})
+    again = Slice(ALL, piece.first, piece.first)
+    assert again in planned(stored).plan.slices
+    provisional = ProvisionalDays()
+    provisional.add(Batch(again, NOW - 86_400, {}, {}, absent=[piece.first]), RULES)
+    assert again not in planned(stored, provisional).plan.slices
 
 
 def test_a_final_answer_is_not_provisional() -> None:

@@ -21,7 +21,7 @@ messages = st.text() | st.builds(lambda detail: str(SliceRejected(detail)), st.t
 
 @given(st.sampled_from([SliceRejected.code, SourceUnavailable.code, PayloadError.code, "error"]), messages)
 def test_a_refused_slice_is_recognised_by_its_code_alone(code: str, message: str) -> None:
-    stored = stored_of({}, [FailedRange(LINE, DAY, DAY, code, message, 0, 1)])
+    stored = stored_of({}, [FailedRange(LINE, DAY, DAY, code, message, 0, 1)], {})
     assert stored.failed == {LINE: [Span(DAY, DAY)]}
     assert stored.refused == ({LINE: [Span(DAY, DAY)]} if code == SliceRejected.code else {})
 

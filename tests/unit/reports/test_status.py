@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.config import Account, Database, Phone, Quota, Settings
+from harvester.core.absence import AbsentSpan
 from harvester.core.coverage import Span
 from harvester.core.model import QuotaRecord, Series, Stretch
 from harvester.core.period import ONE_DAY, Period
@@ -141,6 +143,23 @@ def test_a_start_inside_a_period_asks_for_all_of_it() -> None:
 def test_absent_periods_are_counted_and_no_gap() -> None:
     one = one_series(stored(covered(asked(JANUARY, TODAY), absent=4)))
     assert (one["absent"], one["gaps"]) == (4, [])
+
+
+def test_unconfirmed_absence_is_not_final_and_reported_apart() -> None:
+    doubtful = AbsentSpan(date(2024, 2, 1), date(2024, 2, 10), TODAY, 79)
+    found = stored(replace(covered(asked(JANUARY, TODAY), absent=14), unconfirmed=(doubtful,)))
+    one = one_series(found)
+    assert (one["absent"], one["unconfirmed_absent"], one["gaps"]) == (14, 10, [])
+    assert one["final_through"] == one["complete_through"] == "2024-01-31"
+    assert not attention(found)
+    text = text_of(lines(build([found], None, NOW, "0002"), every_series=True))
+    assert "main: 10 absent periods not confirmed, so not final; requested again on a later day" in text
+    assert "main performance 8005551234 day: absent once 2024-02-01..2024-02-10" in text
+
+
+def test_a_latest_period_that_is_absent_once_is_lacking() -> None:
+    doubtful = AbsentSpan(YESTERDAY, YESTERDAY, TODAY, 79)
+    assert attention(stored(replace(covered(asked(JANUARY, TODAY), absent=1), unconfirmed=(doubtful,))))
 
 
 def test_what_is_final_depends_on_when_it_was_requested_and_gaps_on_the_time() -> None:
