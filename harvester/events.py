@@ -73,6 +73,7 @@ class Event(StrEnum):
     BUG = "bug", Level.ERROR, "An unexpected error, with its traceback; report it."
     CLOCK_JUMPED = "clock_jumped", Level.WARNING, "The clock was stepped or the host slept; a refresh starts now."
     INTERRUPTED = "interrupted", Level.INFO, "A signal ends the backfill; requests in flight are finished first."
+    LIBRARY = "library", Level.WARNING, "A library reports a problem; `logger` names the library."
     PING_FAILED = "ping_failed", Level.WARNING, "daemon.ping_url did not accept the ping."
     READY = "ready", Level.INFO, "The daemon has started."
     RELOADED = "reloaded", Level.INFO, "The new configuration is in use."

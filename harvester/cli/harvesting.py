@@ -92,7 +92,9 @@ def serve(settings: Settings, load: Callable[[], Settings], *, verbose: int, qui
     config.require_accounts(settings)
     require_starts(settings)
     logs.set_up(settings.log, verbose=verbose, quiet=quiet)
-    service = Service(settings, environ=os.environ, load=load_complete, emit=logs.RateLimitedLogger(logs.observer()))
+    emit = logs.RateLimitedLogger(logs.observer())
+    logs.take_over_libraries(emit)
+    service = Service(settings, environ=os.environ, load=load_complete, emit=emit)
     return asyncio.run(service.run())
 
 
@@ -105,6 +107,7 @@ def _harvest(
     show: Callable[[BackfillResult, Exception | None], None],
 ) -> int:
     logs.set_up(settings.log, verbose=verbose, quiet=quiet)
+    logs.take_over_libraries(logs.RateLimitedLogger(logs.observer()))
     display = display_for(sys.stderr, quiet=bool(quiet), environ=os.environ, clock=SystemClock())
     work = Backfill(settings, request_of, environ=os.environ, emit=logs.observer(), display=display)
 

@@ -74,6 +74,33 @@ def set_up(log: Log, *, verbose: int, quiet: int) -> None:
     )
 
 
+class LibraryHandler(logging.Handler):
+    """Handler of the standard library's log that turns the records of other packages into events.
+
+    Without it they would go to stderr in a format of their own, and as often as their packages write them: asyncio does
+    so for each connection that it cannot accept.
+    """
+
+    def __init__(self, emit: Observer) -> None:
+        super().__init__(logging.WARNING)
+        self._emit = emit
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
+        error = record.exc_info[1] if record.exc_info else None
+        first_line = (record.getMessage().splitlines() or [""])[0]
+        if error is None or isinstance(error, OSError):
+            reason = "" if error is None else f": {error.strerror or type(error).__name__}"
+            self._emit(Event.LIBRARY, logger=record.name, error=f"{first_line}{reason}")
+        else:
+            self._emit(Event.LIBRARY, logger=record.name, message=first_line, error=error)
+
+
+def take_over_libraries(emit: Observer) -> None:
+    """Pass what other packages log to `emit`, which should limit its rate."""
+    logging.getLogger().addHandler(LibraryHandler(emit))
+
+
 def in_journal(environ: Mapping[str, str]) -> bool:
     """Return True if stderr is systemd's journal: JOURNAL_STREAM then names its device and inode."""
     try:

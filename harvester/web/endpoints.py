@@ -5,7 +5,9 @@ be fast. One that raises gives a 500; the error is logged once until the callabl
 
 Each connection carries one request. Clients ask a few times a minute, so an open connection would save nothing, and
 `stop` would have to wait for it. A connection ends after `connection_timeout` seconds, also if its request arrives too
-slowly or its answer is not read. The body of a request is not read, because no endpoint has one.
+slowly or its answer is not read, and no more than MAX_CONNECTIONS are open: one more ends the oldest. So a flood of
+connections cannot use up the process's file descriptors. The body of a request is not read, because no endpoint has
+one.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from harvester.runner.ports import Observer
 from harvester.web.hosts import is_allowed_host
 
 CONNECTION_TIMEOUT = 10.0  # seconds
+MAX_CONNECTIONS = 64  # at a time; an answer takes milliseconds, so the oldest one is not waiting for its own
 
 _METHODS = ("GET", "HEAD")
 _PLAIN_TEXT = "text/plain; charset=utf-8"
@@ -54,6 +57,24 @@ class Readiness:
 class _RequestHandler(web.RequestHandler):
     """Connection whose answers to malformed requests repeat nothing of them and name no library."""
 
+    open_connections: dict[asyncio.BaseTransport, None]  # of the server, the oldest first
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection, and end the oldest one if there are too many."""
+        super().connection_made(transport)
+        if len(self.open_connections) >= MAX_CONNECTIONS:
+            oldest = next(iter(self.open_connections))
+            del self.open_connections[oldest]
+            if isinstance(oldest, asyncio.Transport):
+                oldest.abort()
+        self.open_connections[transport] = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Count the connection no more."""
+        if self.transport is not None:
+            self.open_connections.pop(self.transport, None)
+        super().connection_lost(exc)
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -70,8 +91,12 @@ class _RequestHandler(web.RequestHandler):
 
 
 class _Server(web.Server):
+    open_connections: dict[asyncio.BaseTransport, None]
+
     def __call__(self) -> _RequestHandler:
-        return _RequestHandler(self, loop=self._loop, **self._kwargs)
+        handler = _RequestHandler(self, loop=self._loop, **self._kwargs)
+        handler.open_connections = self.open_connections
+        return handler
 
 
 class Endpoints:
@@ -123,6 +148,7 @@ class Endpoints:
             keepalive_timeout=self._connection_timeout,
             lingering_time=_LINGER,
         )
+        server.open_connections = {}
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await runner.setup()
         try:

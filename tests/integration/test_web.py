@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from harvester.errors import ConfigError
-from harvester.web import Endpoints, Readiness
+from harvester.web.endpoints import MAX_CONNECTIONS, Endpoints, Readiness
 
 LOOPBACK = "127.0.0.1"
 TEST_TIMEOUT = 5.0  # seconds
@@ -248,6 +249,20 @@ async def test_a_slow_request_is_closed() -> None:
     async with serving(connection_timeout=0.1) as address:
         for fragment in (b"", b"GET /healthz HTTP/1.1\r\nHost: loc"):
             assert await raw(address, fragment) == b""
+
+
+async def test_a_flood_of_idle_connections_is_bounded_and_does_not_keep_others_out() -> None:
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a number is enough
+    async with serving(connection_timeout=3600) as address:
+        flood = [await asyncio.open_connection(*address) for _ in range(3 * MAX_CONNECTIONS)]
+        assert (await ask(address, "/healthz")).status == 200
+        assert len(os.listdir("/proc/self/fd")) - before <= len(flood) + MAX_CONNECTIONS + 5  # noqa: PTH208 - as above
+        for reader, _ in flood[: 2 * MAX_CONNECTIONS]:
+            await _until_closed(reader)
+        for _, writer in flood:
+            writer.close()
+        await asyncio.sleep(0)
+        assert (await ask(address, "/healthz")).status == 200
 
 
 async def test_a_client_that_does_not_read_is_closed() -> None:
