@@ -51,6 +51,7 @@ class AccountRun:
         self._request = request
         self._pool: WorkerPool | None = None
         self._interrupted = False
+        self._connected = False  # the database worked at least once
         self._lost_since: float | None = None  # monotonic seconds, while the database is lost
         self._reported_holder: str | None = None
 
@@ -66,41 +67,49 @@ class AccountRun:
         Raises:
             HarvesterError: the run ended early; `report` holds what was done until then.
         """
-        while True:
-            try:
-                store = await self._claim()
-            except StoreError as error:
-                await self._wait_for_database(error)
-                continue
-            if store is None:
-                return
-            try:
-                await self._work(store)
-            except StoreLost as error:
-                await self._wait_for_database(error)
-            else:
-                return
-            finally:
-                await store.release()
-
-    async def _claim(self) -> AccountStore | None:
-        """Wait for the account and return its store; None if its holder has carried out the request instead."""
+        # Outlives a lost connection: a second order for the same days would be carried out beside the first.
         handover = Handover(self._process.database, self.account, self._request, self.report, self._today())
         try:
-            while True:
-                if self._interrupted:
-                    raise Interrupted
-                claimed = await self._process.database.claim(identity_of(self.account, self._process.settings))
-                if not isinstance(claimed, AccountHeld):
-                    self.held_by = None
-                    return claimed
-                self._note_holder(claimed.holder)
-                if await handover.step():
-                    return None
-                self.held_by = None if handover.taken_up else claimed.holder
-                await self._process.pause(POLL_SECONDS)
+            while await self._claim_and_work(handover):
+                pass
         finally:
             await handover.withdraw()
+
+    async def _claim_and_work(self, handover: Handover) -> bool:
+        """Claim the account and work on it. Return True if the database was lost meanwhile, and may come back."""
+        try:
+            store = await self._claim(handover)
+        except StoreError as error:
+            await self._wait_for_database(error)
+            return True
+        if store is None:
+            return False
+        try:
+            await self._work(store)
+        except StoreLost as error:
+            await self._wait_for_database(error)
+            return True
+        finally:
+            await store.release()
+        return False
+
+    async def _claim(self, handover: Handover) -> AccountStore | None:
+        """Wait for the account and return its store; None if its holder has carried out the request instead."""
+        while True:
+            if self._interrupted:
+                raise Interrupted
+            claimed = await self._process.database.claim(identity_of(self.account, self._process.settings))
+            self._connected = True
+            if not isinstance(claimed, AccountHeld):
+                self.held_by = None
+                await handover.withdraw()
+                return claimed
+            self._note_holder(claimed.holder)
+            if await handover.step():
+                return None
+            self._lost_since = None
+            self.held_by = None if handover.taken_up else claimed.holder
+            await self._process.pause(POLL_SECONDS)
 
     def _note_holder(self, holder: str) -> None:
         if not self._request.wait:
@@ -119,7 +128,7 @@ class AccountRun:
         """
         now = self._process.clock.monotonic()
         if self._lost_since is None:
-            if not isinstance(error, StoreLost) or not self.report.requests:
+            if not isinstance(error, StoreLost) or not self._connected:
                 raise error
             self._lost_since = now
             self._emit(Event.DATABASE_LOST, error=str(error))
@@ -141,7 +150,7 @@ class AccountRun:
             self.report.unconfirmed_absent = count_unconfirmed(absent, series, account.calendar)
             await store.set_state(RecordedState.OK)
             return
-        async with Session(process, account, store) as session:
+        async with Session(process, account, store, previous=self.throttle) as session:
             self.throttle = session.throttle
             self.coordinator = session.coordinator(plan, self.report, limit_trackers)
             self._pool = session.pool(self.coordinator)

@@ -27,9 +27,9 @@ from harvester.engine.wiring import build_database, build_transport
 from harvester.errors import ConfigError, HarvesterError, StoreError
 from harvester.store.database import Database
 from harvester.store.dsn import SqliteTarget, Target, parse
-from harvester.store.migrate import refuse_unknown, refuse_unready, schema_state_of
 from harvester.store.pooler import refuse_pooled
 from harvester.store.reader import Reader
+from harvester.store.schema_state import refuse_unmigratable, refuse_unready, schema_state_of
 from harvester.store.types import AccountStatus, RecordedState, SchemaFit, SchemaState, other_days
 
 Printer = Callable[[str], None]
@@ -225,14 +225,14 @@ def _describe(target: Target, state: SchemaState, *, auto_migrate: bool) -> str:
         StoreError: no command could store into it.
     """
     if isinstance(target, SqliteTarget) or auto_migrate:
-        refuse_unknown(target, state)
+        refuse_unmigratable(target, state)
     else:
         refuse_unready(target, state)
     if isinstance(target, SqliteTarget):
         _refuse_unwritable(target.path)
     if state.fit is SchemaFit.HEAD:
         return f"at schema {state.revision}"
-    if state.fit is SchemaFit.EMPTY:
+    if state.fit in {SchemaFit.EMPTY, SchemaFit.MISSING}:
         return "empty; the first run creates the tables"
     return f"at the older schema {state.revision}; the next run migrates it"
 

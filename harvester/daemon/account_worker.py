@@ -42,6 +42,7 @@ from harvester.runner.coordinator import Progress
 from harvester.runner.worker_pool import WorkerPool
 from harvester.store.account_store import AccountStore
 from harvester.store.types import AccountHeld, BackfillOrder, RecordedState
+from harvester.throttle import Throttle
 
 FIRST_DATABASE_PAUSE_SECONDS = 1.0  # before the database is tried again; doubles with each failure
 MAX_DATABASE_PAUSE_SECONDS = 30.0
@@ -70,6 +71,7 @@ class AccountWorker:
         self._order_worker: OrderWorker | None = None
         self._store: AccountStore | None = None
         self._progress = Progress()  # of a recalled round
+        self._throttle: Throttle | None = None  # of the newest session
         self._database_failures = 0  # in a row
 
     def tick(self) -> None:
@@ -143,8 +145,10 @@ class AccountWorker:
         limit_trackers = limit_trackers_of(self.account, await store.range_limits())
         self._progress = Progress()
         try:
-            async with Session(self._process, self.account, store, on_stored=self._on_stored) as session:
-                self.state.throttle = session.throttle
+            async with Session(
+                self._process, self.account, store, on_stored=self._on_stored, previous=self._throttle
+            ) as session:
+                self.state.throttle = self._throttle = session.throttle
                 begin = partial(self._begin_order, store, session, limit_trackers)
                 self._order_worker = order_worker = OrderWorker(store, begin, self.wake, self._process.pause)
                 order_worker.open()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from harvester.demo.setting import ACCOUNT
 from harvester.errors import UsageError
-from harvester.store.migrate import schema_state
 from harvester.store.reader import Reader
+from harvester.store.schema_state import schema_state
 from harvester.store.types import SchemaFit
 
 _SIMULATOR_URL = "http://127.0.0.1:"  # how its simulator's address begins

@@ -37,8 +37,17 @@ class Session:
         store: AccountStore,
         *,
         on_stored: Callable[[Sequence[Batch]], None] | None = None,
+        previous: Throttle | None = None,
     ) -> None:
-        """Work on `store`; `on_stored` is called with the answers of each transaction after its commit."""
+        """Work on `store`.
+
+        Args:
+            process: shared by all accounts.
+            account: the claimed one.
+            store: of this account.
+            on_stored: called with the answers of each transaction after its commit.
+            previous: the throttle of this process's session before, which is closed.
+        """
         waiting = process.waiting
         self.throttle: Throttle = build_throttle(
             account,
@@ -47,6 +56,7 @@ class Session:
             slots=process.slots,
             on_wait=None if waiting is None else lambda until: waiting(account.name, until),
         )
+        self._previous = previous
         self._process = process
         self._account = account
         self._store = store
@@ -57,7 +67,7 @@ class Session:
     async def __aenter__(self) -> Self:
         process, account, store = self._process, self._account, self._store
         async with AsyncExitStack() as stack:
-            await self.throttle.open()
+            await self.throttle.open(self._previous)
             stack.push_async_callback(self._close_throttle)
             transport = self._instrument(await stack.enter_async_context(process.transport(account)))
             source = build_source(

@@ -22,8 +22,9 @@ from harvester.engine.account_plan import (
     stored_of,
 )
 from harvester.errors import ConfigError, describe_error
-from harvester.store.migrate import schema_state
+from harvester.store.dsn import parse
 from harvester.store.reader import Reader
+from harvester.store.schema_state import refuse_elsewhere, schema_state_of
 from harvester.store.types import AccountStatus, SchemaFit, other_days
 
 
@@ -72,7 +73,7 @@ def estimate(settings: Settings, request: BackfillRequest, environ: Mapping[str,
 
     Raises:
         ConfigError: no account is configured, or stored days have another zone or week start.
-        StoreError: the database exists and cannot be read.
+        StoreError: the database exists and cannot be read, or the configured schema is not the one with the tables.
     """
     config.require_accounts(settings)
     now = time.time()
@@ -89,7 +90,10 @@ def _stored_accounts(settings: Settings, environ: Mapping[str, str]) -> dict[str
     """Return the stored state by account name; none where the database does not exist yet."""
     database = settings.database
     password = config.database_password(settings, environ)
-    if schema_state(database.url, database.schema, password).fit is SchemaFit.EMPTY:
+    target = parse(database.url, database.schema, password)
+    state = schema_state_of(target)
+    if state.fit in {SchemaFit.EMPTY, SchemaFit.MISSING}:
+        refuse_elsewhere(target, state)  # what is stored there would be planned again
         return {}
     with Reader(database.url, database.schema, password) as reader:
         found = reader.accounts()

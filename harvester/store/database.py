@@ -26,9 +26,10 @@ from harvester.store.connection import StoreConnection
 from harvester.store.db_thread import DatabaseThread
 from harvester.store.dsn import SqliteTarget, parse, refuse_foreign_links
 from harvester.store.lock import holder_name, try_lock
-from harvester.store.migrate import migrate_target, refuse_unready, schema_state_of
+from harvester.store.migrate import migrate_target
 from harvester.store.patience import ORDINARY, Patience
 from harvester.store.pooler import refuse_pooler
+from harvester.store.schema_state import refuse_unready, schema_state_of
 from harvester.store.sql import insert_new
 from harvester.store.types import AccountHeld, AccountIdentity, OrderProgress, SchemaFit, other_days
 

@@ -20,11 +20,25 @@ from harvester.store import queries, schema
 from harvester.store.connection import StoreConnection
 from harvester.store.dsn import parse
 from harvester.store.errors import translated
-from harvester.store.migrate import read_schema_state, refuse_unready
 from harvester.store.patience import EXPORTING, READING, Patience
+from harvester.store.schema_state import read_schema_state, refuse_unreadable, refuse_unready
 from harvester.store.types import AccountStatus, FailedRange, RecordedState, SeriesStatus
 
 _TRUE = literal(True, Boolean())
+_STATUS_TABLES = [
+    table.name
+    for table in (
+        schema.account,
+        schema.phone,
+        schema.series,
+        schema.coverage,
+        schema.failed_slice,
+        schema.absence,
+        schema.value,
+        schema.quota,
+        schema.range_limits,
+    )
+]
 _FETCH_ROWS = 5_000  # per round trip to PostgreSQL
 
 
@@ -57,7 +71,7 @@ class Reader:
             self._store_connection = StoreConnection(self._target, read_only=True, patience=patience)
             stack.callback(self._store_connection.close)
             self._connection = stack.enter_context(self._store_connection.transaction())
-            state = read_schema_state(self._connection)
+            state = read_schema_state(self._target, self._connection)
             refuse_unready(self._target, state)
             self._stack = stack.pop_all()
         self.schema_version = str(state.revision)
@@ -77,6 +91,7 @@ class Reader:
     def accounts(self) -> list[AccountStatus]:
         """Return all accounts ever claimed, by name, with all their series."""
         with self._translated():
+            refuse_unreadable(self._target, self._connection, _STATUS_TABLES)
             series: dict[str, list[SeriesStatus]] = {}
             for one in self._series():
                 series.setdefault(one.series.account, []).append(one)
@@ -121,6 +136,7 @@ class Reader:
             complete_only: leave out periods that had not ended when they were requested.
         """
         with self._translated():
+            refuse_unreadable(self._target, self._connection, [resource])
             no_rows = f"SELECT * FROM {resource} WHERE 1 = 0"  # noqa: S608 - the name of a view
             with self._connection.exec_driver_sql(no_rows) as empty:
                 columns = tuple(empty.keys())

@@ -152,6 +152,7 @@ class SchemaFit(StrEnum):
     BEHIND = "behind"
     NEWER = "newer"
     EMPTY = "empty"
+    MISSING = "missing"  # PostgreSQL has no schema of this name
     FOREIGN = "foreign"  # no schema of the harvester, but tables of another program
 
 
@@ -160,3 +161,5 @@ class SchemaState(NamedTuple):
 
     fit: SchemaFit
     revision: str | None
+    obstacle: str = ""  # what would make a migration fail, and the way out
+    elsewhere: tuple[str, ...] = ()  # other schemas of the database with the harvester's tables, if this one has none

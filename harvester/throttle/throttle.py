@@ -76,6 +76,7 @@ class Throttle:
         self._waiting = 0  # workers that want to send
         self._waiting_until: float | None = None
         self._granted_any = False
+        self._records: tuple[QuotaRecord | None, ...] = ()  # what is stored, if no other process has written since
 
     @property
     def waiting_until(self) -> float | None:
@@ -86,15 +87,27 @@ class Throttle:
         """Return the limit, the requests that may still be sent, and the window's end."""
         return self._quota.snapshot(self._clock.monotonic())
 
-    async def open(self) -> None:
-        """Continue from the record of an earlier process.
+    async def open(self, previous: Throttle | None = None) -> None:
+        """Continue from the record of an earlier process, or from an earlier throttle of this one.
+
+        Args:
+            previous: the account's throttle before the database was lost. It knows what was sent, where the record
+                counts all that was granted in advance as sent. It counts only if no other process has written since.
 
         Raises:
             StoreError: the record is not readable.
         """
         record = await self._ledger.load()
-        if record is not None:
+        known = None if previous is None else previous.quota_behind(record)
+        if known is not None:
+            known.forget_record()
+            self._quota, self._granted_any, self._records = known, True, (record,)
+        elif record is not None:
             self._quota.restore(record, self._clock.monotonic(), self._clock.time())
+
+    def quota_behind(self, record: QuotaRecord | None) -> Quota | None:
+        """Return the quota of this throttle if the record is its own or was deleted, else None."""
+        return self._quota if record is None or record in self._records else None
 
     async def close(self) -> None:
         """Return the unspent allowance. All permits must have been returned.
@@ -160,7 +173,10 @@ class Throttle:
 
     @step(Step.RESERVE)
     async def _save(self, block: Block) -> None:
-        await self._ledger.save(self._quota.record(block, self._clock.monotonic(), self._clock.time()))
+        record = self._quota.record(block, self._clock.monotonic(), self._clock.time())
+        self._records = (*self._records[:1], record)  # if saving fails, either may be stored
+        await self._ledger.save(record)
+        self._records = (record,)
 
     async def _pause(self, until: float) -> None:
         """Sleep until that moment or until the quota has changed, in short sleeps so that a suspend is noticed."""

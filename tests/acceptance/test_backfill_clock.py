@@ -22,8 +22,8 @@ LIMIT, WINDOW = 20, 3
 HOUR = 3600.0
 WORLD = World()
 PHONES = tuple(f"8005550{number:03}" for number in range(84))
-BACKFILL = ("backfill", "--start", "2024-01-01", "--end", "2024-12-31", "--json")
-WANTED = Wanted(date(2024, 1, 1), date(2024, 12, 31), (Period.DAY,), PHONES, world=WORLD)
+BACKFILL = ("backfill", "--start", "2024-01-01", "--end", "2024-01-31", "--json")
+WANTED = Wanted(date(2024, 1, 1), date(2024, 1, 31), (Period.DAY,), PHONES, world=WORLD)
 CLOCKS = {"ahead": 2.4, "behind": -2.4, "hours ahead": 5.5 * HOUR + 1.3, "hours behind": -7 * HOUR - 0.4}
 SERVER = Options(limit=LIMIT, window=WINDOW, latency=0.02)
 

@@ -21,9 +21,10 @@ from tests.support.truth import Wanted, assert_harvested, stored_rows
 CONCURRENCY = 8  # the default
 WORLD = World()
 PHONES = tuple(f"80055501{number:02}" for number in range(20))
-BACKFILL = ("backfill", "--start", "2023-01-01", "--end", "2025-06-30", "--json")
-PLANNED = 3 * len(PHONES)  # 912 days each
-WANTED = Wanted(date(2023, 1, 1), date(2025, 6, 30), (Period.DAY,), PHONES, world=WORLD)
+BACKFILL = ("backfill", "--start", "2024-10-01", "--end", "2025-06-30", "--json")
+PLANNED = 3 * len(PHONES)  # 273 days each
+NARROW = {"max_days_per_request": 92}
+WANTED = Wanted(date(2024, 10, 1), date(2025, 6, 30), (Period.DAY,), PHONES, world=WORLD)
 
 
 def sent(api: SimulatedApi) -> int:
@@ -39,7 +40,7 @@ def test_a_signal_leaves_130_and_nothing_is_requested_twice(
     number: signal.Signals, sqlite_url: str, install: Install
 ) -> None:
     api = served(Options(limit=25, window=2, latency=0.05))
-    harvester = install(api, sqlite_url, phones=list(PHONES))
+    harvester = install(api, sqlite_url, phones=list(PHONES), api=NARROW)
     with harvester.started(*BACKFILL) as running:
         running.until(lambda: sent(api) >= 20)
         running.signal(number)
@@ -63,7 +64,7 @@ def test_a_signal_leaves_130_and_nothing_is_requested_twice(
 
 def test_slow_answers_in_flight_are_waited_for_and_stored(sqlite_url: str, install: Install) -> None:
     api = served(Options(latency=0.7))
-    harvester = install(api, sqlite_url, phones=list(PHONES))
+    harvester = install(api, sqlite_url, phones=list(PHONES), api=NARROW)
     with harvester.started(*BACKFILL) as running:
         running.until(lambda: sent(api) >= CONCURRENCY)
         running.signal(signal.SIGINT)
@@ -75,7 +76,7 @@ def test_slow_answers_in_flight_are_waited_for_and_stored(sqlite_url: str, insta
 
 def test_a_second_signal_leaves_at_once(store_url: str, install: Install) -> None:
     api = served(Options(faults=Faults(slow=1.0, slow_seconds=30.0)))
-    harvester = install(api, store_url, phones=list(PHONES))
+    harvester = install(api, store_url, phones=list(PHONES), api=NARROW)
     with harvester.started(*BACKFILL) as running:
         running.until(lambda: sent(api) >= 1)
         running.signal(signal.SIGINT)
@@ -96,7 +97,7 @@ def test_a_second_signal_leaves_at_once(store_url: str, install: Install) -> Non
 
 def test_a_signal_ends_a_wait_for_the_quota(sqlite_url: str, install: Install) -> None:
     api = served(Options(limit=5, window=900))
-    harvester = install(api, sqlite_url, phones=list(PHONES))
+    harvester = install(api, sqlite_url, phones=list(PHONES), api=NARROW)
     with harvester.started(*BACKFILL) as running:
         running.until(lambda: sent(api) == 5)
         running.signal(signal.SIGTERM)
@@ -107,7 +108,7 @@ def test_a_signal_ends_a_wait_for_the_quota(sqlite_url: str, install: Install) -
 
 def test_a_signal_ends_a_wait_for_the_account(sqlite_url: str, install: Install) -> None:
     api = served(Options(limit=5, window=900))
-    harvester = install(api, sqlite_url, phones=list(PHONES))
+    harvester = install(api, sqlite_url, phones=list(PHONES), api=NARROW)
     with harvester.started(*BACKFILL) as holder:
         holder.until(lambda: sent(api) == 5)
         with harvester.started(*BACKFILL) as waiting:
@@ -122,7 +123,7 @@ def test_kills_cost_few_requests_and_lose_nothing(store_url: str, install: Insta
     limit, kills = 40, 5
     faults = Faults(server_error=0.04, drop=0.04, cut=0.04)
     api = served(Options(limit=limit, window=2, latency=0.02, jitter=0.05, faults=faults))
-    harvester = install(api, store_url, phones=list(PHONES))
+    harvester = install(api, store_url, phones=list(PHONES), api=NARROW)
     chance = random.Random(7)  # noqa: S311 - moments of the kills
     for _ in range(kills):
         with harvester.started(*BACKFILL) as running:

@@ -14,13 +14,14 @@ import pytest
 from harvester.core.model import RowCounts
 from harvester.errors import ConfigError, SchemaError, StoreError, StoreLost
 from harvester.store import dsn
-from harvester.store.bulk import driver_of
+from harvester.store.bulk import driver_of, read_each
 from harvester.store.connection import StoreConnection
 from harvester.store.database import Database
 from harvester.store.dsn import SqliteTarget, parse
 from harvester.store.errors import translated
-from harvester.store.migrate import migrate, schema_state
+from harvester.store.migrate import migrate
 from harvester.store.reader import Reader
+from harvester.store.schema_state import schema_state
 from tests.support.answers import JANUARY, answer, identity
 from tests.support.databases import claimed, create_migrated, opened, query
 from tests.support.links import foreign_link
@@ -169,19 +170,19 @@ async def test_a_database_in_a_read_only_directory_is_read(
 
 
 @pytest.mark.parametrize("silenced", [False, True])
-async def test_the_driver_does_not_log_a_lost_connection(
+def test_the_driver_does_not_log_a_lost_connection(
     silenced: bool,  # noqa: FBT001 - a parameter of the test
     postgres_url: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Unless silenced, it logs in its own format and names user and database."""
-    async with claimed(postgres_url, identity()) as store:
-        await store.commit([answer(JANUARY, {"calls": [1.0]})], [])
-        if not silenced:
-            caplog.set_level(logging.NOTSET, logger="psycopg")  # else this would prove nothing
+    store_connection = StoreConnection(parse(postgres_url))
+    if not silenced:
+        caplog.set_level(logging.NOTSET, logger="psycopg")  # else this would prove nothing
+    with pytest.raises(StoreLost), store_connection.transaction() as connection:  # noqa: PT012 - it is cut inside
         query(postgres_url, CUT)
-        with pytest.raises(StoreLost):
-            await store.commit([answer(JANUARY, {"calls": [2.0]})], [])
+        read_each(connection, "SELECT ?", [("in a pipeline",)])
+    store_connection.close()
     assert any(record.name.startswith("psycopg") for record in caplog.records) is not silenced
 
 

@@ -9,8 +9,9 @@ import pytest
 from harvester.core.model import RowCounts
 from harvester.core.period import Period
 from harvester.errors import StoreError
-from harvester.store.migrate import migrate, schema_state
+from harvester.store.migrate import migrate
 from harvester.store.reader import Reader
+from harvester.store.schema_state import schema_state
 from tests.support.answers import JANUARY, answer, identity
 from tests.support.databases import claimed, query
 from tests.support.postgres import Cluster

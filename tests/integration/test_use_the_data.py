@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from harvester.core.period import ONE_DAY
 from tests.support.answers import JANUARY, answer, at, identity
 from tests.support.databases import claimed, query
 
-PAGE = Path(__file__).parents[2] / "docs" / "use-the-data.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "use-the-data.md"
 BLOCKS = re.findall(r"^```sql\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 
 
@@ -24,6 +27,11 @@ def statements(url: str) -> list[str]:
 def block_with(url: str, words: str) -> str:
     (found,) = [block for block in statements(url) if words in block]
     return found
+
+
+def harvester(*arguments: str) -> str:
+    command = [sys.executable, "-m", "harvester", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 async def fill(url: str) -> None:
@@ -66,5 +74,8 @@ async def test_the_reader_s_login_reads_the_views_alone(postgres_url: str) -> No
         assert query(theirs, "SELECT count(*) FROM performance_day") == [(2,)]
         with pytest.raises(Exception, match="permission denied for table value"):
             query(theirs, "SELECT * FROM value")
+        for command in (["status"], ["export", "performance"], ["export", "volume"]):
+            printed = harvester(*command, "--db", theirs)
+            assert command[-1] == "volume" or "8005551234" in printed or "main" in printed
     finally:
         query(postgres_url, "DROP OWNED BY calls_reader; DROP ROLE calls_reader")

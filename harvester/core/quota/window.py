@@ -159,7 +159,7 @@ class Quota:
         window, remaining = self._window, headers.remaining
         if headers.limit and headers.limit != self.limit:
             self.limit = headers.limit
-            self._drop_record()  # it states another limit
+            self.forget_record()  # it states another limit
         if remaining is not None and (window.remaining is None or remaining < window.remaining):
             window.remaining = remaining
         if self._restored_end is not None and reset is not None:
@@ -216,7 +216,7 @@ class Quota:
             if self._window.end > latest + longest:  # guessed on another clock, or the server's was stepped back
                 self._window.end, self._window.certainty = self._end_after(latest), WindowCertainty.GUESSED
                 self._window.not_before = -math.inf
-                self._drop_record()
+                self.forget_record()
             # The request was counted while it was under way. A Reset before that is no end of its window.
             counted = headers.date - (now - token.sent)
             if reset is not None and not counted - self.margin.longest < reset <= headers.date + self._longest():
@@ -287,7 +287,7 @@ class Quota:
         for other in self._in_flight:
             other.window = previous
         self._window, self._previous = previous, None
-        self._drop_record()
+        self.forget_record()
         return True
 
     def _emptied(self, token: Token, now: float, retry_after: int | None) -> None:
@@ -304,7 +304,7 @@ class Quota:
         """Set the end of the current window as the server states it."""
         if end != self._window.end or self._window.certainty is WindowCertainty.GUESSED:
             self._window.end = end
-            self._drop_record()  # the record of a guessed window has a guessed clock, too
+            self.forget_record()  # the record of a guessed window has a guessed clock, too
         self._window.certainty = WindowCertainty.STATED
         self._window.stated_at = min(now, self._window.stated_at)
 
@@ -336,7 +336,7 @@ class Quota:
         self._unplaced = [moment for moment in self._unplaced if moment > begun - LATE_COUNT]
         window.spent += len(self._in_flight) + len(self._unplaced)
         self._previous, self._window = self._window, window
-        self._drop_record()
+        self.forget_record()
 
     # Over restarts
 
@@ -388,6 +388,6 @@ class Quota:
         if self._left() <= 0:
             self._left_on_record = 0
 
-    def _drop_record(self) -> None:
-        """Forget what is on record: it describes another window, clock or limit."""
+    def forget_record(self) -> None:
+        """Forget what is on record, so that a new record comes first: it states another window, clock or limit."""
         self._covered, self._left_on_record = 0, None
