@@ -91,6 +91,7 @@ class StoreConnection:
                     _commit(transaction)
                 except BaseException:
                     self._roll_back(transaction)
+                    self.check_frozen()  # a file that changed under a reader looks damaged
                     raise
             self._check_file()
         except ClaimLost:
@@ -118,7 +119,14 @@ class StoreConnection:
             self.lost = True
             raise SessionShared(shared(self.target))
 
+    def check_frozen(self) -> None:
+        """Raise StoreError if a file that is read without locks was written since it was opened."""
+        frozen = getattr(driver_of(self._connection), "frozen", None) if self.is_sqlite else None
+        if frozen is not None:
+            frozen.check()
+
     def _check_file(self) -> None:
+        self.check_frozen()
         if self._file is not None:
             try:
                 self._file.check()

@@ -24,11 +24,13 @@ from harvester.links import resolve_own
 from harvester.redaction import Redactor
 from harvester.store.patience import CONNECT_SECONDS, ORDINARY, Patience
 from harvester.store.session_state import ENCODING, pin
+from harvester.store.sqlite_reading import connect_read_only
 
 if TYPE_CHECKING:
     from harvester.store.postgres import DeadlineConnection
 
 BUSY_TIMEOUT_SECONDS: Final = 30.0  # for another writer of the same file
+MAX_LOG_BYTES: Final = 8 * 1024**2  # of the write-ahead log, while no reader needs more of it
 _BUSY_SLICE_SECONDS: Final = 0.25  # of that time which SQLite waits at once; in between the wait may be cut off
 _KEEPALIVE: Final = {
     # A host that died is noticed after about a minute, instead of the two hours of TCP's own default.
@@ -84,21 +86,15 @@ class SqliteTarget:
         try:
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 connection.execute(f"PRAGMA {pragma}")
+            # A reader that stays open makes the log grow; it shrinks again once he has gone.
+            connection.execute(f"PRAGMA journal_size_limit = {MAX_LOG_BYTES}")
         except sqlite3.Error:
             connection.close()
             raise
         return connection
 
     def _connect_read_only(self) -> sqlite3.Connection:
-        uri = f"{self.path.as_uri()}?mode=ro"
-        wal = self.path.with_name(f"{self.path.name}-wal")
-        if not os.access(self.path.parent, os.W_OK) and not _has_content(wal):
-            # WAL needs a shared-memory file beside the database. If this user cannot create one and the log is empty,
-            # no process with the same permissions is writing: the file alone contains everything.
-            uri += "&immutable=1"
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = connect_read_only(self.path, BUSY_TIMEOUT_SECONDS)
         try:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -260,13 +256,6 @@ def first_line(error: BaseException, redactor: Redactor) -> str:
     """Return the first line of a driver's message, without secrets."""
     line = redactor.redact(str(error).strip() or type(error).__name__).splitlines()[0]
     return re.sub(r"\s+", " ", line)
-
-
-def _has_content(path: Path) -> bool:
-    try:
-        return path.stat().st_size > 0
-    except FileNotFoundError:
-        return False
 
 
 def _refuse_unusable(path: Path, *, must_exist: bool) -> None:

@@ -106,26 +106,30 @@ def _try_files(target: SqliteTarget, account: str, quota_key: str) -> _LockedFil
         files = {}
         for name in names:
             path = target.path.with_name(f"{target.path.name}.{name}.lock")
-            if (lock := _try_file(path)) is None:
+            if (lock := _try_file(path, target.path)) is None:
                 return None
             stack.callback(lock.release)
             files[path] = file_id(path)
         return _LockedFiles(files, stack.pop_all())
 
 
-def _try_file(path: Path) -> FileLock | None:
+def _try_file(path: Path, database: Path) -> FileLock | None:
     # Any thread may release it. On a disk without locks it fails: a soft lock would outlive its holder.
     lock = FileLock(path, timeout=0, mode=0o600, thread_local=False, fallback_to_soft=False)
     try:
         lock.acquire()
         path.chmod(0o600)  # an earlier version let every user of the host open it, and lock it
+        if os.geteuid() == 0:  # SQLite gives root's files to the owner of the database, too
+            owner = database.stat()
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
     except Timeout:
         return None
     except OSError as error:
         lock.release()
-        raise StoreError(
-            f"{path}: {error.strerror}; give this user permission to write to the directory of the database"
-        ) from error
+        advice = "give this user permission to write to the directory of the database"
+        if isinstance(error, PermissionError) and os.path.lexists(path):
+            advice = "it belongs to another user; give it to the user of the harvester with chown"
+        raise StoreError(f"{path}: {error.strerror}; {advice}") from error
     return lock
 
 

@@ -1,7 +1,7 @@
 """The reading side of the database, for `status`, `plan` and `export`: takes no lock and writes nothing.
 
-A Reader reads one snapshot of the data, from opening to closing. An SQLite file is opened read-only; SQLite may leave
-the two empty files of its WAL mode beside it, as for every reader of such a file.
+A Reader reads one snapshot of the data, from opening to closing. An SQLite file is opened read-only. For the owner of
+the file and for root SQLite may leave the two empty files of its WAL mode beside it; see sqlite_reading for others.
 """
 
 from __future__ import annotations
@@ -156,6 +156,7 @@ class Reader:
             with self._connection.execute(statement, execution_options=options) as result:
                 for row in result:
                     yield tuple(bool(cell) if at in booleans else _as_text(cell) for at, cell in enumerate(row))
+        self._store_connection.check_frozen()
 
     def _series(self) -> list[SeriesStatus]:
         coverage = queries.coverage(self._connection, None)
