@@ -20,6 +20,7 @@ described in our own words and never by its repr, which may hold a password.
         - Unauthorized                  find out whether the phone or the credentials are to blame
         - PayloadError                  repeat the request, then give the slice up
         - CalendarMismatch         78   end the account's run
+        - RequestsRefused          78   end the account's run
         - Unreachable              69   end the account's run
         - CredentialsRefused       77   end the account's run
       - StoreError                 74   the database
@@ -63,7 +64,10 @@ class ExitCode(IntEnum):
     DATABASE = 74, "The database is unusable: down, full, locked, read-only or not migrated."  # EX_IOERR
     BUSY = 75, "Another process holds the account (only with `--no-wait`)."  # EX_TEMPFAIL
     CREDENTIALS = 77, "The API refuses the credentials."  # EX_NOPERM
-    CONFIG = 78, "The configuration is invalid, or the server's days or weeks are not the configured ones."  # EX_CONFIG
+    CONFIG = (
+        78,
+        "The configuration, or the server's days or weeks, are wrong, or all requests are refused.",
+    )  # EX_CONFIG
     INTERRUPTED = 130, "Interrupted; what was fetched is stored, and the same command continues."
 
 
@@ -197,12 +201,14 @@ class SliceRejected(SourceError):
     Args:
         detail: the API's words.
         named: the request's parameters that these words mention: "start", "end", "period", "phone".
+        status: the HTTP status, if it is known.
     """
 
     code = "rejected"
 
-    def __init__(self, detail: str, *, named: frozenset[str] = frozenset()) -> None:
+    def __init__(self, detail: str, *, named: frozenset[str] = frozenset(), status: int | None = None) -> None:
         self.named = named
+        self.status = status
         super().__init__(detail)
 
 
@@ -246,6 +252,13 @@ class CalendarMismatch(SourceError):
         self.setting = setting
         self.fits = fits
         super().__init__(detail)
+
+
+class RequestsRefused(SourceError):
+    """The API refuses every request."""
+
+    exit_code = ExitCode.CONFIG
+    code = "refused"
 
 
 class Unreachable(SourceError):

@@ -67,8 +67,10 @@ class Breaker:
         if silent or (self._failures >= OPENING_FAILURES and len(self._slices) >= OPENING_SLICES):
             self._probes = 1
 
-    def trip(self) -> None:
+    def trip(self, now: float) -> None:
         """Open the breaker at once, whatever the number of failures."""
+        if self._first_failure is None:
+            self._first_failure = self._last_failure = now
         self._probes = max(1, self._probes)
 
     def next_probe(self, now: float, give_up_after: float = GIVE_UP_AFTER) -> float | None:

@@ -38,7 +38,7 @@ from harvester.errors import (
     StoreError,
 )
 from harvester.events import Event
-from harvester.runner.coordinator import Progress
+from harvester.runner.progress import Progress
 from harvester.runner.worker_pool import WorkerPool
 from harvester.store.account_store import AccountStore
 from harvester.store.types import AccountHeld, BackfillOrder, RecordedState

@@ -14,9 +14,17 @@ from harvester.core.priority import Priority
 from harvester.core.refusal import RangeLimitTracker
 from harvester.engine.process import Process
 from harvester.engine.wiring import build_source, build_throttle
-from harvester.errors import CalendarMismatch, CredentialsRefused, HarvesterError, StoreLost, Unreachable
+from harvester.errors import (
+    CalendarMismatch,
+    CredentialsRefused,
+    HarvesterError,
+    RequestsRefused,
+    StoreLost,
+    Unreachable,
+)
 from harvester.events import Event
-from harvester.runner.coordinator import AccountContext, Coordinator, Progress
+from harvester.runner.coordinator import AccountContext, Coordinator
+from harvester.runner.progress import Progress
 from harvester.runner.worker_pool import Ports, WorkerPool
 from harvester.source.instrumented import InstrumentedTransport
 from harvester.store.account_store import AccountStore
@@ -173,7 +181,7 @@ async def record_success(store: AccountStore, account: Account, report: RunRepor
 
 async def record_error(store: AccountStore, error: HarvesterError) -> None:
     """Store for `status` why the account stopped."""
-    if isinstance(error, CredentialsRefused | CalendarMismatch):
+    if isinstance(error, CredentialsRefused | CalendarMismatch | RequestsRefused):
         await store.set_state(RecordedState.PAUSED, str(error))
     elif isinstance(error, Unreachable):
         await store.set_state(RecordedState.WAITING, str(error))

@@ -10,13 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 
 from harvester.core.controls import Controls, Target, target_of
 from harvester.core.model import Slice
 from harvester.core.refusal import Task
+from harvester.core.refused_requests import RefusedRequests
 from harvester.core.unauthorized import UnauthorizedCause, UnauthorizedTracker
 from harvester.core.work_queue import Entry, WorkQueue
-from harvester.errors import CalendarMismatch, HarvesterError, PayloadError, SliceRejected, Unauthorized
+from harvester.errors import (
+    CalendarMismatch,
+    HarvesterError,
+    Outage,
+    PayloadError,
+    RequestsRefused,
+    SliceRejected,
+    SourceUnavailable,
+    Unauthorized,
+)
+
+ENOUGH_UNUSABLE = 3  # phones in a row with the same unusable 200, after which it is an outage: maintenance
 
 
 @dataclass(slots=True)
@@ -39,22 +52,32 @@ class AccountCheck:
 
     queue: WorkQueue
     fail: Callable[[Slice, HarvesterError], None]
+    phones: int  # that are asked for
     controls: Controls = field(default_factory=Controls)
     unauthorized: UnauthorizedTracker = field(default_factory=UnauthorizedTracker)
+    refused_requests: RefusedRequests = field(default_factory=RefusedRequests)
     control: Entry | None = None  # to be sent next
     _parked: list[_Parked] = field(default_factory=list)
     _mismatched: list[tuple[Entry, CalendarMismatch]] = field(default_factory=list)  # of one phone
+    _all_refused: str = ""  # the newest refusal, if all requests are refused
+    _unusable_text: str = ""  # of the newest unusable 200
+    _unusable_phones: set[str] = field(default_factory=set)  # that got it, since a request was answered
     _last_control_used: bool = False  # since the API answered
 
     @property
     def parked(self) -> int:
         """The number of slices that wait for a decision."""
-        return len(self._parked) + len(self._mismatched)
+        return len(self._parked) + len(self._mismatched) + bool(self._all_refused)
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """True while each request should profit from the outcome of the last."""
+        return self.unauthorized.one_at_a_time or self.refused_requests.one_at_a_time
 
     @property
     def blocks(self) -> bool:
         """True while nothing may be sent before `decide` was called."""
-        return self.control is None and (self.unauthorized.undecided or bool(self._mismatched))
+        return self.control is None and (self.unauthorized.undecided or bool(self._mismatched or self._all_refused))
 
     def in_doubt(self, *, unreachable: bool) -> bool:
         """Return True if nothing but a control can decide; `unreachable`: the breaker is open."""
@@ -62,9 +85,11 @@ class AccountCheck:
             return False
         if self._parked:
             return self.unauthorized.undecided or not self.queue.phones() - self.unauthorized.parked_phones
-        return bool(self._mismatched) or (unreachable and len(self.queue) > 0 and self.queue.all_tried())
+        if self._mismatched or self._all_refused:
+            return True
+        return unreachable and len(self.queue) > 0 and self.queue.all_tried()
 
-    def decide(self) -> int | CalendarMismatch | None:
+    def decide(self) -> int | CalendarMismatch | RequestsRefused | None:
         """Decide if `in_doubt`, or prepare a control.
 
         Returns:
@@ -74,6 +99,8 @@ class AccountCheck:
             return self._decide_parked()
         if self._mismatched:
             return self._decide_mismatched()
+        if self._all_refused:
+            return self._decide_all_refused()
         waiting = self.queue.targets()
         self._prepare(self.controls.choose(lambda target: target not in waiting))
         return None
@@ -92,6 +119,9 @@ class AccountCheck:
 
     def answered(self, entry: Entry, sequence: int, newest: Slice) -> None:
         """Process an answer; `newest` is the newest period of its slice."""
+        self.refused_requests.end()
+        self._all_refused = ""
+        self._unusable_phones.clear()
         for phone in self.unauthorized.passed(sequence):
             self._reject(phone)
         if not entry.is_control:
@@ -112,6 +142,24 @@ class AccountCheck:
         if cause is not UnauthorizedCause.OLD_CREDENTIALS and not entry.is_control:
             self._parked.append(_Parked(entry, error.generation, error.detail))
         return cause
+
+    def rejected(self, entry: Entry, error: SliceRejected | SourceUnavailable, *, searched: bool) -> None:
+        """Process a refusal that may concern every request; `searched`: no range of its slice passes."""
+        if isinstance(error, SliceRejected) and error.named:
+            return
+        self.refused_requests.refused(error.status, entry.phone, searched=searched)
+        if self.refused_requests.suspects_account(self.phones):
+            self._all_refused = error.detail
+
+    def as_outage(self, entry: Entry, error: PayloadError) -> SourceUnavailable | None:
+        """Return the outage that an unusable 200 means if several phones in a row got the same; None if it is none."""
+        if error.detail != self._unusable_text:
+            self._unusable_text = error.detail
+            self._unusable_phones.clear()
+        self._unusable_phones.add(entry.phone)
+        if len(self._unusable_phones) < ENOUGH_UNUSABLE:
+            return None
+        return SourceUnavailable(f"200, {error.detail}", outage=Outage.NOT_API, status=HTTPStatus.OK)
 
     def mismatched(self, entry: Entry, error: CalendarMismatch) -> bool:
         """Process days that do not fit. Return True if the calendar is to blame: a second phone has shown the same."""
@@ -161,6 +209,14 @@ class AccountCheck:
         if other is None:
             return error
         self._prepare(replace(entry.task.slice, series=replace(series, phone=other.series.phone)))
+        return None
+
+    def _decide_all_refused(self) -> RequestsRefused | None:
+        """Blame the account, unless something was ever answered."""
+        detail, self._all_refused = self._all_refused, ""
+        if not self.controls.targets:
+            return RequestsRefused(self.refused_requests.remedy(detail))
+        self.refused_requests.end()
         return None
 
     def _prepare(self, piece: Slice | None) -> bool:

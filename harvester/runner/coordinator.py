@@ -47,6 +47,7 @@ from harvester.errors import (
 from harvester.events import Event
 from harvester.runner.account_check import AccountCheck
 from harvester.runner.ports import Observer
+from harvester.runner.progress import Progress
 
 NO_ANSWER = (Outage.CONNECT, Outage.CLOSED, Outage.TIMEOUT)
 
@@ -63,19 +64,6 @@ class AccountContext:
     emit: Observer
     priority: Callable[[Slice], Priority] = lambda _: Priority.PAST
     give_up_after: float = GIVE_UP_AFTER  # seconds without an answer after which the API counts as unreachable
-
-
-@dataclass(slots=True)
-class Progress:
-    """State of a plan that outlives its recall by a newer one, for the coordinator of the newer one.
-
-    A daemon may recall each plan after a minute, while a time-out takes one, too: attempts and searches that began
-    from the start each time would never end, and an outage would never be recognised.
-    """
-
-    breaker: Breaker = field(default_factory=Breaker)
-    last_outage: str = ""
-    entries: dict[Slice, Entry] = field(default_factory=dict)  # those with attempts or a search, by the whole slice
 
 
 @dataclass(slots=True)
@@ -114,7 +102,8 @@ class Coordinator:
         for begun in [entries[piece] for piece in self.plan.slices if piece in entries]:  # the others go first
             self._testing = self._testing or begun.task.is_test
             self.queue.add(begun)
-        self.check = AccountCheck(self.queue, self._fail)
+        phones = {piece.series.phone for piece in self.plan.slices}
+        self.check = AccountCheck(self.queue, self._fail, len(phones))
         slices = self.report.slices  # after a lost database the second plan counts as covered what the first has done
         ended = slices.done + slices.failed
         slices.planned = ended + len(self.plan.slices)
@@ -161,7 +150,7 @@ class Coordinator:
         """True while nothing may be sent beside what is in flight."""
         if self.renewing or self.check.blocks or self.needs_controls:
             return True
-        return self.in_flight > 0 and (self.check.unauthorized.one_at_a_time or self.breaker.is_open)
+        return self.in_flight > 0 and (self.check.one_at_a_time or self.breaker.is_open)
 
     @property
     def _parked_phones(self) -> frozenset[str]:
@@ -232,10 +221,14 @@ class Coordinator:
 
     def failed(self, entry: Entry, error: HarvesterError) -> int | None:
         """Process a failed request. Returns the generation of credentials to renew, if any."""
-        if not isinstance(error, SourceUnavailable):
-            self._note_reachable()
-        if isinstance(error, SourceUnavailable):
+        outage = self.check.as_outage(entry, error) if isinstance(error, PayloadError) else None
+        if outage is not None:
+            self._note_outage(entry, outage)
+            self.breaker.trip(self.context.now())
+        elif isinstance(error, SourceUnavailable):
             self._note_outage(entry, error)
+        else:
+            self._note_reachable()
         if entry.task.is_test:
             self._testing = False
             entry.task = Task(entry.task.whole)
@@ -281,7 +274,7 @@ class Coordinator:
         if not self._in_doubt or not self.check.controls.loaded:
             return None
         verdict = self.check.decide()
-        if isinstance(verdict, CalendarMismatch):
+        if isinstance(verdict, HarvesterError):
             self.give_up(verdict)
             return None
         self.renewing = verdict is not None
@@ -334,13 +327,17 @@ class Coordinator:
         today = self.context.calendar.local_date(self.context.epoch_now())
         task, calendar = entry.task, self.context.calendar
         step = after_refusal(task, error.named, self._limit_tracker(task.slice), calendar, today)
-        if step.failed is not None and task.slice.last == step.failed.last and not task.passed_width:
+        searched = step.failed is not None and task.slice.last == step.failed.last and not task.passed_width
+        if searched:
             self._refused_series.add(task.slice.series)
+        self.check.rejected(entry, error, searched=searched)
         self._follow(step, error)
 
     def _unavailable(self, entry: Entry, error: SourceUnavailable | PayloadError) -> None:
         now = self.context.now()
         outage = error.outage if isinstance(error, SourceUnavailable) else None
+        if isinstance(error, SourceUnavailable):
+            self.check.rejected(entry, error, searched=True)
         if self.breaker.is_open:
             entry.task = without_search(entry.task)  # a search would go first, and another phone may be answered
             self.queue.add(entry)
@@ -354,7 +351,7 @@ class Coordinator:
             self.context.emit(Event.RETRY, slice=entry.task.slice, error=str(error), after=seconds)
             self.queue.add_later(entry, now + seconds)
         elif outage in NO_ANSWER and not self.breaker.ever_answered:
-            self.breaker.trip()  # too few slices to open it otherwise, and none was ever answered
+            self.breaker.trip(self.context.now())  # too few slices to open it otherwise, and none was ever answered
             entry.attempts = 0
             self.queue.add(entry)
         else:

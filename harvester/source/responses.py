@@ -63,8 +63,8 @@ def error_of(status: int, body: bytes, *, phone: str, generation: int, redactor:
     if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and text is not None):
         return Unauthorized(detail, generation=generation)
     if status == HTTPStatus.BAD_REQUEST:
-        return SliceRejected(detail, named=named)
-    return transient_error_of(status, body, text) or SliceRejected(detail, named=named)
+        return SliceRejected(detail, named=named, status=status)
+    return transient_error_of(status, body, text) or SliceRejected(detail, named=named, status=status)
 
 
 def transient_error_of(status: int, body: bytes, text: str | None) -> Transient | None:

@@ -15,13 +15,14 @@ from harvester.errors import (
     ConfigError,
     CredentialsRefused,
     HarvesterError,
+    RequestsRefused,
     SourceError,
     StoreError,
     Unreachable,
 )
 
 _ERRORS: Mapping[str, type[HarvesterError]] = {
-    error.code: error for error in (Unreachable, CredentialsRefused, ConfigError, StoreError)
+    error.code: error for error in (Unreachable, CredentialsRefused, RequestsRefused, ConfigError, StoreError)
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harvester.core.refusal import WIDER_AGAIN_AFTER
-from harvester.errors import SliceRejected
+from harvester.errors import RequestsRefused, SliceRejected
 from harvester.simulator.faults import Fault, Faults
 from harvester.simulator.options import Options
 from tests.support.rig import START, Desired, Rig
@@ -97,24 +97,33 @@ def test_a_refused_today_costs_one_request_and_is_left_out(tmp_path: Path) -> No
     assert rig.rows() == rig.truth()
 
 
-def test_a_server_that_refuses_everything_costs_one_search_per_phone_and_one_request_per_slice(tmp_path: Path) -> None:
+def test_a_number_that_is_refused_everything_costs_one_search_and_one_request_per_slice(tmp_path: Path) -> None:
     years = 9
-    rig = Rig(tmp_path / "store.db", replace(A_YEAR, first=date(2015, 1, 3)), replace(NARROW, max_days=0))
+    one = replace(A_YEAR, first=date(2015, 1, 3), phones=A_YEAR.phones[:1])
+    rig = Rig(tmp_path / "store.db", one, replace(NARROW, max_days=0))
     process = rig.run()
-    phones = len(A_YEAR.phones)
-    assert process.report.slices.failed == phones * years
-    assert process.report.requests <= phones * (years + 10)  # halving 366 days down to one takes nine
+    assert process.report.slices.failed == years
+    assert process.report.requests <= years + 10  # halving 366 days down to one takes nine
     again = rig.run()
-    assert again.report.requests == again.report.slices.failed == phones * years
+    assert again.report.requests == again.report.slices.failed == years
+
+
+def test_a_server_that_refuses_everything_costs_two_searches(tmp_path: Path) -> None:
+    forty = replace(A_YEAR, phones=tuple(f"800555{number:04}" for number in range(40)))
+    rig = Rig(tmp_path / "store.db", forty, replace(NARROW, max_days=0))
+    process = rig.run()
+    assert isinstance(process.error, RequestsRefused)
+    assert "400: Invalid date range." in str(process.error)
+    assert process.report.requests <= 2 * 11
 
 
 def test_a_refused_slice_is_recognised_by_its_code_and_not_by_its_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig = Rig(tmp_path / "store.db", A_YEAR, replace(NARROW, max_days=0))
+    rig = Rig(tmp_path / "store.db", replace(A_YEAR, phones=A_YEAR.phones[:1]), replace(NARROW, max_days=0))
     monkeypatch.setattr(SliceRejected, "__str__", lambda self: f"in other words: {self.detail}")
-    assert rig.run().report.slices.failed == len(A_YEAR.phones)
-    assert rig.run().report.requests == len(A_YEAR.phones), "searched once more"
+    assert rig.run().report.slices.failed == 1
+    assert rig.run().report.requests == 1, "searched once more"
 
 
 WIDE_FAULTS = [

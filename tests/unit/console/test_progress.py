@@ -149,7 +149,7 @@ def test_there_is_no_eta_while_an_account_is_held_or_the_api_unreachable() -> No
     assert seen(unreachable).eta is not None
     assert seen(unreachable, held("two")).eta is None
     assert unreachable.coordinator is not None
-    unreachable.coordinator.breaker.trip()
+    unreachable.coordinator.breaker.trip(0.0)
     assert seen(unreachable).eta is None
 
 

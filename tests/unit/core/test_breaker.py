@@ -66,7 +66,7 @@ def test_probes_pause_longer_each_time_until_they_are_given_up() -> None:
 def test_after_days_of_probing_it_still_pauses() -> None:
     breaker = Breaker()
     breaker.failed("a", 0, sent=0, now=0)
-    breaker.trip()
+    breaker.trip(0)
     assert {breaker.next_probe(now, give_up_after=float("inf")) for now in range(3000)} >= {1, 2, 4, 8, 16, 32, 60}
     assert breaker.next_probe(3000, give_up_after=float("inf")) == 60
 

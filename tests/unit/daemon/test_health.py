@@ -37,7 +37,7 @@ def test_an_outage_is_no_phase_but_makes_the_account_unavailable() -> None:
     found = working(5)
     assert found.coordinator is not None
     found.coordinator.progress.last_outage = "the connection closed"
-    found.coordinator.breaker.trip()
+    found.coordinator.breaker.trip(0.0)
     assert found.outage == "The API cannot be reached: the connection closed"
     assert status_line([found]) == "1 unreachable; 5 slices to go; quota 150 of 150 left"
     assert not gauges_of(found, EPOCH).up

@@ -8,7 +8,16 @@ import pytest
 
 from harvester.core.controls import MOST_TRIES
 from harvester.core.retry import MAX_ATTEMPTS
-from harvester.errors import CalendarMismatch, HarvesterError, PayloadError, Throttled
+from harvester.errors import (
+    CalendarMismatch,
+    HarvesterError,
+    Outage,
+    PayloadError,
+    RequestsRefused,
+    SliceRejected,
+    SourceUnavailable,
+    Throttled,
+)
 from tests.support.scenario import CLOSED, REJECTED, SERVER_ERROR, Scenario, unauthorized
 
 
@@ -191,8 +200,75 @@ def test_a_number_that_never_answers_does_not_make_the_api_unreachable() -> None
 def test_a_control_without_an_answer_is_no_proof_that_the_api_is_there() -> None:
     scenario = Scenario(phones="1")
     scenario.fail(CLOSED)
-    scenario.coordinator.breaker.trip()
+    scenario.coordinator.breaker.trip(scenario.now)
     scenario.decide("2")
     scenario.fail(CLOSED)
     assert scenario.coordinator.breaker.is_open
     assert scenario.coordinator.outstanding == 1
+
+
+WRONG_PATH = SourceUnavailable("404, a web page", outage=Outage.NOT_API, status=404)
+
+
+@pytest.mark.parametrize("error", [WRONG_PATH, SliceRejected("404: No such resource.", status=404)])
+def test_the_same_404_for_three_phones_ends_the_run(error: HarvesterError) -> None:
+    scenario = Scenario()
+    for taken in [scenario.take() for _ in range(1)]:
+        scenario.fail(error, taken)
+    for _ in range(2):
+        while (taken := scenario.take())[0].attempts or taken[0].task.older:
+            scenario.fail(error, taken)
+        assert scenario.coordinator.take() is None, "one at a time"
+        scenario.fail(error, taken)
+    assert scenario.decide() is None
+    assert isinstance(scenario.coordinator.end, RequestsRefused)
+    assert "api.base_url" in str(scenario.coordinator.end)
+
+
+def test_refusals_of_all_requests_are_the_slices_where_an_earlier_run_was_answered() -> None:
+    scenario = Scenario(phones="1")
+    for _ in range(3):
+        scenario.fail(SliceRejected("404: No such number.", status=404))
+    assert not scenario.coordinator.may_send()
+    assert scenario.decide("2") is None
+    assert scenario.coordinator.end is None
+    assert scenario.coordinator.may_send()
+
+
+def test_a_400_ends_the_run_after_two_searches() -> None:
+    scenario = Scenario()
+    sent = 0
+    while scenario.coordinator.end is None:
+        scenario.fail(SliceRejected("400: No.", status=400))
+        scenario.decide()
+        sent += 1
+    assert isinstance(scenario.coordinator.end, RequestsRefused)
+    assert len(scenario.coordinator.failures) == 2
+    assert sent < 30
+
+
+NOTICE = PayloadError("200, but we are back at noon")
+
+
+def test_the_same_unusable_200_for_three_phones_is_an_outage() -> None:
+    scenario = Scenario()
+    for taken in [scenario.take() for _ in range(5)]:
+        scenario.fail(NOTICE, taken)
+    assert scenario.coordinator.breaker.is_open
+    for _ in range(20):
+        scenario.decide()
+        scenario.fail(NOTICE)
+    assert scenario.coordinator.breaker.is_open
+    assert not scenario.coordinator.failures
+    while not scenario.coordinator.finished:
+        if not scenario.coordinator.may_send():
+            scenario.due()
+        scenario.answer()
+    assert not scenario.coordinator.breaker.is_open
+
+
+def test_different_unusable_answers_are_the_slices() -> None:
+    scenario = Scenario()
+    for number, taken in enumerate([scenario.take() for _ in range(5)]):
+        scenario.fail(PayloadError(f"unusable {number}"), taken)
+    assert not scenario.coordinator.breaker.is_open
