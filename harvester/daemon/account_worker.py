@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 
 from harvester.config import Account
+from harvester.console.text import duration
 from harvester.core.backoff import backoff
 from harvester.core.model import Batch, RunReport
 from harvester.core.planning import Desire, Rules, plan_slices
@@ -41,6 +42,8 @@ from harvester.events import Event
 from harvester.runner.progress import Progress
 from harvester.runner.worker_pool import WorkerPool
 from harvester.store.account_store import AccountStore
+from harvester.store.lock import holder_name
+from harvester.store.patience import IDLE_SESSION_SECONDS
 from harvester.store.types import AccountHeld, BackfillOrder, RecordedState
 from harvester.throttle import Throttle
 
@@ -126,6 +129,11 @@ class AccountWorker:
     async def _claim_and_work(self) -> None:
         claimed = await self._process.database.claim(identity_of(self.account, self._process.settings))
         if isinstance(claimed, AccountHeld):
+            if claimed.holder == holder_name():  # as ready as a standby, it would hide that no process works on it
+                raise StoreError(
+                    f"a lost session of this process still holds the account; the server ends it within"
+                    f" {duration(IDLE_SESSION_SECONDS)}"
+                )
             self._database_failures = 0
             if self.state.enter(Phase.STANDBY, f"held by {claimed.holder}"):
                 self._emit(Event.STANDBY, holder=claimed.holder)
