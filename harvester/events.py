@@ -38,6 +38,11 @@ class Event(StrEnum):
     ANSWERED = "answered", Level.DEBUG, "An answer was accepted and waits to be stored."
     COMMITTED = "committed", Level.DEBUG, "A transaction with answers or failed slices was committed."
     FAILED = "failed", Level.WARNING, "A slice was given up; a later round or backfill requests it again."
+    METRICS_REFUSED = (
+        "metrics_refused",
+        Level.WARNING,
+        "The API sends too many metrics of unknown names; new ones are rejected. At most one line per account and day.",
+    )
     REFUSED = "refused", Level.DEBUG, "The API refused a slice; parts of it are requested to find the cause."
     RETRY = "retry", Level.DEBUG, "A request failed and is repeated after a pause."
     STORE_FAILED = "store_failed", Level.DEBUG, "A transaction failed; its contents are requested again."

@@ -68,6 +68,7 @@ class Session:
         self._process = process
         self._account = account
         self._store = store
+        store.on_refused_metrics = lambda names: self._emit(Event.METRICS_REFUSED, metrics=len(names), one=names[0])
         self._runner_store = store if on_stored is None else _NotifyingStore(store, on_stored)
         self._stack = AsyncExitStack()
         self._ports: Ports | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -56,6 +57,8 @@ class AccountStore:
         self._lock = lock
         self._now = now
         self._released = False
+        self._refused_on: date | None = None
+        self.on_refused_metrics: Callable[[Sequence[str]], None] = lambda _: None  # called once a day at most
 
     async def commit(self, batches: Sequence[Batch], failures: Sequence[FailedSlice]) -> RowCounts:
         """Store answers and the state of their slices in one transaction; all or nothing, and safe to repeat.
@@ -71,7 +74,15 @@ class AccountStore:
                 connection, self._ids, self._ledgers, self._calendar, batches, failures, failed_at=failed_at
             )
 
-        return await self._run(work)
+        counts = await self._run(work)
+        self._report_refused_metrics(failed_at)
+        return counts
+
+    def _report_refused_metrics(self, now: int) -> None:
+        today = self._calendar.local_date(now)
+        if self._ids.refused and today != self._refused_on:
+            self._refused_on = today
+            self.on_refused_metrics(sorted(metric.name for metric in self._ids.refused))
 
     async def coverage(self, series: Sequence[Series]) -> dict[Series, list[Stretch]]:
         """Return the coverage of each of these series, in order; an empty list for a series without any."""

@@ -32,6 +32,7 @@ from harvester.store.pooler import refuse_pooler
 from harvester.store.schema_state import refuse_unready, schema_state_of
 from harvester.store.sql import insert_new
 from harvester.store.types import AccountHeld, AccountIdentity, OrderProgress, SchemaFit, other_days
+from harvester.store.values import REJECT_AGE
 
 _T = TypeVar("_T")
 
@@ -311,6 +312,7 @@ def _store_identity(connection: Connection, identity: AccountIdentity) -> int:
             _adopt_quota(connection, stored.quota_key, identity.quota_key)
         connection.execute(update(table).where(table.c.id == row.id).values(**values))
     account_id: int = row.id
+    _delete_old_rejects(connection, account_id)
     configured = dict(identity.phones)
     if configured != dict(queries.identity(connection, row).phones):
         phone = schema.phone
@@ -319,6 +321,13 @@ def _store_identity(connection: Connection, identity: AccountIdentity) -> int:
             rows = [{"account_id": account_id, "phone": digits, "name": name} for digits, name in configured.items()]
             connection.execute(insert(phone), rows)
     return account_id
+
+
+def _delete_old_rejects(connection: Connection, account_id: int) -> None:
+    reject, series = schema.reject, schema.series
+    of_account = select(series.c.id).where(series.c.account_id == account_id)
+    oldest = int(time.time()) - REJECT_AGE
+    connection.execute(delete(reject).where(reject.c.series_id.in_(of_account), reject.c.seen_at < oldest))
 
 
 def _adopt_quota(connection: Connection, own: str, key: str) -> None:

@@ -9,6 +9,9 @@ All answers of a transaction are compared first and then written table by table,
 the number of changes, and hardly the number of answers. Two answers for one series are never compared together: the
 later one is compared with what the earlier one has written.
 
+What a server sends without end is bounded: the names of metrics (store/ids.py), and the rejects of a series, of which
+the newest are stored.
+
 Values are inserted without a conflict clause. This is safe, because only the account's holder writes its values
 (store/lock.py), and the stored ones were read in the same transaction.
 """
@@ -17,23 +20,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from hashlib import blake2b
 
 from sqlalchemy import Connection
 
-from harvester.core.model import Batch, FailedSlice, RowCounts, Series
+from harvester.core.model import Batch, FailedSlice, Reject, RowCounts, Series
 from harvester.core.period import Calendar
 from harvester.failpoints import Step, step
 from harvester.store.bulk import Day, Row, day_adapter, insert_many, read_each, run_all
-from harvester.store.ids import IdCache, Metric
+from harvester.store.ids import MAX_LEARNT_METRICS, IdCache, Metric
 from harvester.store.ledger import Ledgers, SeriesLedger, as_date, write_ledgers
 from harvester.store.schema import NO_METRIC
 
 _Key = tuple[Day, int]  # a period's first day, a metric
 _Values = dict[int, dict[Day, float | None]]  # by metric and a period's first day
 
+MAX_STORED_REJECTS = 200  # of a series
+REJECT_AGE = 90 * 86_400  # seconds after which a reject is deleted
 _LONGEST_TEXT = 500  # characters
 _COLUMNS = "series_id, day, metric_id, epoch, value, fetched_at"
 _TYPES = ("int4", "date", "int4", "int8", "float8", "int8")
@@ -49,6 +54,10 @@ _INSERT_REVISION = (
 _INSERT_REJECT = (
     "INSERT INTO reject (series_id, digest, metric, timestamp, value, reason, seen_at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+_DELETE_REJECTS = (
+    "DELETE FROM reject WHERE series_id = ? AND (seen_at < ? OR digest IN"
+    " (SELECT digest FROM reject WHERE series_id = ? ORDER BY seen_at DESC, digest LIMIT 1000000 OFFSET ?))"
 )
 
 
@@ -79,6 +88,7 @@ def store_answers(
     metric_ids = ids.metrics(
         connection, {Metric(batch.slice.series.resource, name) for batch in batches for name in batch.values}
     )
+    batches = [_without_unknown_metrics(batch, metric_ids) for batch in batches]
     used = ledgers.of(connection, {one: series_ids[one] for one in series})
     counts = RowCounts()
     for group in _without_repeated_series(batches):
@@ -96,6 +106,20 @@ def store_answers(
 def as_stored_text(text: str, longest: int | None = _LONGEST_TEXT) -> str:
     """Return the text as both databases can store it: without NUL and lone surrogates, cut to `longest` characters."""
     return text[:longest].encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
+
+
+def _without_unknown_metrics(batch: Batch, metric_ids: Mapping[Metric, int]) -> Batch:
+    """Return the answer with the metrics that have no id among its rejects."""
+    resource = batch.slice.series.resource
+    unknown = dict.fromkeys(name for name in batch.values if Metric(resource, name) not in metric_ids)
+    if not unknown:
+        return batch
+    reason = f"one of more than {MAX_LEARNT_METRICS} unknown metrics of the account"
+    return replace(
+        batch,
+        values={name: pairs for name, pairs in batch.values.items() if name not in unknown},
+        rejects=[*batch.rejects, *(Reject(name, "", f"{len(batch.values[name])} values", reason) for name in unknown)],
+    )
 
 
 def _without_repeated_series(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
@@ -133,6 +157,7 @@ class _Changes:
     ended_absences: list[Row] = field(default_factory=list)
     new_absences: list[Row] = field(default_factory=list)
     rejects: list[Row] = field(default_factory=list)
+    old_rejects: set[Row] = field(default_factory=set)
 
     def write(self, connection: Connection) -> None:
         """Write the rows, table by table."""
@@ -145,6 +170,7 @@ class _Changes:
                 (_DELETE_ABSENT, self.ended_absences),
                 (_INSERT_ABSENT, self.new_absences),
                 (_INSERT_REJECT, self.rejects),
+                (_DELETE_REJECTS, sorted(self.old_rejects)),
             ],
         )
 
@@ -262,8 +288,11 @@ class _Answer:
         return max(fetched_on, asked_on) if asked_on is not None else fetched_on
 
     def _add_rejects(self, changes: _Changes) -> None:
-        for reject in self._batch.rejects:
+        series, sent_at = self._ledger.series_id, self._batch.sent_at
+        if self._batch.rejects:
+            changes.old_rejects.add((series, sent_at - REJECT_AGE, series, MAX_STORED_REJECTS))
+        for reject in self._batch.rejects[:MAX_STORED_REJECTS]:
             texts = tuple(map(as_stored_text, reject))
             digest = blake2b("\0".join(texts).encode(), digest_size=8).digest()
             key = int.from_bytes(digest, "big", signed=True)
-            changes.rejects.append((self._ledger.series_id, key, *texts, self._batch.sent_at))
+            changes.rejects.append((series, key, *texts, sent_at))
