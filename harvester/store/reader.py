@@ -34,6 +34,7 @@ _STATUS_TABLES = [
         schema.coverage,
         schema.failed_slice,
         schema.absence,
+        schema.unconfirmed_absence,
         schema.value,
         schema.quota,
         schema.range_limits,
