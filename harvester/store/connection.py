@@ -48,6 +48,7 @@ class StoreConnection:
     ) -> None:
         self.target = target
         self.lost = False
+        self._loss = f"{target}, in an earlier call"
         with translated(target):
             self._engine = _engine(target, read_only=read_only, patience=patience, cut_off=cut_off or Event())
             try:
@@ -79,7 +80,7 @@ class StoreConnection:
             StoreError: the database reports an error.
         """
         if self.lost:
-            raise StoreLost(f"{self.target}, in an earlier call")
+            raise StoreLost(self._loss)
         try:
             self._check_file()  # here, too: a checkpoint of this transaction would fill up what was cut off
             self._connection.execution_options(reading=reading)
@@ -96,8 +97,10 @@ class StoreConnection:
             self._check_file()
         except ClaimLost:
             raise  # of one account: the connection works
-        except StoreLost:
-            self.lost = True
+        except StoreError as error:
+            self.lost |= isinstance(error, StoreLost)
+            if self.lost:
+                self._loss = error.detail  # the next caller may be the one that reports it
             raise
         finally:
             if self._connection.invalidated:
@@ -121,7 +124,9 @@ class StoreConnection:
 
     def check_frozen(self) -> None:
         """Raise StoreError if a file that is read without locks was written since it was opened."""
-        frozen = getattr(driver_of(self._connection), "frozen", None) if self.is_sqlite else None
+        if not self.is_sqlite or self._connection.invalidated:  # SQLAlchemy would connect again, without the locks
+            return
+        frozen = getattr(driver_of(self._connection), "frozen", None)
         if frozen is not None:
             frozen.check()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harvester.core.model import RowCounts
-from harvester.errors import StoreError
+from harvester.errors import StoreError, StoreLost
 from tests.support.answers import JANUARY, answer, identity
 from tests.support.databases import claimed
 
@@ -34,6 +34,8 @@ async def test_a_truncated_file_is_noticed(sqlite_url: str, tmp_path: Path, size
         os.truncate(path, size)
         with pytest.raises(StoreError, match="was truncated while it was in use"):
             await (store.orders() if reading else store.commit([BATCH], []))
+        with pytest.raises(StoreLost, match="was truncated while it was in use"):  # the reason is not lost with it
+            await store.orders()
 
 
 async def test_a_vacuumed_file_is_whole(sqlite_url: str, tmp_path: Path) -> None:
