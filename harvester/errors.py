@@ -221,12 +221,14 @@ class Unauthorized(SourceError):
     Args:
         detail: the API's words.
         generation: the number of the credential pair that was refused, counted from the start of the process.
+        status: 401 or 403.
     """
 
     code = "unauthorized"
 
-    def __init__(self, detail: str, *, generation: int) -> None:
+    def __init__(self, detail: str, *, generation: int, status: int = 401) -> None:
         self.generation = generation
+        self.status = status
         super().__init__(detail)
 
 

@@ -7,7 +7,8 @@ decides nothing, so its slice is parked until another request does:
 - a second phone gets a 401, or no other phone is left to ask for: then something that was answered before, by this run
   or an earlier one, is asked for as a control (core.controls). If nothing ever was, the pair is taken to be dead.
 A number that was never answered is therefore no evidence against credentials that were accepted for another one.
-While a slice is parked, only one request is in flight (`one_at_a_time`), so that a dead pair costs few.
+While a slice is parked, and until a pair that replaced another one is accepted, only one request is in flight
+(`one_at_a_time`), so that a dead pair costs few.
 
 Invariants (tests/unit/core/test_unauthorized.py): a late 401 for a pair that was replaced decides nothing; neither does
 a pass that was asked for before the 401 came.
@@ -38,12 +39,13 @@ class UnauthorizedTracker:
         self._parked: dict[str, int] = {}  # phone -> order of its 401
         self._refused: set[Target] = set()  # with the present pair, and not decided yet
         self._order = 0
+        self._untried = False  # the present pair has replaced another one, and was not accepted yet
         self._replaced = -1  # newest generation of credentials that was replaced
 
     @property
     def one_at_a_time(self) -> bool:
-        """True while a single request at a time has to decide about a 401."""
-        return bool(self._parked)
+        """True while a single request at a time has to decide about a 401, or to try a pair that replaced another."""
+        return bool(self._parked) or self._untried
 
     @property
     def undecided(self) -> bool:
@@ -62,6 +64,7 @@ class UnauthorizedTracker:
 
     def passed(self, order: int) -> frozenset[str]:
         """Record that the request with this `order` got no 401. Return the parked phones of other accounts."""
+        self._untried = False
         foreign = frozenset(parked for parked, since in self._parked.items() if since < order)
         for parked in foreign:
             del self._parked[parked]
@@ -114,6 +117,7 @@ class UnauthorizedTracker:
         if generation <= self._replaced:
             return False
         self._replaced = generation
+        self._untried = True
         self._parked.clear()
         self._refused.clear()
         return True

@@ -27,6 +27,7 @@ class Entry:
     attempts: int = 0
     tested: bool = False  # after a failure, by its newest period
     sent: float = 0.0  # when it was taken last, monotonic seconds
+    forbidden: int = 0  # times that it got a 403 moments after another request was answered
     is_control: bool = False  # it was answered before, and its answer is not stored
 
     @property

@@ -8,6 +8,7 @@ Without any slice that was ever answered, the account is to blame.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -26,9 +27,12 @@ from harvester.errors import (
     RequestsRefused,
     SliceRejected,
     SourceUnavailable,
+    Throttled,
     Unauthorized,
 )
 
+MAX_FORBIDDEN = 3  # times that a slice with a 403 is requested again as if it had got a 429
+BURST_SECONDS = 60.0  # after an answer, in which a 403 may come from a limit on bursts
 ENOUGH_UNUSABLE = 3  # phones in a row with the same unusable 200, after which it is an outage: maintenance
 
 
@@ -62,6 +66,7 @@ class AccountCheck:
     _all_refused: str = ""  # the newest refusal, if all requests are refused
     _unusable_text: str = ""  # of the newest unusable 200
     _unusable_phones: set[str] = field(default_factory=set)  # that got it, since a request was answered
+    _answered_at: float = -math.inf  # monotonic
     _last_control_used: bool = False  # since the API answered
 
     @property
@@ -117,8 +122,9 @@ class AccountCheck:
 
     # Outcomes
 
-    def answered(self, entry: Entry, sequence: int, newest: Slice) -> None:
+    def answered(self, entry: Entry, sequence: int, newest: Slice, now: float) -> None:
         """Process an answer; `newest` is the newest period of its slice."""
+        self._answered_at = now
         self.refused_requests.end()
         self._all_refused = ""
         self._unusable_phones.clear()
@@ -131,6 +137,13 @@ class AccountCheck:
             text = f"for this number only, while another number's days are as configured: {error.detail}"
             self.fail(mismatched.task.whole, PayloadError(text))
         self._mismatched.clear()
+
+    def throttled(self, entry: Entry, error: HarvesterError, now: float) -> bool:
+        """Return True for a 429, and for a 403 moments after another request was answered: the quota pauses then."""
+        if not isinstance(error, Unauthorized) or error.status != HTTPStatus.FORBIDDEN:
+            return isinstance(error, Throttled)
+        entry.forbidden += 1
+        return entry.forbidden <= MAX_FORBIDDEN and now - self._answered_at <= BURST_SECONDS
 
     def refused(self, entry: Entry, error: Unauthorized) -> UnauthorizedCause:
         """Process a 401 and return its cause."""

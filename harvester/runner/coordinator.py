@@ -198,7 +198,7 @@ class Coordinator:
             batch: the answer; without it no period counts as absent.
         """
         newest, *_ = split_newest_period(Task(entry.task.slice), self.context.calendar)
-        self.check.answered(entry, sequence, newest.slice)
+        self.check.answered(entry, sequence, newest.slice, self.context.now())
         if entry.is_control:
             self._note_reachable()
             return False
@@ -233,7 +233,7 @@ class Coordinator:
             self._testing = False
             entry.task = Task(entry.task.whole)
         match error:
-            case Throttled():
+            case Throttled() | Unauthorized() if self.check.throttled(entry, error, self.context.now()):
                 self.report.rate_limited += 1
                 self.context.emit(Event.THROTTLED, slice=entry.task.slice)
                 self._ask_again(entry)

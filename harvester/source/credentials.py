@@ -16,6 +16,8 @@ from harvester.core.payload import escape_text
 from harvester.errors import ConfigError, CredentialsRefused
 from harvester.redaction import Redactor
 
+PAUSE_BEFORE_RETRY = 10.0  # seconds before a pair that was accepted and then refused is tried once more
+
 RunBlocking = Callable[[Callable[[], str]], Awaitable[str]]
 """Calls a function that may block, and returns its result."""
 
@@ -72,6 +74,7 @@ class DirectCredentials:
         password: returns the password; called once, when a pair is first needed.
         redactor: learns every secret that is sent; a new one if not given.
         run_blocking: calls `password`, which may start a slow command.
+        sleep: waits so many seconds.
     """
 
     def __init__(
@@ -81,12 +84,15 @@ class DirectCredentials:
         *,
         redactor: Redactor | None = None,
         run_blocking: RunBlocking = asyncio.to_thread,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.redactor = redactor or Redactor()
         self._login = login
         self._password = password
         self._run_blocking = run_blocking
+        self._sleep = sleep
         self._pair: CredentialPair | None = None
+        self._accepted = False  # since the pair was tried last
 
     async def ready(self) -> None:
         """See Credentials."""
@@ -101,12 +107,23 @@ class DirectCredentials:
 
     def accepted(self, generation: int) -> None:
         """See Credentials."""
+        if self._pair is not None and generation == self._pair.generation:
+            self._accepted = True
 
-    async def renew(self, generation: int) -> None:  # noqa: ARG002 - there is one generation
-        """See Credentials."""
-        raise CredentialsRefused(
-            f"{self._login} was refused (401 or 403); without `tool` there is no way to renew its credentials"
-        )
+    async def renew(self, generation: int) -> None:
+        """Try the pair once more after a pause if it was accepted before: it may meet a limit on bursts.
+
+        See Credentials.
+        """
+        if self._pair is None or generation < self._pair.generation:
+            return
+        if not self._accepted:
+            raise CredentialsRefused(
+                f"{self._login} was refused (401 or 403); without `tool` there is no way to renew its credentials"
+            )
+        self._accepted = False
+        self._pair = CredentialPair(generation + 1, self._pair.authorization)
+        await self._sleep(PAUSE_BEFORE_RETRY)
 
 
 def authorization(login: str, password: str) -> str:

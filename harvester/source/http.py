@@ -65,12 +65,18 @@ class HttpSource:
             try:
                 async with self._transport.send(self._request(piece, pair)) as response:
                     sent_at = permit.answered(response.status, response.headers)
-                    status, body = response.status, await read_answer(response)
+                    status, body, headers = response.status, await read_answer(response), response.headers
             except SourceUnavailable as error:
                 if error.outage is Outage.CONNECT:
                     permit.unused()
                 raise
-        page = _page(piece, status, body, sent_at, pair.generation, self._credentials.redactor)
+        redactor = self._credentials.redactor
+        refusal = error_of(
+            status, body, headers=headers, phone=piece.series.phone, generation=pair.generation, redactor=redactor
+        )
+        if refusal is not None:
+            raise refusal
+        page = _page(piece, body, sent_at, redactor)
         self._credentials.accepted(pair.generation)
         return page
 
@@ -84,10 +90,7 @@ class HttpSource:
 
 
 @step(Step.PARSE)
-def _page(piece: Slice, status: int, body: bytes, sent_at: int, generation: int, redactor: Redactor) -> Page:
-    error = error_of(status, body, phone=piece.series.phone, generation=generation, redactor=redactor)
-    if error is not None:
-        raise error
+def _page(piece: Slice, body: bytes, sent_at: int, redactor: Redactor) -> Page:
     try:
         metrics = parse_metrics(body)
     except PayloadError as unusable:

@@ -5,7 +5,7 @@
 | 200 | a page. HTML or plain text comes from some other server. `{"error"}` is a refusal if it names a parameter of the request: only its status was lost. Otherwise the server has a problem, and the request is repeated |
 | 400 | the slice is refused, whatever the body: it is the documented status for that |
 | 401 | the credentials or the phone |
-| 403 | with an error text of the API the same as 401 (no document says which status a foreign number gets); otherwise a proxy's |
+| 403 | with an error text of the API: throttled if it has a Retry-After, otherwise the same as 401 (no document says which status a foreign number gets). Without an error text a proxy's |
 | 429 | throttled |
 | 408, 425, 5xx | the server has a problem |
 | other 4xx | with an error text of the API a refusal; otherwise a proxy's answer or a wrong base URL. To fail slice after slice on these would only spend quota |
@@ -17,6 +17,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
+from urllib.parse import urlsplit, urlunsplit
 
 from harvester.core.model import InvalidValue, Raw
 from harvester.core.payload import MAX_TEXT_LENGTH, Entries, escape_text, is_document, is_html, join_maps, parse_error
@@ -36,6 +38,8 @@ MAX_REDACTED_TEXTS = 1500  # different ones, of one answer; of its rejects the f
 _BEGINNING_LENGTH = 20  # characters quoted of a body that is no document
 _SERVER_PROBLEMS = frozenset({408, 425})
 _PROXY_STATUSES = frozenset({407, 421})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _CLIENT_ERRORS = range(400, 500)
 _SERVER_ERRORS = range(500, 600)
 _RANGE_WORDS = re.compile(
@@ -44,11 +48,20 @@ _RANGE_WORDS = re.compile(
 _PARAMETER_WORDS = re.compile(r"(?<![a-z])(start|end|period|phone)(?![a-z])", re.IGNORECASE)
 
 
-def error_of(status: int, body: bytes, *, phone: str, generation: int, redactor: Redactor) -> SourceError | None:
+def error_of(
+    status: int,
+    body: bytes,
+    *,
+    phone: str,
+    generation: int,
+    redactor: Redactor,
+    headers: Mapping[str, str] = _NO_HEADERS,
+) -> SourceError | None:
     """Return the error that an answer to a data request means; None for a 200 that may be a page.
 
     Args:
         status: of the response.
+        headers: of the response, names in lower case.
         body: decoded; empty if it was unreadable.
         phone: the number of the request.
         generation: of the credential pair of the request.
@@ -60,11 +73,14 @@ def error_of(status: int, body: bytes, *, phone: str, generation: int, redactor:
     detail = f"{status}: {text}" if text else str(status)
     if status == HTTPStatus.OK:
         return _error_of_ok(body, text, named, redactor)
+    if status == HTTPStatus.FORBIDDEN and text is not None and "retry-after" in headers:
+        return Throttled(str(status))
     if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.FORBIDDEN and text is not None):
-        return Unauthorized(detail, generation=generation)
+        return Unauthorized(detail, generation=generation, status=status)
     if status == HTTPStatus.BAD_REQUEST:
         return SliceRejected(detail, named=named, status=status)
-    return transient_error_of(status, body, text) or SliceRejected(detail, named=named, status=status)
+    transient = redirect_of(status, headers, redactor) or transient_error_of(status, body, text)
+    return transient or SliceRejected(detail, named=named, status=status)
 
 
 def transient_error_of(status: int, body: bytes, text: str | None) -> Transient | None:
@@ -83,6 +99,19 @@ def transient_error_of(status: int, body: bytes, text: str | None) -> Transient 
         kind = "a web page" if is_html(body) else "not an answer of the API"
         return SourceUnavailable(f"{status}, {kind}", outage=Outage.NOT_API, status=status)
     return None
+
+
+def redirect_of(status: int, headers: Mapping[str, str], redactor: Redactor) -> SourceUnavailable | None:
+    """Return the error for an answer that redirects, with the URL without login, query and fragment; else None."""
+    if status not in _REDIRECTS or "location" not in headers:
+        return None
+    try:
+        parts = urlsplit(headers["location"])
+        target = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    except ValueError:
+        target = "an invalid URL"
+    text = f"{status}, redirects to {quote_text(target, redactor)}; if it has moved, change `api.base_url`"
+    return SourceUnavailable(text, outage=Outage.NOT_API, status=status)
 
 
 def quote_text(text: str, redactor: Redactor) -> str:

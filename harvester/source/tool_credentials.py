@@ -9,7 +9,8 @@ Invariants:
   ages of the attempts are read once per exchange and then counted on the monotonic clock, so a stepped host clock
   delays an exchange by one window at most. An attempt that certainly was not sent is not counted again by this process.
 - After two exchanges in a row whose pairs no data request was accepted with, the third 401 means that renewal does not
-  help. An exchange because of age does not count. A refusal is final for this object; a later try needs a new object.
+  help, unless a request was accepted in the last minute: then one more exchange is made after that minute. An exchange
+  because of age does not count. A refusal is final for this object; a later try needs a new object.
 - The tool's password is read for each exchange and not stored.
 
 A pair is replaced after 24 h. If /auth then gives no usable answer, the old pair stays in use, because it may be valid.
@@ -18,6 +19,7 @@ A pair is replaced after 24 h. If /auth then gives no usable answer, the old pai
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,11 +35,12 @@ from harvester.errors import ConfigError, CredentialsRefused, Outage, PayloadErr
 from harvester.redaction import Redactor
 from harvester.source.body import accept_headers, read_answer
 from harvester.source.credentials import CredentialPair, RunBlocking, authorization
-from harvester.source.responses import quote_text, transient_error_of
+from harvester.source.responses import quote_text, redirect_of, transient_error_of
 from harvester.source.transport import Request, Transport
 
 PAIR_LIFETIME = 24 * 3600.0  # seconds after which a pair is replaced
 MAX_UNPROVEN_PAIRS = 2  # exchanges in a row without an accepted data request
+BURST_SECONDS = 60.0  # after an accepted request, in which refusals may come from a limit on bursts
 
 _REFUSAL_STATUSES = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN})  # with an error text
 _RETRY_AFTER_FAILED_RENEWAL = 900.0  # seconds until a failed exchange because of age is repeated
@@ -115,6 +118,7 @@ class ToolCredentials:
         self._pair: CredentialPair | None = None
         self._renew_at = 0.0  # monotonic seconds
         self._unproven_pairs = 0  # in a row
+        self._accepted_at = -math.inf  # monotonic seconds of the newest accepted request
         self._refusal: CredentialsRefused | None = None
         self._failures = 0  # of all exchanges
         self._last_failure: Transient | None = None
@@ -137,6 +141,7 @@ class ToolCredentials:
         """See Credentials."""
         if self._pair is not None and generation == self._pair.generation:
             self._unproven_pairs = 0
+            self._accepted_at = self._clock.monotonic()
 
     async def renew(self, generation: int) -> None:
         """See Credentials."""
@@ -175,10 +180,12 @@ class ToolCredentials:
 
     async def _exchange(self, *, because_of_age: bool) -> None:
         if not because_of_age and self._unproven_pairs >= MAX_UNPROVEN_PAIRS:
-            raise CredentialsRefused(
-                f"the API refused (401 or 403) the last {MAX_UNPROVEN_PAIRS} temporary pairs from /auth for "
-                f"{self._login}"
-            )
+            if self._clock.monotonic() >= self._accepted_at + BURST_SECONDS:
+                raise CredentialsRefused(
+                    f"the API refused (401 or 403) the last {MAX_UNPROVEN_PAIRS} temporary pairs from /auth for "
+                    f"{self._login}"
+                )
+            await self._wait_until(self._accepted_at + BURST_SECONDS)
         await self._wait_until(self._paused_until)
         await self._wait_for_the_limit()
         password = await self._run_blocking(self._password)
@@ -224,6 +231,9 @@ class ToolCredentials:
             async with self._transport.send(Request("POST", self._url, headers, form)) as response:
                 if response.status == HTTPStatus.TOO_MANY_REQUESTS:
                     self._pause_after_429(response.headers)
+                redirect = redirect_of(response.status, response.headers, self.redactor)
+                if redirect is not None:
+                    raise redirect
                 return response.status, await read_answer(response)
         except SourceUnavailable as error:
             if error.outage is Outage.CONNECT:

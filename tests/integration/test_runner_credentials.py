@@ -180,7 +180,8 @@ def test_an_account_that_is_closed_while_it_is_fetched_ends_the_run(tmp_path: Pa
     rig = Rig(tmp_path / "store.db", MONTHS, SLOW, Account(direct=direct))
     process = rig.run({5.2: lambda process: process.rig.api.suspend("main")})
     assert isinstance(process.error, CredentialsRefused)
-    assert rig.statuses()[401] == 8, "what was in flight"
+    tried_again = 2 if direct else 0  # it was accepted a moment ago: it might be a limit on bursts
+    assert rig.statuses()[401] == 8 + tried_again, "what was in flight"
     assert process.report.slices.done == rig.statuses()[200], "what was answered is stored"
     assert not process.report.failed
 

@@ -20,7 +20,7 @@ from harvester.errors import (
     Throttled,
 )
 from harvester.source.credentials import DirectCredentials
-from harvester.source.tool_credentials import PAIR_LIFETIME, AuthLimit, ToolCredentials
+from harvester.source.tool_credentials import BURST_SECONDS, PAIR_LIFETIME, AuthLimit, ToolCredentials
 from harvester.source.transport import AiohttpTransport
 from tests.support.raw_server import RawServer, Script, reply
 from tests.support.source_parts import MemoryLedger, run_inline
@@ -337,21 +337,17 @@ async def test_the_pauses_between_failed_exchanges_grow() -> None:
         assert at.clock.sleeps == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
 
 
-async def test_a_direct_password_is_read_once_when_it_is_first_needed() -> None:
-    asked: list[str] = []
-
-    def password() -> str:
-        asked.append("once")
-        return CANARY
-
-    direct = DirectCredentials("me", password)
-    assert asked == []
-    await direct.ready()
-    await direct.ready()
-    assert asked == ["once"]
-    direct.accepted(1)
-    with pytest.raises(CredentialsRefused, match="me was refused"):
-        await direct.renew(1)
+async def test_a_tool_that_was_accepted_a_moment_ago_makes_one_more_exchange_after_a_minute() -> None:
+    async with setup(PAIR) as at:
+        await at.credentials.ready()
+        at.credentials.accepted(1)
+        await at.credentials.renew(1)
+        await at.credentials.renew(2)
+        began = at.clock.monotonic()
+        await at.credentials.renew(3)
+        assert at.clock.monotonic() - began >= BURST_SECONDS
+        with pytest.raises(CredentialsRefused):
+            await at.credentials.renew(4)
 
 
 @pytest.mark.parametrize(("login", "password"), [("a:b", CANARY), ("me", BROKEN_CANARY)])

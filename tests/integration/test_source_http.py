@@ -7,6 +7,7 @@ import logging
 import traceback
 from datetime import date
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -223,3 +224,23 @@ async def test_no_secret_in_any_error_log_or_traceback(caplog: pytest.LogCapture
     joined = "".join(texts)
     assert CANARY not in joined
     assert "bWU6" not in joined  # how the encoded pair begins
+
+
+async def test_a_403_with_a_retry_after_is_a_limit() -> None:
+    text = b'{"error":"Slow down."}'
+    assert isinstance(await refused(reply(text, status="403 Forbidden", headers={"Retry-After": "5"})), Throttled)
+    assert isinstance(await refused(reply(text, status="403 Forbidden")), Unauthorized)
+    assert isinstance(
+        await refused(reply(HTML, status="403 Forbidden", headers={"Retry-After": "5"})), SourceUnavailable
+    )
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "308 Permanent"])
+async def test_a_redirect_says_where_it_leads_without_secrets(status: str) -> None:
+    location = f"https://me:{quote(CANARY)}@new.example/api/x?login=me#y"
+    error = await refused(reply(status=status, headers={"Location": location}))
+    assert isinstance(error, SourceUnavailable)
+    assert "redirects to https://new.example/api/x;" in str(error)
+    assert "api.base_url" in str(error)
+    long = await refused(reply(status=status, headers={"Location": "/" + 5000 * "x"}))
+    assert len(str(long)) < 500

@@ -29,6 +29,7 @@ ONE_BY_ONE = 3  # last requests of a window that go one at a time where other cl
 CONCEDED = 1  # requests per window conceded to them, unless nothing comes after
 REMAINING_EXPIRES = 1.0  # seconds after which one request goes first to ask what other clients have left
 
+_ASK_FOR_A_PAUSE = frozenset({403, 429, 503})  # if they have a Retry-After
 _EARLY_ROLL = 1.0  # seconds after a roll within which a 429 shows that it was early
 _MAX_RESET_AHEAD = 3600  # seconds; a Reset farther ahead than this, and than four windows, is nonsense
 
@@ -179,8 +180,10 @@ class Quota:
         elif status < HTTPStatus.BAD_REQUEST:
             self._silence.accepted()
             self.pace.accepted(now)
-        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE) and headers.retry_after is not None:
+        if status in _ASK_FOR_A_PAUSE and headers.retry_after is not None:
             self._silence.asked(now, headers.retry_after, self.length)
+        elif status == HTTPStatus.FORBIDDEN:  # a limit on bursts, if it is not about the number
+            self._silence.burst(token.sent, now, self.length)
 
     def _refused(self, token: Token, now: float, headers: QuotaHeaders) -> None:
         """Handle a 429: the window is empty, or a limit on bursts refused the request.

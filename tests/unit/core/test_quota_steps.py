@@ -176,6 +176,15 @@ def test_a_retry_after_of_a_day_is_obeyed_for_four_windows_and_ended_by_an_accep
     take(quota, 1.4)
 
 
+def test_a_403_is_followed_by_a_pause() -> None:
+    quota = make_started_quota()
+    quota.observe(take(quota, 1), 1.0, 403, QuotaHeaders(retry_after=7))
+    assert denied_until(quota, 1.2) == 8.0
+    quota = make_started_quota()
+    quota.observe(take(quota, 1), 1.0, 403, QuotaHeaders())
+    assert denied_until(quota, 1.2) == 2.0
+
+
 def test_after_a_long_pause_one_request_goes_first() -> None:
     quota = make_started_quota()
     quota.observe(take(quota, 1), 1.0, 503, QuotaHeaders(retry_after=100))

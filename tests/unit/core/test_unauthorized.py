@@ -76,5 +76,8 @@ def test_a_late_401_for_a_replaced_pair_decides_nothing() -> None:
     assert tracker.replaced(4)
     assert not tracker.replaced(4), "the same generation twice"
     assert refuse(tracker, "2", 4) is UnauthorizedCause.OLD_CREDENTIALS
+    assert not tracker.parked_phones
+    assert tracker.one_at_a_time, "until the new pair is accepted"
+    tracker.passed(tracker.asked())
     assert not tracker.one_at_a_time
     assert refuse(tracker, "2", 5) is UnauthorizedCause.UNKNOWN

@@ -17,7 +17,9 @@ from harvester.errors import (
     SliceRejected,
     SourceUnavailable,
     Throttled,
+    Unauthorized,
 )
+from harvester.runner.account_check import BURST_SECONDS, MAX_FORBIDDEN
 from tests.support.scenario import CLOSED, REJECTED, SERVER_ERROR, Scenario, unauthorized
 
 
@@ -272,3 +274,24 @@ def test_different_unusable_answers_are_the_slices() -> None:
     for number, taken in enumerate([scenario.take() for _ in range(5)]):
         scenario.fail(PayloadError(f"unusable {number}"), taken)
     assert not scenario.coordinator.breaker.is_open
+
+
+def test_a_403_moments_after_an_answer_is_a_limit_on_bursts() -> None:
+    scenario = Scenario(phones="12")
+    scenario.answer()
+    forbidden = Unauthorized("403: Too fast.", generation=1, status=403)
+    for _ in range(MAX_FORBIDDEN):
+        scenario.fail(forbidden)
+    assert scenario.coordinator.report.rate_limited == MAX_FORBIDDEN
+    parked = scenario.coordinator.check.parked
+    assert parked == 0
+    scenario.fail(forbidden)
+    assert scenario.coordinator.check.parked == 1
+
+
+def test_a_403_long_after_an_answer_is_compared_as_a_401_is() -> None:
+    scenario = Scenario(phones="12")
+    scenario.answer()
+    scenario.now += BURST_SECONDS + 1
+    scenario.fail(Unauthorized("403: No.", generation=1, status=403))
+    assert scenario.coordinator.check.parked == 1
