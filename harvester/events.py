@@ -77,6 +77,11 @@ class Event(StrEnum):
     ABANDONED = "abandoned", Level.WARNING, "The process ended without waiting for a call that hangs."
     BUG = "bug", Level.ERROR, "An unexpected error, with its traceback; report it."
     CLOCK_JUMPED = "clock_jumped", Level.WARNING, "The clock was stepped or the host slept; a refresh starts now."
+    CLOCK_SKEWED = (
+        "clock_skewed",
+        Level.WARNING,
+        "The host's clock is more than a minute off the API's, whose days count; set the host's clock.",
+    )
     INTERRUPTED = "interrupted", Level.INFO, "A signal ends the backfill; requests in flight are finished first."
     LIBRARY = "library", Level.WARNING, "A library reports a problem; `logger` names the library."
     PING_FAILED = "ping_failed", Level.WARNING, "daemon.ping_url did not accept the ping."

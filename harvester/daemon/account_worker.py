@@ -265,7 +265,9 @@ class AccountWorker:
 
     def _rules(self) -> Rules:
         calendar = self.account.calendar
-        today = calendar.local_date(self._process.clock.time())
+        throttle = self.state.throttle
+        ahead = throttle.server_ahead() if throttle is not None else 0.0
+        today = calendar.local_date(self._process.clock.time() + ahead)  # the API's days count
         return Rules(calendar, today, self._process.settings.daemon.settle_days)
 
     def _on_stored(self, batches: Sequence[Batch]) -> None:

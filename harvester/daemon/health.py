@@ -55,6 +55,7 @@ def gauges_of(state: AccountState, now: float) -> AccountGauges:
         up=state.phase not in (Phase.PAUSED, Phase.NO_DATABASE) and state.outage is None,
         active=state.throttle is not None,
         quota=None if state.throttle is None else state.throttle.snapshot(),
+        clock_skew=None if state.throttle is None else -state.throttle.server_ahead(),
         slices={"pending": outstanding, "in_flight": in_flight, "done": done, "failed": failed},
         last_success=dict(state.last_success),
         lag=lag,

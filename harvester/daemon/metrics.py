@@ -52,6 +52,7 @@ class AccountGauges:
     up: bool  # this process or another one can work on it
     active: bool = True  # this process holds it; another one otherwise
     quota: Snapshot | None = None
+    clock_skew: float | None = None  # seconds by which the host's clock is ahead of the API's
     slices: Mapping[str, int] = field(default_factory=dict)  # by state
     last_success: Mapping[str, float] = field(default_factory=dict)  # epoch seconds, by resource
     lag: Mapping[tuple[str, str], float] = field(default_factory=dict)  # seconds at most, by resource and period
@@ -173,6 +174,7 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics that are computed at each scrape."""
         yield from _gauges(self._scraped)
+        yield _skews(self._scraped)
         wait = CounterMetricFamily(
             "harvester_quota_wait_seconds", "Time spent waiting for the quota.", labels=["account"]
         )
@@ -241,6 +243,18 @@ def _gauges(accounts: Iterable[AccountGauges]) -> Iterator[Metric]:
         for (resource, period), seconds in account.lag.items():
             lag.add_metric([account.name, resource, period], seconds)
     return iter((up, active, limit, remaining, reset, paused, slices, lag))
+
+
+def _skews(accounts: Iterable[AccountGauges]) -> Metric:
+    skew = GaugeMetricFamily(
+        "harvester_clock_skew_seconds",
+        "Seconds by which this host's clock is ahead of the API's; 0 before the first answer.",
+        labels=["account"],
+    )
+    for account in accounts:
+        if account.clock_skew is not None:
+            skew.add_metric([account.name], account.clock_skew)
+    return skew
 
 
 class _AccountCollector(Collector):

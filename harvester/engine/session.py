@@ -63,6 +63,7 @@ class Session:
             ledger=store,
             slots=process.slots,
             on_wait=None if waiting is None else lambda until: waiting(account.name, until),
+            on_skew=lambda ahead: self._emit(Event.CLOCK_SKEWED, host_ahead_seconds=-round(ahead)),
         )
         self._previous = previous
         self._process = process
@@ -118,7 +119,7 @@ class Session:
         context = AccountContext(
             calendar=self._account.calendar,
             now=clock.monotonic,
-            epoch_now=clock.time,
+            epoch_now=lambda: clock.time() + self.throttle.server_ahead(),
             jitter=self._process.jitter,
             limit_trackers=limit_trackers,
             emit=self._emit,

@@ -57,8 +57,9 @@ def build_throttle(
     ledger: QuotaLedger,
     slots: asyncio.Semaphore,
     on_wait: Callable[[float | None], None] | None = None,
+    on_skew: Callable[[float], None] | None = None,
 ) -> Throttle:
-    """Return the account's throttle, to be opened and closed; `on_wait` is that of `Throttle`."""
+    """Return the account's throttle, to be opened and closed; `on_wait` and `on_skew` are those of `Throttle`."""
     quota = Quota(
         limit=account.quota.limit,
         window=account.quota.window,
@@ -67,7 +68,7 @@ def build_throttle(
         host=clock.time(),
         fastest=account.api.max_rate,
     )
-    return Throttle(clock=clock, quota=quota, ledger=ledger, slots=slots, on_wait=on_wait)
+    return Throttle(clock=clock, quota=quota, ledger=ledger, slots=slots, on_wait=on_wait, on_skew=on_skew)
 
 
 def build_source(

@@ -93,6 +93,7 @@ class AccountReport:
     holder: str | None  # process that claimed it last; a killed one stays until the next claim
     quota: QuotaReport
     series: Sequence[SeriesReport]
+    clock_skew: float | None = None  # seconds by which the clock was ahead of the API's at the last recorded request
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,7 @@ def _account(status: AccountStatus | None, configured: ConfiguredAccount | None,
         holder=status.holder or None if status else None,
         quota=quota,
         series=_all_series(status, configured, now),
+        clock_skew=-status.quota.server_ahead if status is not None and status.quota is not None else None,
     )
 
 
@@ -256,6 +258,7 @@ def _account_json(account: AccountReport) -> dict[str, Any]:
             "remaining": quota.remaining,
             "resets_at": None if quota.resets_at is None else utc_time(quota.resets_at),
         },
+        "clock_skew_seconds": None if account.clock_skew is None else round(account.clock_skew, 1),
         "series": [_series_json(one) for one in account.series],
     }
 

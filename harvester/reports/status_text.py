@@ -8,10 +8,11 @@ from enum import Enum, auto
 from itertools import groupby
 from typing import NamedTuple
 
-from harvester.console.text import counted, utc_time
+from harvester.console.text import counted, duration, utc_time
 from harvester.core.coverage import Span
 from harvester.reports.status import AccountReport, Report, SeriesReport
 from harvester.store.types import RecordedState
+from harvester.throttle.throttle import MAX_SKEW_SECONDS
 
 _MAX_LISTED = 3  # gaps, and failed slices, of one series
 _EMPTY_CELL = "-"
@@ -115,6 +116,11 @@ def _notes(account: AccountReport) -> Iterator[Line]:
     if account.reason:
         style = LineStyle.ERROR if account.state is RecordedState.PAUSED else LineStyle.WARNING
         yield Line(f"{account.name}: {account.state.value}: {account.reason}", style)
+    skew = account.clock_skew or 0.0
+    if abs(skew) > MAX_SKEW_SECONDS:
+        side = "ahead of" if skew > 0 else "behind"
+        text = f"at the last request the host's clock was {duration(abs(skew))} {side} the API's; set the host's clock"
+        yield Line(f"{account.name}: {text}", LineStyle.WARNING)
     unconfirmed = sum(one.unconfirmed_absent for one in account.series)
     if unconfirmed:
         text = f"{counted(unconfirmed, 'absent period')} not confirmed, so not final; requested again on a later day"

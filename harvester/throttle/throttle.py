@@ -21,6 +21,7 @@ from harvester.core.model import QuotaRecord
 from harvester.core.quota import Block, Denied, Quota, Snapshot, Token
 from harvester.failpoints import Step, step
 
+MAX_SKEW_SECONDS = 60.0  # between the host's clock and the server's, before it is reported
 PACE_TOLERANCE = 0.02  # share by which the learnt pace may change before a limiter is made for it
 
 
@@ -53,6 +54,7 @@ class Throttle:
         ledger: stores allowance before it is spent.
         slots: the requests in flight, shared by all accounts of the process.
         on_wait: called with the monotonic moment until which nothing is sent, and with None once sending goes on.
+        on_skew: called with `server_ahead` when the host's clock is found to be off by more than a minute.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Throttle:
         ledger: QuotaLedger,
         slots: asyncio.Semaphore,
         on_wait: Callable[[float | None], None] | None = None,
+        on_skew: Callable[[float], None] | None = None,
     ) -> None:
         self._clock = clock
         self._quota = quota
@@ -71,6 +74,8 @@ class Throttle:
         self._pace: AsyncLimiter | None = None  # binds to the loop that first uses it
         self._pace_rate = 0.0  # requests per second that it allows
         self._on_wait = on_wait
+        self._on_skew = on_skew
+        self._skewed = False
         self._first_in_line = asyncio.Lock()
         self._quota_changed = asyncio.Event()
         self._waiting = 0  # workers that want to send
@@ -86,6 +91,11 @@ class Throttle:
     def snapshot(self) -> Snapshot:
         """Return the limit, the requests that may still be sent, and the window's end."""
         return self._quota.snapshot(self._clock.monotonic())
+
+    def server_ahead(self) -> float:
+        """Return the seconds by which the server's clock is ahead of the host's; 0 before it was heard."""
+        clock, now = self._quota.clock, self._clock.monotonic()
+        return sum(clock.bounds(now)) / 2 - self._clock.time() if clock.measured else 0.0
 
     async def open(self, previous: Throttle | None = None) -> None:
         """Continue from the record of an earlier process, or from an earlier throttle of this one.
@@ -204,7 +214,14 @@ class Throttle:
         """Observe the answer's headers; return the earliest epoch second of the server at which the request left."""
         self._quota.observe(token, self._clock.monotonic(), status, read_quota_headers(headers))
         self._quota_changed.set()
+        self._compare_clocks()
         return self._quota.earliest_sent(token)
+
+    def _compare_clocks(self) -> None:
+        ahead = self.server_ahead()
+        was, self._skewed = self._skewed, abs(ahead) > MAX_SKEW_SECONDS
+        if self._skewed and not was and self._on_skew is not None:
+            self._on_skew(ahead)
 
     def unused(self, token: Token) -> None:
         """Take the grant back: nothing was sent."""

@@ -121,3 +121,13 @@ def test_an_api_that_never_answers_is_found_to_be_unreachable(tmp_path: Path) ->
     daemon.run(minutes=6)
     assert daemon.outage is not None
     assert Event.UNREACHABLE in daemon.events
+
+
+def test_a_host_two_days_ahead_takes_today_from_the_server_once_it_was_heard(tmp_path: Path) -> None:
+    daemon = RecalledDaemon(tmp_path, Options(latency=0.02, clock_offset=-2 * 86_400.0))
+    daemon.run(minutes=3)
+    first, last = daemon.rig.visits[0], daemon.rig.visits[-1]
+    assert "20240830" in first.path, "by the host's clock"
+    assert "20240828" in last.path
+    assert "20240830" not in last.path
+    assert daemon.events.count(Event.CLOCK_SKEWED) == 1

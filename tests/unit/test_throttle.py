@@ -48,6 +48,7 @@ class ThrottleRig:
     rate: float = 10_000
     concurrency: int = 8
     waits: list[float | None] = field(default_factory=list)
+    skews: list[float] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
 
@@ -67,6 +68,7 @@ class ThrottleRig:
             ledger=self.ledger,
             slots=self.slots,
             on_wait=self.waits.append,
+            on_skew=self.skews.append,
         )
 
     def run(self, main: Coroutine[object, object, None]) -> None:
@@ -125,6 +127,16 @@ def test_the_rate_is_not_exceeded() -> None:
     rig = ThrottleRig(rate=20)
     rig.run(rig.send(100))
     assert 99 / 20 <= rig.loop.time() <= 101 / 20 + 0.1
+
+
+@pytest.mark.parametrize(("ahead", "reported"), [(0.0, False), (50.0, False), (90.0, True), (-172_800.0, True)])
+def test_a_host_s_clock_that_is_off_is_reported_once(ahead: float, *, reported: bool) -> None:
+    rig = ThrottleRig(WindowServer(ahead=ahead))
+    assert rig.throttle.server_ahead() == 0, "not heard yet"
+    rig.run(rig.send(20, workers=1))
+    assert abs(rig.throttle.server_ahead() - ahead) < 1
+    assert len(rig.skews) == reported
+    assert all(abs(found - ahead) < 1.5 for found in rig.skews)
 
 
 def test_a_wait_and_its_end_are_reported() -> None:

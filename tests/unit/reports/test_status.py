@@ -374,6 +374,15 @@ def test_lines_fit_a_terminal_and_name_the_series() -> None:
     assert any("ALL" in line for line in text_of(lines(report, every_series=True)))
 
 
+@pytest.mark.parametrize(("ahead", "words"), [(172_800.0, "2 d behind"), (-300.0, "5 min ahead of"), (30.0, "")])
+def test_a_host_s_clock_that_is_off_is_named(ahead: float, words: str) -> None:
+    found = stored(covered(asked(JANUARY, TODAY)), quota=replace(record(), server_ahead=ahead))
+    assert report_on(found)["clock_skew_seconds"] == -ahead
+    text = text_of(lines(build([found], None, NOW, "0002"), every_series=False))
+    line = f"main: at the last request the host's clock was {words} the API's; set the host's clock"
+    assert (line in text) == bool(words)
+
+
 def test_lines_for_an_empty_and_for_a_paused_database() -> None:
     assert text_of(lines(build([], None, NOW, "0002"), every_series=True))[-1] == "nothing is stored yet"
     printed = lines(
