@@ -80,7 +80,7 @@ def test_a_daemon_stops_in_time_while_a_table_is_locked(postgres_url: str, insta
     harvester = prepared(install(served(), postgres_url, **account()))
     assert harvester.run("migrate").code == 0
     with psycopg.connect(postgres_url) as other:
-        other.execute("LOCK TABLE value, quota, series")
+        other.execute("LOCK TABLE value, series")
         with daemon(harvester) as run:
             run.until(lambda: run.readiness()[0] == 503, within=HONEST_SECONDS)
             run.running.signal(signal.SIGTERM)
