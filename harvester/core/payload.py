@@ -6,6 +6,7 @@ document a bad entry spoils only itself: it becomes an InvalidValue with its rea
 
 - A metric is a map from timestamp text to number. `[]` is PHP's empty map. Anything else in its place becomes one
   InvalidValue under the timestamp text "". A name that comes twice has the pairs of both maps, so that duplicates show.
+- An empty error beside metrics (`"error": ""`) is none.
 - A number is a JSON number or its text ("12", " 0.045 "). XML has no null: there an empty item is one.
 - Both databases must store the same number. So a whole number beyond 2**53 is an InvalidValue, because a double would
   change it silently, and so is what is not finite (NaN, 1e999). Any other finite double is accepted.
@@ -66,8 +67,18 @@ def parse_metrics(body: bytes) -> dict[str, Entries]:
         found = [(metric.tag, _xml_entries(metric)) for metric in _xml(body)]
     else:
         document = _json(body)
-        found = [(name, _json_entries(value)) for name, value in _members(document)] if document != [] else []
+        members = _members(document) if document != [] else ()
+        found = [
+            (name, _json_entries(value))
+            for name, value in members
+            if len(members) == 1 or not _says_no_error(name, value)
+        ]
     return join_maps(found)
+
+
+def _says_no_error(name: str, value: object) -> bool:
+    """Return True for an empty error beside metrics."""
+    return name == "error" and (value is None or (isinstance(value, str) and not value.strip()))
 
 
 def join_maps(found: Sequence[tuple[str, Entries]]) -> dict[str, Entries]:
@@ -90,7 +101,9 @@ def parse_error(body: bytes) -> str | None:
     except PayloadError:
         return None
     text = fields.get("error")
-    return text.strip() if isinstance(text, str) else None
+    if not isinstance(text, str) or (not text.strip() and len(fields) > 1):
+        return None
+    return text.strip()
 
 
 def parse_credentials(body: bytes) -> tuple[str, str]:

@@ -8,8 +8,10 @@ not a shorter body. A body may consist of several gzip members, as the format al
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from http import HTTPStatus
 
 from harvester.errors import Outage, PayloadError, SourceUnavailable
@@ -20,9 +22,19 @@ MAX_BODY_BYTES = 16 * 1024 * 1024  # decoded; ten years of days of twelve metric
 MAX_DENSE_BODY_BYTES = 2 * 1024 * 1024  # decoded, if the compression ratio is above MAX_RATIO
 MAX_RATIO = 100  # decoded bytes per received byte; figures reach 5 even if all of them are 0
 
+ERROR_BODY_SECONDS = 2.0  # in which the body of an answer other than 200 may come
+
 _STEP_BYTES = 64 * 1024  # decoded at once
 _GZIP = 16 + zlib.MAX_WBITS
-_CODINGS = {"": None, "identity": None, "gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
+_UNREADABLE = -1
+_FOREIGN = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz", "exi", "pack200-gzip", "aes128gcm"})
+_CODINGS: dict[str, int | None] = {
+    "": None,
+    "identity": None,
+    "gzip": _GZIP,
+    "x-gzip": _GZIP,
+    "deflate": zlib.MAX_WBITS,
+}
 
 
 def accept_headers(body_format: str) -> dict[str, str]:
@@ -38,11 +50,15 @@ async def read_body(response: Response) -> bytes:
         SourceUnavailable: the body was cut.
         PayloadError: the body is too large, or not in the encoding that its header names.
     """
-    coding = response.headers.get("content-encoding", "").strip().lower()
-    if coding not in _CODINGS:
-        raise PayloadError("the body is in an encoding that was not asked for")
-    decoder = _Decoder(wbits) if (wbits := _CODINGS[coding]) is not None else None
     pieces: list[bytes] = []
+    await _read_into(pieces, response)
+    return b"".join(pieces)
+
+
+async def _read_into(pieces: list[bytes], response: Response) -> None:
+    """Append the decoded body to `pieces`, as it arrives; raise as `read_body`."""
+    wbits = _window_bits(response.headers.get("content-encoding", ""))
+    decoder = _Decoder(wbits) if wbits is not None else None
     size = 0
     async for chunk in response.chunks:
         for piece in decoder.feed(chunk) if decoder else (chunk,):
@@ -53,23 +69,37 @@ async def read_body(response: Response) -> bytes:
                 raise PayloadError("the body is too large; set max_days_per_request to fewer days")
     if decoder and not decoder.is_complete:
         raise SourceUnavailable("the compressed body was cut", outage=Outage.CLOSED)
-    return b"".join(pieces)
+
+
+def _window_bits(header: str) -> int | None:
+    """Return zlib's window bits for a Content-Encoding; None for a body that is not encoded.
+
+    A coding that is named twice was applied once, where one layer of servers repeats the header of another. A word that
+    is no coding ("utf-8") changes nothing.
+    """
+    codings = {word for part in header.lower().split(",") if (word := part.strip()) in _CODINGS or word in _FOREIGN}
+    found = {_CODINGS.get(coding, _UNREADABLE) for coding in codings} - {None}
+    if len(found) > 1 or _UNREADABLE in found:
+        raise PayloadError("the body is in an encoding that was not asked for")
+    return found.pop() if found else None
 
 
 async def read_answer(response: Response) -> bytes:
-    """Return the whole decoded body; for a status other than 200, an empty one if it is unreadable.
+    """Return the whole decoded body; for a status other than 200, what came of it within ERROR_BODY_SECONDS.
 
-    Such a status decides what the answer means; its body is only quoted.
+    Such a status decides what the answer means; its body is only quoted. Its Content-Length may be wrong: the published
+    samples state more than they send, and the rest would be waited for until the time-out.
 
     Raises:
         SourceUnavailable, PayloadError: as `read_body`, for a 200.
     """
-    try:
+    if response.status == HTTPStatus.OK:
         return await read_body(response)
-    except (SourceUnavailable, PayloadError):
-        if response.status == HTTPStatus.OK:
-            raise
-        return b""
+    pieces: list[bytes] = []
+    with suppress(SourceUnavailable, PayloadError, TimeoutError):
+        async with asyncio.timeout(ERROR_BODY_SECONDS):
+            await _read_into(pieces, response)
+    return b"".join(pieces)
 
 
 class _Decoder:

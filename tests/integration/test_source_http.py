@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import logging
 import traceback
 from datetime import date
@@ -22,6 +23,7 @@ from harvester.errors import (
     Throttled,
     Unauthorized,
 )
+from harvester.source import body
 from harvester.source.credentials import DirectCredentials
 from harvester.source.http import HttpSource
 from harvester.source.transport import AiohttpTransport
@@ -244,3 +246,28 @@ async def test_a_redirect_says_where_it_leads_without_secrets(status: str) -> No
     assert "api.base_url" in str(error)
     long = await refused(reply(status=status, headers={"Location": "/" + 5000 * "x"}))
     assert len(str(long)) < 500
+
+
+@pytest.mark.parametrize(("sample", "stated"), [("error.json", 90), ("error.xml", 120)])
+async def test_a_refusal_with_the_published_content_length_costs_seconds_and_keeps_its_text(
+    sample: str, stated: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "ERROR_BODY_SECONDS", 0.2)
+    text = (WIRE / sample).read_bytes()
+    error = await refused(reply(text, status="400 Bad Request", headers={"Content-Length": str(stated)}))
+    assert isinstance(error, SliceRejected)
+    assert "start" in error.named, "its text is read"
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "none", "gzip, gzip", "identity, gzip", "UTF-8, gzip"])
+async def test_a_content_encoding_that_is_no_coding_or_is_named_twice_is_read(coding: str) -> None:
+    packed = gzip.compress(JSON) if "gzip" in coding else JSON
+    async with RawServer(reply(packed, headers={"Content-Encoding": coding})) as server:
+        assert (await fetch(server.url)).metrics["calls"]
+
+
+@pytest.mark.parametrize("value", [b'""', b'" "', b"null"])
+async def test_an_empty_error_beside_metrics_is_none(value: bytes) -> None:
+    beside = JSON.replace(b"{", b'{"error":' + value + b",", 1)
+    async with RawServer(reply(JSON), reply(beside)) as server:
+        assert (await fetch(server.url)).metrics == (await fetch(server.url)).metrics
