@@ -125,6 +125,8 @@ def _checked(found: str, place: str) -> str:
         raise ConfigError(printable(f"{place}: the password is empty"))
     if "\0" in found:
         raise ConfigError(printable(f"{place}: the password contains a NUL"))
+    if "\n" in found or "\r" in found:
+        raise ConfigError(printable(f"{place}: the password has more than one line; remove all but the password"))
     return found
 
 
@@ -132,7 +134,7 @@ def _decode(content: bytes, place: str) -> str:
     if len(content) > _MAX_BYTES:
         raise ConfigError(printable(f"{place}: too long for a password, more than {_MAX_BYTES} bytes"))
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")  # Windows editors write a byte order mark
     except UnicodeDecodeError:
         # The cause contains the bytes.
         raise ConfigError(printable(f"{place}: the password is not UTF-8 text")) from None
@@ -144,10 +146,7 @@ def _read_file(path: Path, place: str) -> str:
             content = file.read(_MAX_BYTES + 2)
     except OSError as error:
         raise ConfigError(printable(f"{place}: {path} cannot be read: {error.strerror}")) from None
-    for ending in (b"\r\n", b"\n"):
-        if content.endswith(ending):
-            content = content.removesuffix(ending)
-            break
+    content = content.rstrip(b"\r\n")
     return _decode(content, place)
 
 

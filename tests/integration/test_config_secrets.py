@@ -62,9 +62,18 @@ def test_an_account_takes_precedence_over_the_defaults(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "found"),
-    [(b"a b\n", "a b"), (b"a\r\n", "a"), (b"a\n\n", "a\n"), (" \N{EURO SIGN}".encode(), " \N{EURO SIGN}")],
+    [
+        (b"a b\n", "a b"),
+        (b"a\r\n", "a"),
+        (b"a\n\n", "a"),
+        (b"a\r\n\r\n", "a"),
+        (b"\xef\xbb\xbfa\r\n", "a"),
+        (" \N{EURO SIGN} ".encode(), " \N{EURO SIGN} "),
+    ],
 )
-def test_a_file_loses_one_line_ending_and_nothing_else(tmp_path: Path, content: bytes, found: str) -> None:
+def test_a_file_loses_its_line_ends_and_byte_order_mark_and_nothing_else(
+    tmp_path: Path, content: bytes, found: str
+) -> None:
     (tmp_path / "s").write_bytes(content)
     assert resolved(tmp_path, 'password_file = "s"') == found
 
@@ -76,6 +85,10 @@ def test_a_file_loses_one_line_ending_and_nothing_else(tmp_path: Path, content: 
         (b"\n", "is empty"),
         (b"hunter2\xff", "not UTF-8"),
         (b"hunter2\0", "NUL"),
+        (b"hunter2\nsecond\n", "more than one line"),
+        (b"\nhunter2\n", "more than one line"),
+        (b"\xef\xbb\xbf\n", "is empty"),
+        ("hunter2\n".encode("utf-16"), "not UTF-8"),
         (b"hunter2" * 20_000, "too long"),
         (None, "No such file"),
     ],
@@ -100,12 +113,21 @@ def test_a_missing_password_is_reported_with_the_variable_to_set(tmp_path: Path)
     assert "HARVESTER_ACCOUNTS__MY_SITE__PASSWORD" in refused(tmp_path)
 
 
+def test_a_variable_with_a_line_end_is_refused(tmp_path: Path) -> None:
+    name = "HARVESTER_ACCOUNTS__MY_SITE__PASSWORD"
+    assert refused(tmp_path, environ={name: "hunter2\n"}).startswith(f"{name}: the password has more than one line")
+
+
 def test_an_empty_variable_is_refused(tmp_path: Path) -> None:
     assert "is empty" in refused(tmp_path, 'password = "x"', {"HARVESTER_ACCOUNTS__MY_SITE__PASSWORD": ""})
 
 
 def test_the_first_line_of_a_command_is_the_password(tmp_path: Path) -> None:
     assert resolved(tmp_path, command("print('a b\\nsecond line\\n' + 'x' * 200_000)")) == "a b"
+
+
+def test_a_command_may_print_a_byte_order_mark(tmp_path: Path) -> None:
+    assert resolved(tmp_path, command("print('\\ufeffa b')")) == "a b"
 
 
 def test_a_command_sees_the_environment(tmp_path: Path) -> None:
