@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
+import signal
 import sys
 
 import click
 
 from harvester import __version__
+from harvester.cli import streams
 from harvester.cli.backfill import backfill
 from harvester.cli.check import check
 from harvester.cli.demo import demo
@@ -52,6 +55,9 @@ for command in (demo, init, check, plan, backfill, run, status, export, migrate,
 
 def main() -> None:
     """Run the command that the arguments name, and exit."""
+    if os.getpid() == 1:  # in a container the kernel ignores SIGTERM where there is no handler
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    streams.secure()
     atexit.register(gc.freeze)  # without it, Python's last garbage collection takes 150 ms
     try:
         harvester.main(standalone_mode=False, prog_name="harvester")

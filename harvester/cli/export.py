@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harvester.cli.frame import Filters, Invocation, common, filtered, load_settings
+from harvester.cli.frame import Filters, Invocation, common, current_directory, filtered, home_directory, load_settings
 from harvester.errors import StoreLost, UsageError
 
 if TYPE_CHECKING:
@@ -113,12 +113,11 @@ def _parse_range(start: str | None, end: str | None) -> Callable[[date], Range]:
 def _find_database(invocation: Invocation, db: str | None) -> tuple[DatabaseLocation, Settings | None]:
     """Return the database to read, and the settings unless --db was given."""
     import os
-    from pathlib import Path
 
     from harvester.reports.database import configured_location, named_location
 
     if db is not None:
-        return named_location(db, os.environ, cwd=Path.cwd(), home=Path.home()), None
+        return named_location(db, os.environ, cwd=current_directory(), home=home_directory()), None
     settings = load_settings(invocation)
     return configured_location(settings, os.environ), settings
 

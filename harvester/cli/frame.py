@@ -131,6 +131,26 @@ def filtered(command: Command) -> Command:
     return wrapped
 
 
+def current_directory() -> Path:
+    """Return the current directory; if it was removed, its former path, where no file is found."""
+    from pathlib import Path
+
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path(os.environ.get("PWD") or "/")
+
+
+def home_directory() -> Path:
+    """Return the user's home directory; "/" for a user without one, as in a container."""
+    from pathlib import Path
+
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
@@ -141,11 +161,9 @@ def load_settings(invocation: Invocation, filters: Filters | None = None) -> Set
         ConfigError: the configuration is missing or invalid.
         UsageError: a filter names something that is not configured.
     """
-    from pathlib import Path
-
     from harvester import config
 
-    settings = config.load(invocation.config, os.environ, cwd=Path.cwd(), home=Path.home())
+    settings = config.load(invocation.config, os.environ, cwd=current_directory(), home=home_directory())
     warn(config.warnings(settings), invocation)
     if filters:
         settings = config.narrow(

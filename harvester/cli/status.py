@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harvester.cli.frame import Filters, Invocation, common, emit_json, filtered, json_option, load_settings
+from harvester.cli.frame import (
+    Filters,
+    Invocation,
+    common,
+    current_directory,
+    emit_json,
+    filtered,
+    home_directory,
+    json_option,
+    load_settings,
+)
 
 if TYPE_CHECKING:
     from harvester.reports.status import Report
@@ -48,7 +58,6 @@ def status(invocation: Invocation, *, filters: Filters, db: str | None, exit_cod
 
 def _report(invocation: Invocation, filters: Filters, db: str | None, now: float) -> Report:
     import os
-    from pathlib import Path
 
     from harvester import config
     from harvester.reports import database
@@ -58,7 +67,7 @@ def _report(invocation: Invocation, filters: Filters, db: str | None, now: float
     choices = (filters.accounts, filters.phones, filters.resources, filters.periods)
     configured = None
     if db is not None:
-        location = database.named_location(db, os.environ, cwd=Path.cwd(), home=Path.home())
+        location = database.named_location(db, os.environ, cwd=current_directory(), home=home_directory())
     else:
         settings = load_settings(invocation)
         location = database.configured_location(settings, os.environ)

@@ -21,8 +21,15 @@ SIMULATE_PASSWORD: Final = "HARVESTER_SIMULATE_PASSWORD"  # noqa: S105 - the nam
 _NO_SETTINGS: Final = frozenset({FILE, SIMULATE_PASSWORD})
 _ACCOUNTS: Final = "ACCOUNTS__"
 _DEFAULTS: Final = "DEFAULTS__"
-# Kubernetes sets such variables in every container if a service is named "harvester".
-_SERVICE_LINK: Final = re.compile(r"HARVESTER_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+# Kubernetes sets such variables in every container for a service named "harvester" or "harvester-...". No setting has
+# such a name, but a mistyped one might, so the value must be one of Kubernetes, too.
+_SERVICE_LINK: Final = re.compile(
+    r"HARVESTER_(?:[A-Z0-9_]+_)??"
+    r"(?:SERVICE_HOST=[0-9a-fA-F.:]+"
+    r"|SERVICE_PORT(?:_\w+)?=[0-9]+"
+    r"|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP))?=(?:tcp|udp|sctp)://.*"
+    r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)_(?:PROTO|PORT|ADDR)=.*)"
+)
 
 
 def variable(keys: Keys) -> str:
@@ -39,7 +46,7 @@ def settings_in(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(environ.items())
-        if name.startswith(PREFIX) and name not in _NO_SETTINGS and not _SERVICE_LINK.fullmatch(name)
+        if name.startswith(PREFIX) and name not in _NO_SETTINGS and not _SERVICE_LINK.fullmatch(f"{name}={value}")
     }
 
 

@@ -137,9 +137,24 @@ def test_the_variables_of_a_kubernetes_service_are_ignored() -> None:
         "HARVESTER_SERVICE_PORT_HTTP": "8150",
         "HARVESTER_PORT": "tcp://10.0.0.1:8150",
         "HARVESTER_PORT_8150_TCP_ADDR": "10.0.0.1",
+        "HARVESTER_METRICS_SERVICE_HOST": "fd00::1",
+        "HARVESTER_METRICS_SERVICE_PORT": "9100",
+        "HARVESTER_METRICS_PORT": "tcp://10.0.0.2:9100",
+        "HARVESTER_METRICS_PORT_9100_TCP": "tcp://10.0.0.2:9100",
+        "HARVESTER_METRICS_PORT_9100_TCP_PROTO": "tcp",
+        "HARVESTER_METRICS_PORT_9100_TCP_PORT": "9100",
+        "HARVESTER_METRICS_PORT_9100_TCP_ADDR": "10.0.0.2",
+        "HARVESTER_2_PORT": "udp://10.0.0.2:9100",
     }
     assert set(loaded(ACCOUNT | links).accounts) == {"main"}
     assert "there is no configuration" in problems(links)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("HARVESTER_DAEMON_PORT", "8150"), ("HARVESTER_METRICS_SERVICE_HOST", "metrics.example")]
+)
+def test_a_mistyped_setting_is_no_service_of_kubernetes(name: str, value: str) -> None:
+    assert problems(ACCOUNT | {name: value})[0].startswith(f"{name}: unknown setting")
 
 
 def test_the_password_of_the_simulator_is_no_setting() -> None:
