@@ -33,7 +33,10 @@ _CLOSED: Final = "Cannot operate on a closed database."
 _OLD_SCHEMA: Final = ("lacks tables or columns that this version needs", "run `harvester migrate`")
 # By SQLSTATE, or the class that it begins with.
 _POSTGRES: Final = {
-    "25006": ("is read-only, perhaps a standby", "name the primary in database.url"),
+    "25006": (
+        "is read-only: a standby, or by default_transaction_read_only",
+        "name the primary in database.url, or reset that setting",
+    ),
     "42501": ("denies this user a privilege", "grant it, or change the user in database.url"),
     "42P01": _OLD_SCHEMA,
     "42703": _OLD_SCHEMA,

@@ -2,7 +2,8 @@
 
 A server, a database, a role, the environment and the URL may all preset them (`ALTER ROLE ... SET DateStyle`), for
 other programs and with good reason. What a session cannot set is the encoding of the database, so any but UTF8 is
-refused.
+refused. `default_transaction_read_only` is respected: administrators and hosts set it to stop all writing, for example
+while a disk is full, and what writes then ends with 74.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ PINNED: Final = {
     "standard_conforming_strings": "on",
     "transform_null_equals": "off",
     "default_transaction_isolation": "read committed",  # others abort transactions that one writer need not repeat
-    "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
     "row_security": "off",  # a policy that hides rows is an error, and no gap that is fetched again
 }

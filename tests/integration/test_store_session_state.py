@@ -27,7 +27,6 @@ HOSTILE = [
     "standard_conforming_strings = off",
     "transform_null_equals = on",
     "default_transaction_isolation = 'serializable'",
-    "default_transaction_read_only = on",
     "synchronous_commit = off",
 ]
 
@@ -86,6 +85,15 @@ async def test_a_preset_of_the_environment_changes_nothing(role_url: str, monkey
     again, rows = await use(role_url)
     assert again == RowCounts(unchanged=2)
     assert [row[2:4] for row in rows] == [("2024-01-01", FIGURE)]
+
+
+async def test_a_database_that_is_set_to_be_read_only_is_not_written(role_url: str, postgres: Cluster) -> None:
+    await use(role_url)
+    postgres.execute(f'ALTER ROLE "{database_of(role_url)}" SET default_transaction_read_only = on')
+    with Reader(role_url) as reader:
+        assert len(reader.accounts()) == 1
+    with pytest.raises(StoreError, match="is read-only: a standby, or by default_transaction_read_only"):
+        await use(role_url)
 
 
 async def test_rows_that_a_policy_hides_are_an_error_and_no_gap(role_url: str) -> None:
