@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from harvester import config
 from harvester.clock import Clock
 from harvester.config import Account, Settings
-from harvester.console.text import duration, utc_time
+from harvester.console.text import clock_skew, duration, utc_time
 from harvester.core.calendar_detection import compare_calendar, weeks_to_probe
 from harvester.core.model import ALL, Page, Series, Slice
 from harvester.core.period import Period
@@ -39,6 +39,7 @@ from harvester.runner.ports import Gate, Source
 from harvester.store.account_store import AccountStore
 from harvester.store.database import Database
 from harvester.store.types import AccountHeld, RecordedState
+from harvester.throttle.throttle import MAX_SKEW_SECONDS
 
 MAX_TRIES = 3
 RETRY_SECONDS = 30.0  # after the first try; a try that fails later is the last one
@@ -119,7 +120,11 @@ class Probe:
                 page = await self._fetch(source, throttle, piece)
         finally:
             await throttle.close()
-        return compare_calendar(page, account.calendar, weeks_matter=self.weeks_matter)
+        answer = compare_calendar(page, account.calendar, weeks_matter=self.weeks_matter)
+        ahead = -throttle.server_ahead()
+        if abs(ahead) <= MAX_SKEW_SECONDS:
+            return answer
+        return f"{answer}; this host's clock is {clock_skew(round(ahead))}; set the host's clock"
 
     async def _choose_slice(self, store: AccountStore) -> Slice:
         account, now = self.account, self.clock.time()

@@ -20,6 +20,11 @@ def duration(seconds: float) -> str:
     return " ".join(words)
 
 
+def clock_skew(ahead: float) -> str:
+    """Return the place of the host's clock, `ahead` seconds ahead of the API's: "2 d ahead of the API's"."""
+    return f"{duration(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} the API's"
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun in the singular or plural: "1 slice", "1,200 slices"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from itertools import groupby
 from typing import NamedTuple
 
-from harvester.console.text import counted, duration, utc_time
+from harvester.console.text import clock_skew, counted, utc_time
 from harvester.core.coverage import Span
 from harvester.reports.status import AccountReport, Report, SeriesReport
 from harvester.store.types import RecordedState
@@ -118,8 +118,7 @@ def _notes(account: AccountReport) -> Iterator[Line]:
         yield Line(f"{account.name}: {account.state.value}: {account.reason}", style)
     skew = account.clock_skew or 0.0
     if abs(skew) > MAX_SKEW_SECONDS:
-        side = "ahead of" if skew > 0 else "behind"
-        text = f"at the last request the host's clock was {duration(abs(skew))} {side} the API's; set the host's clock"
+        text = f"at the last request the host's clock was {clock_skew(skew)}; set the host's clock"
         yield Line(f"{account.name}: {text}", LineStyle.WARNING)
     unconfirmed = sum(one.unconfirmed_absent for one in account.series)
     if unconfirmed:

@@ -240,6 +240,15 @@ def test_a_wrong_zone_or_week_is_refused_with_the_right_one(
     assert query(sqlite_url, "SELECT state, reason FROM account") == [("ok", "")]
 
 
+def test_a_host_s_clock_that_is_off_is_named(sqlite_url: str, install: Install) -> None:
+    harvester = install(SimulatedApi(options=Options(clock_offset=-2 * 86_400.0)), sqlite_url)
+    ended = harvester.run("check", "--online", "--json")
+    assert ended.code == 0
+    assert "; this host's clock is 2 d ahead of the API's; set the host's clock" in message(
+        ended, "accounts.main.online"
+    )
+
+
 def test_a_wrong_week_start_without_weeks_is_reported_and_not_refused(sqlite_url: str, install: Install) -> None:
     # No week is stored and none is configured: a wrong week start affects nothing and can be corrected later.
     api = SimulatedApi([Account(world=World(calendar=Calendar(ZoneInfo("America/New_York"), WeekStart.MONDAY)))])
