@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 ENOUGH = 3
 ENOUGH_SEARCHES = 2
+MAX_POSTPONED = 6  # slices with another status than 400 that wait for the decision
 _LIKELY_KEYS = {HTTPStatus.NOT_FOUND: "api.base_url", HTTPStatus.METHOD_NOT_ALLOWED: "api.method"}
 _NOT_COUNTED = frozenset({401, 403, 407, 408, 421, 425, 429})  # about credentials, a proxy or the moment
 
@@ -21,6 +22,7 @@ class RefusedRequests:
         self._status: int | None = None
         self._requests = 0
         self._phones: set[str] = set()
+        self._postponed = 0
         self._over = False
 
     @property
@@ -42,6 +44,11 @@ class RefusedRequests:
         if searched or status != HTTPStatus.BAD_REQUEST:
             self._requests += 1
             self._phones.add(phone)
+
+    def postpones_search(self) -> bool:
+        """Return True if a refused slice should wait until other phones were asked for, instead of being searched."""
+        self._postponed += 1
+        return self.one_at_a_time and self._postponed <= MAX_POSTPONED
 
     def suspects_account(self, phones: int) -> bool:
         """Return True if the account, of which `phones` phones are asked for, is to blame."""

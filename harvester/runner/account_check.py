@@ -164,6 +164,13 @@ class AccountCheck:
         if self.refused_requests.suspects_account(self.phones):
             self._all_refused = error.detail
 
+    def postpones(self, entry: Entry, error: SliceRejected) -> bool:
+        """Return True if the slice is to be asked for again, because its refusal may concern every request."""
+        if error.named or error.status in (None, HTTPStatus.BAD_REQUEST):
+            return False
+        self.rejected(entry, error, searched=False)
+        return self.refused_requests.postpones_search()
+
     def as_outage(self, entry: Entry, error: PayloadError) -> SourceUnavailable | None:
         """Return the outage that an unusable 200 means if several phones in a row got the same; None if it is none."""
         if error.detail != self._unusable_text:

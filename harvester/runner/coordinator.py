@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 
 from harvester.core.breaker import GIVE_UP_AFTER, Breaker
 from harvester.core.model import Batch, FailedSlice, RunReport, Series, Slice
@@ -324,13 +325,17 @@ class Coordinator:
 
     def _refused(self, entry: Entry, error: SliceRejected) -> None:
         self.context.emit(Event.REFUSED, slice=entry.task.slice, error=str(error))
+        if self.check.postpones(entry, error):
+            self.queue.add(entry)
+            return
         today = self.context.calendar.local_date(self.context.epoch_now())
         task, calendar = entry.task, self.context.calendar
         step = after_refusal(task, error.named, self._limit_tracker(task.slice), calendar, today)
         searched = step.failed is not None and task.slice.last == step.failed.last and not task.passed_width
         if searched:
             self._refused_series.add(task.slice.series)
-        self.check.rejected(entry, error, searched=searched)
+        if error.status == HTTPStatus.BAD_REQUEST:
+            self.check.rejected(entry, error, searched=searched)
         self._follow(step, error)
 
     def _unavailable(self, entry: Entry, error: SourceUnavailable | PayloadError) -> None:

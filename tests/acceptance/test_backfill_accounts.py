@@ -220,3 +220,16 @@ def test_a_number_of_another_account_that_is_fetched_alone_leaves_3(
     assert ended.result["requests"] == sent(api) - before == 2
     assert harvester.run("status", "--json").result["accounts"][0]["state"] == "ok"
     assert_harvested(store_url, Wanted(*DAYS, DAILY, own, world=world))
+
+
+@pytest.mark.parametrize("key", ["base_url", "method"])
+def test_what_is_wrong_for_every_request_ends_after_a_few(key: str, sqlite_url: str, install: Install) -> None:
+    account = direct_account()
+    api = SimulatedApi([account], Options(limit=100))
+    harvester = install(api, sqlite_url, tool=None, login=account.login, password=account.password, phones=list(PHONES))
+    right = harvester._tables["api"]["base_url"]  # noqa: SLF001 - the address is known once it is served
+    harvester.configure(**({"base_url": f"{right}/v9"} if key == "base_url" else {"method": "POST"}))
+    ended = harvester.run(*BACKFILL)
+    assert ended.code == 78
+    assert f"`api.{key}`" in ended.result["error"]["message"]
+    assert ended.result["requests"] <= 4
