@@ -29,7 +29,7 @@ from harvester.core.coverage import Span
 from harvester.core.model import RangeLimits, Series
 from harvester.core.period import Calendar, Period
 from harvester.core.planning import Desire, Plan, Rules, Stored, plan_slices
-from harvester.core.refusal import RangeLimitTracker
+from harvester.core.range_limits import RangeLimitTracker
 from harvester.daemon.reconcile import ProvisionalDays, StoredSeries, plan_reconcile
 from harvester.engine.account_plan import configured_series, identity_of
 from harvester.store.account_store import AccountStore
@@ -66,7 +66,7 @@ def plan(series: int) -> Plan:
         Desire(Series("main", "performance", f"8005{number:06}", Period.DAY), date(2014, 1, 1), date(2023, 12, 31))
         for number in range(series)
     ]
-    return plan_slices(desires, Stored({}, {}), rules, {"performance": MONTH})
+    return plan_slices(desires, Stored({}, {}), rules, {("performance", Period.DAY): MONTH})
 
 
 def _planning() -> Iterator[Row]:
@@ -114,7 +114,7 @@ async def _tick(directory: Path, phones: int) -> float:
             stored = StoredSeries(coverage=await store.coverage(series), failed=await store.failed(series))
             now = time.time()
             rules = Rules(account.calendar, account.calendar.local_date(now), SETTLE_DAYS)
-            limit_trackers = {"performance": RangeLimitTracker(RangeLimits(), 366)}
+            limit_trackers = {("performance", Period.DAY): RangeLimitTracker(RangeLimits(), 366)}
             found = plan_reconcile(
                 account, rules, stored, limit_trackers, provisional=_provisional(stored), ordered={}, now=now
             )

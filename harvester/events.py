@@ -43,6 +43,11 @@ class Event(StrEnum):
         Level.WARNING,
         "The API sends too many metrics of unknown names; new ones are rejected. At most one line per account and day.",
     )
+    NOT_SERVED_YET = (
+        "not_served_yet",
+        Level.INFO,
+        "The API serves no day after `serves_until` yet; later days are requested again within a day.",
+    )
     REFUSED = "refused", Level.DEBUG, "The API refused a slice; parts of it are requested to find the cause."
     RETRY = "retry", Level.DEBUG, "A request failed and is repeated after a pause."
     STORE_FAILED = "store_failed", Level.DEBUG, "A transaction failed; its contents are requested again."

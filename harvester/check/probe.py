@@ -130,7 +130,9 @@ class Probe:
         account, now = self.account, self.clock.time()
         numbers = [phone.number for phone in account.phones]
         resource = account.resources[0]
-        widest = limit_trackers_of(account, await store.range_limits())[resource].allowed(now)
+        widest = limit_trackers_of(account, await store.range_limits(), [(resource, Period.WEEK)])[
+            resource, Period.WEEK
+        ].allowed(now)
         first, last = weeks_to_probe(account.calendar, account.calendar.local_date(now), widest)
         series = Series(account.name, resource, ALL if ALL in numbers else numbers[0], Period.WEEK)
         return Slice(series, first, last)

@@ -15,6 +15,9 @@ from harvester.core.period import Period
 ALL = "ALL"  # the pseudo number under which VoiceTrends merges all phones of an account
 RESOURCES = ("performance", "volume", "events", "profile")
 
+RangeKey = tuple[str, Period]
+"""A resource and a period: what range limits are learnt for, because the server's work depends on both."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Series:
@@ -24,6 +27,11 @@ class Series:
     resource: str
     phone: str
     period: Period
+
+    @property
+    def range_key(self) -> RangeKey:
+        """The key under which the range limits of the series are learnt."""
+        return self.resource, self.period
 
     def __str__(self) -> str:
         return f"{self.account} {self.resource} {self.phone} {self.period}"
@@ -188,8 +196,11 @@ def usable_limit(limit: int, reserve: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class RangeLimits:
-    """Widths of ranges that the server accepts for one account and resource, in days, as far as answers have shown."""
+    """Ranges that the server accepts for one account, resource and period, as far as answers have shown."""
 
-    accepted: int | None = None  # widest range that was answered
-    refused: int | None = None  # narrowest range that was refused for its width
+    accepted: int | None = None  # days of the widest range that was answered
+    refused: int | None = None  # days of the narrowest range that was refused for its width
     refused_at: int | None = None  # server's epoch second of that refusal
+    first_served: date | None = None  # day on which the figures of the last phone that was searched begin
+    lag: int | None = None  # days from the last day that is served to today
+    lag_at: int | None = None  # epoch second at which `lag` was found; None: for one phone of several, so far

@@ -28,7 +28,7 @@ from datetime import date
 
 from harvester.core.absence import AbsentSpan
 from harvester.core.coverage import Span, final_spans, gaps, merge_spans
-from harvester.core.model import Series, Slice, Stretch
+from harvester.core.model import RangeKey, Series, Slice, Stretch
 from harvester.core.period import ONE_DAY, Calendar, Period
 
 _LONGEST = {Period.DAY: 1, Period.WEEK: 7, Period.MONTH: 31}  # days
@@ -74,14 +74,14 @@ class Stored:
     absent: Mapping[Series, Sequence[AbsentSpan]] = field(default_factory=dict)  # absence that is not confirmed
 
 
-def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, max_days: Mapping[str, int]) -> Plan:
+def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, max_days: Mapping[RangeKey, int]) -> Plan:
     """Return the slices that are desired and not stored.
 
     Args:
         desires: one per series.
         stored: coverage and failed slices of those series; a series without either may be omitted.
         rules: the account's calendar, today and settle days.
-        max_days: days per request, by resource.
+        max_days: days per request.
     """
     slices: list[Slice] = []
     already_covered = 0
@@ -90,7 +90,7 @@ def plan_slices(desires: Iterable[Desire], stored: Stored, rules: Rules, max_day
         whole = _whole_periods(desire, rules)
         if whole is None:
             continue
-        width = max_days[series.resource]
+        width = max_days[series.range_key]
         missing, doubtful = [whole], list[AbsentSpan]()
         stretches = stored.coverage.get(series)
         if stretches and not rules.refetch:

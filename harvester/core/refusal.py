@@ -39,151 +39,88 @@ each searched by itself), halving both ways (a request per day), relying on the 
 parameter." is known), a permanent width limit (one bad day would slow all years).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 
 from harvester.core.coverage import Span
-from harvester.core.model import RangeLimits, Slice
-from harvester.core.period import ONE_DAY, Calendar, Period
+from harvester.core.end_search import after_probe_passed, after_probe_refused, ask_newest_period
+from harvester.core.model import Slice
+from harvester.core.period import ONE_DAY, Calendar
 from harvester.core.planning import cut
-
-WIDER_AGAIN_AFTER = 86_400  # seconds
-FAILURES_BEFORE_TEST = 5  # in a row, after which the width may be the reason: the attempts that one slice has
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A slice to be asked for, and the older days that wait for its answer."""
-
-    slice: Slice
-    older: Span | None = None
-    refused_starts_through: date | None = None  # no range may begin on older.first .. refused_starts_through
-    refused_width: int = 0  # days of the narrowest range refused in this search
-    passed_width: int = 0  # days of the widest range answered in this search
-    excluded_last: date | None = None  # last day of the current period, excluded to see whether it is the reason
-    refused_before: bool = False  # in an earlier run, which has searched it
-    failed_width: bool = False  # refused_width is that of a failure, not of a refusal
-    edge_of: int = 0  # days of the answer that lacked this slice at its edge; the slice is asked for alone
-    is_test: bool = False  # a single period of a slice that failed, to see whether a narrow range passes
-
-    @property
-    def whole(self) -> Slice:
-        """The slice with its older days: they fail together."""
-        return self.slice if self.older is None else replace(self.slice, first=self.older.first)
-
-
-@dataclass(frozen=True, slots=True)
-class NextStep:
-    """Tasks to ask next, and the slice that is given up."""
-
-    tasks: tuple[Task, ...] = ()
-    failed: Slice | None = None
-
-
-class RangeLimitTracker:
-    """Ranges that the server accepts for one account and resource, as far as its answers have shown.
-
-    `limits` is worth storing; `accepts_today` is known to this process alone.
-    """
-
-    def __init__(self, limits: RangeLimits, max_days: int) -> None:
-        self.limits = limits
-        self.accepts_today: bool | None = None
-        self.wide_ranges_fail = False  # a narrow range passed while wide ones failed
-        self._max_days = max_days
-        self._failing_days: int | None = None  # narrowest range that failed
-        self._failures_in_a_row = 0
-        self._failed: list[Slice] = []  # that do not overlap: two are enough
-
-    def allowed(self, now: float) -> int:
-        """Return the days per request at `now` (epoch seconds)."""
-        limits, allowed = self.limits, self._max_days
-        if limits.refused is not None and now - (limits.refused_at or 0) < WIDER_AGAIN_AFTER:
-            allowed = min(allowed, limits.accepted or limits.refused // 2)
-        return max(allowed, 1)
-
-    def may_be_too_wide(self, days: int) -> bool:
-        """Return True if no range that wide was accepted before."""
-        return self.limits.accepted is None or days > self.limits.accepted
-
-    def record_accepted(self, days: int) -> None:
-        """Record that a range of `days` days was answered."""
-        if self.limits.refused is not None and days >= self.limits.refused:
-            self.limits = RangeLimits(days)
-        elif self.limits.accepted is None or days > self.limits.accepted:
-            self.limits = replace(self.limits, accepted=days)
-        if self._failing_days is not None and days >= self._failing_days:
-            self.clear_suspicion()
-
-    def fails_for_width(self, days: int) -> bool:
-        """Return True if narrow ranges pass, and no range of `days` days did since wide ones began to fail."""
-        return self.wide_ranges_fail and (self.limits.refused is None or days >= self.limits.refused)
-
-    def record_failure(self, task: Task) -> None:
-        """Record that a range failed whose width may be the reason."""
-        days, whole = task.slice.days, task.whole
-        self._failing_days = min(self._failing_days or days, days)
-        self._failures_in_a_row += 1
-        if not any(_overlap(whole, other) for other in self._failed):
-            self._failed = [*self._failed[:1], whole]
-
-    @property
-    def test_is_due(self) -> bool:
-        """True if so many ranges have failed that a narrow one should be tested."""
-        return self._failures_in_a_row >= FAILURES_BEFORE_TEST
-
-    @property
-    def width_is_confirmed(self) -> bool:
-        """True if two slices that do not overlap have failed, so that a day of one of them is not the reason."""
-        return len(self._failed) > 1
-
-    def record_test(self) -> None:
-        """Record that a test begins: failures are counted from the beginning."""
-        self._failures_in_a_row = 0
-
-    def record_probe_accepted(self) -> None:
-        """Record that a single period passed after an outage: if a wide range fails again, that is tested at once."""
-        if self._failing_days is not None:
-            self._failures_in_a_row = FAILURES_BEFORE_TEST
-
-    def record_narrow_accepted(self, wide: int) -> None:
-        """Record that one period of a range of `wide` days passed, after that range failed."""
-        self.wide_ranges_fail = True
-        self._failing_days = min(self._failing_days or wide, wide)
-
-    def record_refused(self, refused: int, passed: int, now: float) -> None:
-        """Record that `refused` days were refused for their width, while `passed` days inside were answered."""
-        accepted = self.limits.accepted
-        if accepted is None or accepted >= refused:  # it was accepted once: the server has become stricter
-            accepted = passed
-        self.limits = RangeLimits(max(accepted, passed), refused, int(now))
-        self.clear_suspicion()
-
-    def clear_suspicion(self) -> None:
-        """Forget the failures of wide ranges: they had another reason, or wide ranges pass."""
-        self.wide_ranges_fail, self._failing_days, self._failures_in_a_row = False, None, 0
-        self._failed.clear()
+from harvester.core.range_limits import (
+    NextStep,
+    RangeLimitTracker,
+    Task,
+    is_single_period,
+    middle_of,
+    without_search,
+)
 
 
 def apply_limits(
     task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar, today: date, now: float
 ) -> tuple[Task, ...]:
-    """Return the task as it may be sent now: cut to the allowed width, newest first, without a refused current period.
+    """Return the task as it may be sent now: without days that are not served yet, cut to the allowed width.
 
-    The first is to be sent, the others wait. The result is empty if only the refused current period would be left.
+    The first is to be sent, the others wait. The result is empty if nothing is left.
     """
-    piece, period = task.slice, task.slice.series.period
-    if limit_tracker.accepts_today is False and piece.last >= calendar.floor(period, today):
-        last = calendar.floor(period, today) - ONE_DAY
-        if last < piece.first:
-            return () if task.older is None else (Task(Slice(piece.series, task.older.first, task.older.last)),)
-        piece = replace(piece, last=last)
-        task = replace(task, slice=piece)
-    allowed = limit_tracker.allowed(now)
-    if piece.days <= allowed or task.older is not None:
+    series = task.slice.series
+    last_served = _last_served(task, limit_tracker, calendar, today, now)
+    if last_served is not None and task.whole.last > last_served:
+        whole = without_search(task).slice
+        if task.step or last_served < task.slice.first:  # a search for what is known now, or for nothing
+            if last_served < whole.first:
+                return ()
+            task = Task(replace(whole, last=last_served), refused_before=task.refused_before, end_tried=task.end_tried)
+        elif task.slice.last > last_served:
+            task = replace(task, slice=replace(task.slice, last=last_served))
+    elif task.is_search and not task.end_tried and not task.passed_width:
+        hint = _end_to_try(task.whole, limit_tracker, calendar, today)
+        if hint is not None and task.whole.first <= hint < task.whole.last:
+            return (_without_newest(without_search(task), hint),)
+    if task.older is not None or task.newer is not None:
         return (task,)
-    newest, *older = cut([Span(piece.first, piece.last)], period, calendar, allowed)
-    return tuple(Task(Slice(piece.series, *span), refused_before=task.refused_before) for span in (newest, *older))
+    newer, *older = _split_at_start(task, limit_tracker, calendar)
+    piece, allowed = newer.slice, limit_tracker.allowed(now)
+    if newer.older is not None or piece.days <= allowed:
+        return (newer, *older)
+    spans = cut([Span(piece.first, piece.last)], series.period, calendar, allowed)
+    return (*(Task(Slice(series, *span), refused_before=task.refused_before) for span in spans), *older)
+
+
+def _last_served(
+    task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar, today: date, now: float
+) -> date | None:
+    """Return the last day, of a whole period, that may be asked for; None if all may be."""
+    series = task.slice.series
+    last = limit_tracker.last_served(series.phone, today, now)
+    ends = [] if last is None else [calendar.floor(series.period, last + ONE_DAY) - ONE_DAY]
+    if limit_tracker.accepts_today is False:
+        ends.append(calendar.floor(series.period, today) - ONE_DAY)
+    return min(ends, default=None)
+
+
+def _end_to_try(piece: Slice, limit_tracker: RangeLimitTracker, calendar: Calendar, today: date) -> date | None:
+    """Return the last day of the last whole period that was served to another phone, or the day before."""
+    last = limit_tracker.end_to_try(today)
+    return None if last is None else calendar.floor(piece.series.period, last + ONE_DAY) - ONE_DAY
+
+
+def _without_newest(task: Task, last: date) -> Task:
+    """Return the task without the days after `last`, to see whether they are the reason of the refusal."""
+    return replace(task, slice=replace(task.slice, last=last), excluded_last=task.slice.last, end_tried=True)
+
+
+def _split_at_start(task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar) -> tuple[Task, ...]:
+    """Return the task in two where the figures of another phone began: what is older is asked for one period first."""
+    piece, begin = task.slice, limit_tracker.limits.first_served
+    if begin is None or piece.first >= begin or task.refused_before or task.excluded_last is not None:
+        return (task,)
+    last = min(piece.last, begin - ONE_DAY)
+    alone = calendar.floor(piece.series.period, last)
+    beyond = Span(piece.first, alone - ONE_DAY) if alone > piece.first else None
+    older = Task(replace(piece, first=alone, last=last), beyond, passed_width=1)  # what is newer has passed before
+    return (older,) if last == piece.last else (replace(task, slice=replace(piece, first=begin)), older)
 
 
 def split_newest_period(task: Task, calendar: Calendar) -> tuple[Task, ...]:
@@ -218,10 +155,7 @@ def after_acceptance(
     """Return what to ask after the task's slice was answered; an answer that is `perhaps_cut` proves no width."""
     piece, older = task.slice, task.older
     passed = max(task.passed_width, piece.days)
-    if task.excluded_last is not None:
-        limit_tracker.accepts_today = False
-    elif piece.last >= calendar.floor(piece.series.period, today):
-        limit_tracker.accepts_today = True
+    _record_ends(task, limit_tracker, calendar, today, now)
     learnt = not task.failed_width or limit_tracker.width_is_confirmed
     if not perhaps_cut:
         limit_tracker.record_accepted(piece.days)
@@ -229,6 +163,8 @@ def after_acceptance(
         limit_tracker.record_narrow_accepted(task.whole.days)
     if task.refused_starts_through is None and task.refused_width > passed and learnt:
         limit_tracker.record_refused(task.refused_width, passed, now)
+    if task.step:
+        return after_probe_passed(task, limit_tracker, calendar, today, now)
     if older is None:
         return NextStep()
     if task.refused_starts_through is None:
@@ -243,28 +179,79 @@ def after_acceptance(
     return NextStep((replace(searched, slice=boundary, older=beyond, refused_starts_through=None),))
 
 
+def _record_ends(task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar, today: date, now: float) -> None:
+    """Record what an answer shows of the first and the last day that the server serves."""
+    piece = task.slice
+    if task.excluded_last is not None and task.end_tried:
+        limit_tracker.record_end(piece.last, piece.series.phone, today, now)
+    elif task.excluded_last is not None:
+        limit_tracker.accepts_today = False
+    elif piece.last >= calendar.floor(piece.series.period, today):
+        limit_tracker.accepts_today = True
+    limit_tracker.record_answered(piece, today)
+
+
 def after_refusal(
-    task: Task, named: frozenset[str], limit_tracker: RangeLimitTracker, calendar: Calendar, today: date
+    task: Task, named: frozenset[str], limit_tracker: RangeLimitTracker, calendar: Calendar, today: date, now: float
 ) -> NextStep:
     """Return what to ask, or what to give up, after the task's slice was refused."""
-    piece, period = task.slice, task.slice.series.period
-    current = calendar.floor(period, today)
     if "phone" in named:
         return NextStep(failed=task.whole)
-    if task.excluded_last is not None:  # it was refused without the current period as well
+    if task.step:
+        return after_probe_refused(task, limit_tracker, calendar, today, now)
+    piece, excluded = task.slice, None
+    if task.excluded_last is not None:  # it was refused without the newest days as well
+        excluded = Span(piece.last + ONE_DAY, task.excluded_last)
         piece = replace(piece, last=task.excluded_last)
-        task = replace(task, slice=piece, excluded_last=None)
-    elif piece.last >= current > piece.first and limit_tracker.accepts_today is None and "start" not in named:
-        return NextStep((replace(task, slice=replace(piece, last=current - ONE_DAY), excluded_last=piece.last),))
-    if task.refused_before or is_single_period(task, calendar):  # searched already, or a single period
+    elif (shorter := _without_refused_end(task, named, limit_tracker, calendar, today, now)) is not None:
+        return shorter
+    searched = task
+    task = replace(task, slice=piece, excluded_last=None, today_tried=task.today_tried or excluded is not None)
+    newest = calendar.floor(piece.series.period, searched.slice.last)
+    if not task.refused_before and not task.passed_width and limit_tracker.may_end_later(newest):
+        if is_single_period(task, calendar) and task.older is not None:
+            probe = ask_newest_period(task, calendar, excluded=None)
+            return after_probe_refused(probe, limit_tracker, calendar, today, now)
+        if "end" in named and not is_single_period(task, calendar) and task.older is None:
+            return NextStep((ask_newest_period(searched, calendar, excluded=excluded),))
+    return _search_width_and_start(task, named, limit_tracker, calendar)
+
+
+def _search_width_and_start(
+    task: Task, named: frozenset[str], limit_tracker: RangeLimitTracker, calendar: Calendar
+) -> NextStep:
+    """Return what to ask, or what to give up, after a refusal whose reason is not the end."""
+    piece = task.slice
+    if task.refused_before or is_single_period(task, calendar):  # searched already, or cannot be cut further
         limit_tracker.clear_suspicion()
+        if task.passed_width:  # what is newer has passed
+            limit_tracker.record_start(piece.last + ONE_DAY)
         return NextStep(failed=task.whole)
     first = task.older.first if task.older else piece.first
     task = replace(task, refused_width=piece.days, failed_width=False)
     if "start" not in named and task.refused_starts_through is None and limit_tracker.may_be_too_wide(piece.days):
         return NextStep((_halve(task, calendar),))
-    task = replace(task, refused_starts_through=calendar.last(period, piece.first))
+    task = replace(task, refused_starts_through=calendar.last(piece.series.period, piece.first))
     return NextStep((_bisect(task, Span(first, piece.last), calendar),))
+
+
+def _without_refused_end(
+    task: Task, named: frozenset[str], limit_tracker: RangeLimitTracker, calendar: Calendar, today: date, now: float
+) -> NextStep | None:
+    """Return what to ask if the newest days may be the reason: what is known of them, or the current period."""
+    piece = task.slice
+    known = _end_to_try(piece, limit_tracker, calendar, today)
+    if known is not None and known < piece.last and not task.end_tried:
+        if piece.first <= known:
+            return NextStep((_without_newest(task, known),))
+        if task.older is None:  # nothing of it was served the last time
+            limit_tracker.record_end(known, piece.series.phone, today, now)
+            return NextStep()
+    current = calendar.floor(piece.series.period, today)
+    untried = limit_tracker.accepts_today is None and not task.today_tried and "start" not in named
+    if piece.last >= current > piece.first and untried:
+        return NextStep((replace(task, slice=replace(piece, last=current - ONE_DAY), excluded_last=piece.last),))
+    return None
 
 
 def after_failure(task: Task, limit_tracker: RangeLimitTracker, calendar: Calendar) -> NextStep:
@@ -276,25 +263,10 @@ def after_failure(task: Task, limit_tracker: RangeLimitTracker, calendar: Calend
     return NextStep((_halve(narrower, calendar),))
 
 
-def without_search(task: Task) -> Task:
-    """Return the task as it was before a search for the reason of a failure or a refusal began."""
-    last = task.excluded_last or task.slice.last
-    return Task(replace(task.whole, last=last), refused_before=task.refused_before)
-
-
-def is_single_period(task: Task, calendar: Calendar) -> bool:
-    """Return True if the task's slice cannot be cut further."""
-    return calendar.last(task.slice.series.period, task.slice.first) >= task.slice.last
-
-
-def _overlap(one: Slice, other: Slice) -> bool:
-    return one.series == other.series and one.first <= other.last and other.first <= one.last
-
-
 def _halve(task: Task, calendar: Calendar) -> Task:
     """Return the task for the newer half of the slice; the older half joins the older days."""
     piece = task.slice
-    middle = _middle(Span(piece.first, piece.last), piece.series.period, calendar)
+    middle = middle_of(Span(piece.first, piece.last), piece.series.period, calendar)
     first = task.older.first if task.older else piece.first
     return replace(task, slice=replace(piece, first=middle), older=Span(first, middle - ONE_DAY))
 
@@ -302,16 +274,6 @@ def _halve(task: Task, calendar: Calendar) -> Task:
 def _bisect(task: Task, days: Span, calendar: Calendar) -> Task:
     """Return the task for the newer half of what lies between the refused starts and the end of `days`."""
     unknown = (task.refused_starts_through or days.first) + ONE_DAY
-    middle = _middle(Span(unknown, days.last), task.slice.series.period, calendar)
+    middle = middle_of(Span(unknown, days.last), task.slice.series.period, calendar)
     piece = replace(task.slice, first=middle, last=days.last)
     return replace(task, slice=piece, older=Span(days.first, middle - ONE_DAY))
-
-
-def _middle(days: Span, period: Period, calendar: Calendar) -> date:
-    """Return the first day of the newer half, which is not the shorter one; of a single period its first day."""
-    half = days.first + ((days.last - days.first) + ONE_DAY) // 2
-    middle = calendar.floor(period, half)
-    if middle > days.first:
-        return middle
-    following = calendar.following(period, days.first)
-    return following if following <= days.last else days.first

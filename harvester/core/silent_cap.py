@@ -11,7 +11,7 @@ from harvester.core.absence import AbsentSpan, absent_edge
 from harvester.core.coverage import Span, gaps
 from harvester.core.model import Batch, Series, Slice
 from harvester.core.period import Calendar
-from harvester.core.refusal import RangeLimitTracker, Task
+from harvester.core.range_limits import RangeLimitTracker, Task
 
 SMALLEST_CAP = 31  # days; a range of so few days is not narrowed because an edge was absent once
 

@@ -14,7 +14,7 @@ from itertools import count, islice
 from harvester.core.controls import Target, target_of
 from harvester.core.model import Slice
 from harvester.core.priority import Priority
-from harvester.core.refusal import Task
+from harvester.core.range_limits import Task
 
 TAKES_PER_TURN = 15  # takes of which each lower priority that waits gets one
 
@@ -59,8 +59,8 @@ class WorkQueue:
     def add(self, entry: Entry) -> None:
         """Add an entry that may be taken at once."""
         piece = entry.task.slice
-        searching = entry.task.older is not None  # goes on at once: other tasks profit from what it finds
-        rank = (not searching, -piece.last.toordinal(), next(self._arrivals), entry)
+        searching = entry.task.is_search  # goes on at once, the narrowest first: other tasks profit from what it finds
+        rank = (not searching, piece.days if searching else -piece.last.toordinal(), next(self._arrivals), entry)
         heapq.heappush(self._ready[self._priority_of(piece)], rank)
 
     def add_later(self, entry: Entry, moment: float) -> None:

@@ -20,9 +20,9 @@ from functools import partial
 from harvester.config import Account
 from harvester.console.text import duration
 from harvester.core.backoff import backoff
-from harvester.core.model import Batch, RunReport
+from harvester.core.model import Batch, RangeKey, RunReport
 from harvester.core.planning import Desire, Rules, plan_slices
-from harvester.core.refusal import RangeLimitTracker
+from harvester.core.range_limits import RangeLimitTracker
 from harvester.daemon.account_state import AccountState, Phase
 from harvester.daemon.orders import OrderWorker
 from harvester.daemon.reconcile import ProvisionalDays, ReconcilePlan, StoredSeries, plan_reconcile
@@ -179,7 +179,7 @@ class AccountWorker:
         self,
         store: AccountStore,
         session: Session,
-        limit_trackers: Mapping[str, RangeLimitTracker],
+        limit_trackers: Mapping[RangeKey, RangeLimitTracker],
         order_worker: OrderWorker,
     ) -> None:
         self._wake.clear()
@@ -201,7 +201,11 @@ class AccountWorker:
         await self._sleep(todo.due_in)
 
     async def _run_plan(
-        self, session: Session, todo: ReconcilePlan, report: RunReport, limit_trackers: Mapping[str, RangeLimitTracker]
+        self,
+        session: Session,
+        todo: ReconcilePlan,
+        report: RunReport,
+        limit_trackers: Mapping[RangeKey, RangeLimitTracker],
     ) -> None:
         self.state.enter(Phase.WORKING)
         coordinator = session.coordinator(
@@ -226,7 +230,7 @@ class AccountWorker:
         self,
         store: AccountStore,
         session: Session,
-        limit_trackers: Mapping[str, RangeLimitTracker],
+        limit_trackers: Mapping[RangeKey, RangeLimitTracker],
         order: BackfillOrder,
         report: RunReport,
     ) -> WorkerPool | None:
@@ -236,7 +240,7 @@ class AccountWorker:
         rules = replace(self._rules(), refetch=order.refetch)
         desires = [Desire(series, order.first, order.last) for series in order.series]
         known = limit_trackers_of(
-            self.account, await store.range_limits(), {series.resource for series in order.series}
+            self.account, await store.range_limits(), {series.range_key for series in order.series}
         )
         known |= limit_trackers
         plan = plan_slices(desires, stored, rules, max_days_of(known, self._process.clock.time()))
@@ -244,7 +248,7 @@ class AccountWorker:
         return session.pool(coordinator) if plan.slices else None
 
     async def _plan(
-        self, store: AccountStore, limit_trackers: Mapping[str, RangeLimitTracker], order_worker: OrderWorker
+        self, store: AccountStore, limit_trackers: Mapping[RangeKey, RangeLimitTracker], order_worker: OrderWorker
     ) -> ReconcilePlan:
         series = configured_series(self.account)
         todo = plan_reconcile(

@@ -13,11 +13,11 @@ from datetime import date
 from harvester.config import Account
 from harvester.core.absence import AbsentSpan
 from harvester.core.coverage import Span, final_spans, final_through, gaps, merge_spans, stretch_of
-from harvester.core.model import Batch, Series, Slice, Stretch
+from harvester.core.model import Batch, RangeKey, Series, Slice, Stretch
 from harvester.core.period import Period
 from harvester.core.planning import Desire, Plan, Rules, plan_slices
 from harvester.core.priority import Priority, cooldown_left, priority_by
-from harvester.core.refusal import RangeLimitTracker
+from harvester.core.range_limits import RangeLimitTracker
 from harvester.engine.account_plan import configured_series, max_days_of, stored_of
 from harvester.store.types import FailedRange
 
@@ -81,7 +81,7 @@ def plan_reconcile(
     account: Account,
     rules: Rules,
     stored: StoredSeries,
-    limit_trackers: Mapping[str, RangeLimitTracker],
+    limit_trackers: Mapping[RangeKey, RangeLimitTracker],
     *,
     provisional: ProvisionalDays,
     ordered: Mapping[Series, Sequence[Span]],
@@ -93,7 +93,7 @@ def plan_reconcile(
         account: with a `start`.
         rules: its calendar and today.
         stored: what the store holds of the account.
-        limit_trackers: widths of ranges that the server accepts, by resource.
+        limit_trackers: ranges that the server accepts.
         provisional: days that are not asked for again before the next tick.
         ordered: days that running backfill orders ask for.
         now: epoch seconds.

@@ -9,9 +9,9 @@ from datetime import date
 from harvester.config import Account, Settings
 from harvester.core.absence import AbsentSpan
 from harvester.core.coverage import Span
-from harvester.core.model import RangeLimits, Series, Stretch
+from harvester.core.model import RangeKey, RangeLimits, Series, Stretch
 from harvester.core.planning import Desire, Plan, Rules, Stored, plan_slices
-from harvester.core.refusal import RangeLimitTracker
+from harvester.core.range_limits import RangeLimitTracker
 from harvester.core.spender import spender_key
 from harvester.errors import SliceRejected
 from harvester.store.types import AccountIdentity, FailedRange
@@ -74,30 +74,31 @@ def stored_of(
 
 
 def limit_trackers_of(
-    account: Account, limits: Mapping[str, RangeLimits], resources: Iterable[str] | None = None
-) -> dict[str, RangeLimitTracker]:
-    """Return a tracker of the range limits for each resource.
+    account: Account, limits: Mapping[RangeKey, RangeLimits], keys: Iterable[RangeKey] | None = None
+) -> dict[RangeKey, RangeLimitTracker]:
+    """Return a tracker of the range limits for each resource and period.
 
     Args:
         account: whose.
-        limits: what is known of them, by resource.
-        resources: by default those of the account.
+        limits: what is known of them.
+        keys: by default those of the account.
     """
     most = account.api.max_days_per_request
-    wanted = account.resources if resources is None else resources
-    return {resource: RangeLimitTracker(limits.get(resource, RangeLimits()), most) for resource in wanted}
+    wanted = {series.range_key for series in configured_series(account)} if keys is None else keys
+    phones = len(account.phones)
+    return {key: RangeLimitTracker(limits.get(key, RangeLimits()), most, phones) for key in wanted}
 
 
-def max_days_of(limit_trackers: Mapping[str, RangeLimitTracker], now: float) -> dict[str, int]:
-    """Return the days per request that are allowed at present for each resource (`now`: epoch seconds)."""
-    return {resource: limit_tracker.allowed(now) for resource, limit_tracker in limit_trackers.items()}
+def max_days_of(limit_trackers: Mapping[RangeKey, RangeLimitTracker], now: float) -> dict[RangeKey, int]:
+    """Return the days per request that are allowed at present (`now`: epoch seconds)."""
+    return {key: limit_tracker.allowed(now) for key, limit_tracker in limit_trackers.items()}
 
 
 def plan_account(
     account: Account,
     request: BackfillRequest,
     stored: Stored,
-    limit_trackers: Mapping[str, RangeLimitTracker],
+    limit_trackers: Mapping[RangeKey, RangeLimitTracker],
     settle_days: int,
     now: float,
 ) -> Plan:

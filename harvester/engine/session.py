@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Self
 
 from harvester.config import Account
 from harvester.core.breaker import GIVE_UP_AFTER
-from harvester.core.model import Batch, FailedSlice, RangeLimits, RowCounts, RunReport, Slice
+from harvester.core.model import Batch, FailedSlice, RangeKey, RangeLimits, RowCounts, RunReport, Slice
 from harvester.core.planning import Plan
 from harvester.core.priority import Priority
-from harvester.core.refusal import RangeLimitTracker
+from harvester.core.range_limits import RangeLimitTracker
 from harvester.engine.process import Process
 from harvester.engine.wiring import build_source, build_throttle
 from harvester.errors import (
@@ -108,7 +108,7 @@ class Session:
         self,
         plan: Plan,
         report: RunReport,
-        limit_trackers: Mapping[str, RangeLimitTracker],
+        limit_trackers: Mapping[RangeKey, RangeLimitTracker],
         *,
         priority: Callable[[Slice], Priority] | None = None,
         give_up_after: float = GIVE_UP_AFTER,
@@ -169,8 +169,8 @@ class _NotifyingStore:
     async def answered(self) -> Sequence[Slice]:
         return await self._store.answered()
 
-    async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
-        await self._store.save_range_limits(resource, limits)
+    async def save_range_limits(self, key: RangeKey, limits: RangeLimits) -> None:
+        await self._store.save_range_limits(key, limits)
 
 
 async def record_success(store: AccountStore, account: Account, report: RunReport, now: float) -> None:

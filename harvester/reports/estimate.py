@@ -11,7 +11,7 @@ from harvester import config
 from harvester.config import Account, Settings
 from harvester.console.text import counted, duration
 from harvester.core.eta import Supply, estimate_eta
-from harvester.core.model import QuotaRecord, RangeLimits, usable_limit
+from harvester.core.model import QuotaRecord, RangeKey, RangeLimits, usable_limit
 from harvester.core.planning import Stored
 from harvester.engine.account_plan import (
     BackfillRequest,
@@ -64,7 +64,7 @@ class _StoredAccount:
     """Stored state of an account."""
 
     stored: Stored
-    range_limits: Mapping[str, RangeLimits]  # by resource
+    range_limits: Mapping[RangeKey, RangeLimits]
     quota: QuotaRecord | None
 
 

@@ -5,17 +5,18 @@ no longer configured are only counted, since a removed number would otherwise la
 configuration it covers every stored series.
 
 A series is expected from the earlier of the configured start and its first stored day, in whole periods, up to the
-last period that had ended by yesterday. Gaps are days of that range that no answer covers. A period that an answer left
-out is absent and no gap, but it is not final before a second answer confirms its absence (core/absence.py). Days and
-zones are those of the stored rows, which a configuration cannot change.
+last period that had ended by yesterday, or before what the API does not serve yet. Gaps are days of that range that no
+answer covers. A period that an answer left out is absent and no gap, but it is not final before a second answer
+confirms its absence (core/absence.py). Days and zones are those of the stored rows, which a configuration cannot
+change.
 
 The cost depends on the number of stretches, not of days.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -25,8 +26,9 @@ from harvester.config import Settings
 from harvester.console.text import utc_time
 from harvester.core.absence import AbsentSpan, count_periods
 from harvester.core.coverage import Span, final_spans, gaps
-from harvester.core.model import QuotaRecord, Series, usable_limit
+from harvester.core.model import QuotaRecord, RangeKey, Series, usable_limit
 from harvester.core.period import ONE_DAY, Calendar
+from harvester.core.range_limits import last_served_to_all
 from harvester.engine.account_plan import configured_series
 from harvester.store.types import AccountStatus, FailedRange, RecordedState, SeriesStatus
 
@@ -94,6 +96,7 @@ class AccountReport:
     quota: QuotaReport
     series: Sequence[SeriesReport]
     clock_skew: float | None = None  # seconds by which the clock was ahead of the API's at the last recorded request
+    served_until: Mapping[RangeKey, date] = field(default_factory=dict)  # where the API does not serve yesterday yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,17 @@ def _account(status: AccountStatus | None, configured: ConfiguredAccount | None,
         quota=quota,
         series=_all_series(status, configured, now),
         clock_skew=-status.quota.server_ahead if status is not None and status.quota is not None else None,
+        served_until=_served_until(status, now),
     )
+
+
+def _served_until(status: AccountStatus | None, now: float) -> dict[RangeKey, date]:
+    """Return the last day that the API serves so far, where that is before yesterday."""
+    if status is None:
+        return {}
+    today = Calendar(ZoneInfo(status.identity.timezone), status.identity.week_start).local_date(now)
+    found = {key: last_served_to_all(limits, today, now) for key, limits in status.range_limits.items()}
+    return {key: day for key, day in sorted(found.items()) if day is not None and day < today - ONE_DAY}
 
 
 def _all_series(status: AccountStatus | None, configured: ConfiguredAccount | None, now: float) -> list[SeriesReport]:
@@ -166,7 +179,8 @@ def _all_series(status: AccountStatus | None, configured: ConfiguredAccount | No
     if status is not None:
         identity = status.identity
         calendar = Calendar(ZoneInfo(identity.timezone), identity.week_start)
-        rule = _Rule(calendar, calendar.local_date(now), identity.settle_days, identity.start)
+        served = _served_until(status, now)
+        rule = _Rule(calendar, calendar.local_date(now), identity.settle_days, identity.start, served)
         if configured is not None:
             rule = replace(rule, start=configured.start)
     elif configured is not None:
@@ -184,6 +198,7 @@ class _Rule:
     today: date
     settle_days: int
     start: date | None
+    served_until: Mapping[RangeKey, date] = field(default_factory=dict)
 
 
 def _series(stored: SeriesStatus, rule: _Rule) -> SeriesReport:
@@ -191,7 +206,8 @@ def _series(stored: SeriesStatus, rule: _Rule) -> SeriesReport:
     covered = [Span(stretch.first, stretch.last) for stretch in stored.coverage]
     begins = [day for day in (rule.start, *(span.first for span in covered[:1])) if day is not None]
     begin = calendar.floor(period, min(begins)) if begins else None
-    end = calendar.floor(period, rule.today) - ONE_DAY
+    served = rule.served_until.get(stored.series.range_key, rule.today)
+    end = calendar.floor(period, min(rule.today, served + ONE_DAY)) - ONE_DAY
     latest = calendar.floor(period, end)
     unconfirmed = [Span(span.first, span.last) for span in stored.unconfirmed]
     latest_found = [part for span in covered for part in gaps(span, unconfirmed)]

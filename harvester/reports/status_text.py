@@ -132,6 +132,9 @@ def _notes(account: AccountReport) -> Iterator[Line]:
         text = f"{quota.remaining} of {quota.limit} requests left{until}"
     by = f"; claimed by {account.holder}" if account.holder else ""
     yield Line(f"{account.name}: {text}{by}")
+    for (resource, period), day in account.served_until.items():
+        later = "later days are requested again within a day"
+        yield Line(f"{account.name} {resource} {period}: the API serves no day after {day} yet; {later}")
 
 
 def _details(one: SeriesReport) -> Iterator[Line]:

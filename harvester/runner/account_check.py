@@ -15,7 +15,7 @@ from http import HTTPStatus
 
 from harvester.core.controls import Controls, Target, target_of
 from harvester.core.model import Slice
-from harvester.core.refusal import Task
+from harvester.core.range_limits import Task
 from harvester.core.refused_requests import RefusedRequests
 from harvester.core.unauthorized import UnauthorizedCause, UnauthorizedTracker
 from harvester.core.work_queue import Entry, WorkQueue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from harvester.core.model import Batch, FailedSlice, RangeLimits, RunReport
+from harvester.core.model import Batch, FailedSlice, RangeKey, RangeLimits, RunReport
 from harvester.errors import StoreError
 from harvester.events import Event
 from harvester.runner.capacity_limiter import CapacityLimiter
@@ -32,7 +32,7 @@ class BatchWriter:
         self._emit = emit
         self._batches: list[Batch] = []
         self._failures: list[FailedSlice] = []
-        self._limits: dict[str, RangeLimits] = {}
+        self._limits: dict[RangeKey, RangeLimits] = {}
         self._changed = asyncio.Event()
         self._closing = False
         self.ended = False  # nothing more will be stored
@@ -49,9 +49,9 @@ class BatchWriter:
         self._failures += failures
         self._changed.set()
 
-    def put_range_limits(self, resource: str, limits: RangeLimits) -> None:
-        """Queue what is known of the range limits of a resource."""
-        self._limits[resource] = limits
+    def put_range_limits(self, key: RangeKey, limits: RangeLimits) -> None:
+        """Queue what is known of the range limits of a resource and period."""
+        self._limits[key] = limits
         self._changed.set()
 
     def close(self) -> None:
@@ -79,8 +79,8 @@ class BatchWriter:
             await self._changed.wait()
             self._changed.clear()
             limits, self._limits = self._limits, {}
-            for resource, known in limits.items():
-                await self._store.save_range_limits(resource, known)
+            for key, known in limits.items():
+                await self._store.save_range_limits(key, known)
             batches, self._batches = self._batches, []
             failures, self._failures = self._failures, []
             if batches or failures:

@@ -14,22 +14,18 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from harvester.core.breaker import GIVE_UP_AFTER, Breaker
-from harvester.core.model import Batch, FailedSlice, RunReport, Series, Slice
+from harvester.core.model import Batch, FailedSlice, RangeKey, RangeLimits, RunReport, Series, Slice
 from harvester.core.period import Calendar
 from harvester.core.planning import Plan
 from harvester.core.priority import Priority
+from harvester.core.range_limits import NextStep, RangeLimitTracker, Task, is_single_period, without_search
 from harvester.core.refusal import (
-    NextStep,
-    RangeLimitTracker,
-    Task,
     after_acceptance,
     after_failure,
     after_refusal,
     apply_limits,
-    is_single_period,
     make_narrow_test,
     split_newest_period,
-    without_search,
 )
 from harvester.core.retry import MAX_ATTEMPTS, pause
 from harvester.core.silent_cap import after_edge, edge_of
@@ -47,6 +43,7 @@ from harvester.errors import (
 )
 from harvester.events import Event
 from harvester.runner.account_check import AccountCheck
+from harvester.runner.limit_changes import LimitChanges
 from harvester.runner.ports import Observer
 from harvester.runner.progress import Progress
 
@@ -61,7 +58,7 @@ class AccountContext:
     now: Callable[[], float]  # monotonic seconds
     epoch_now: Callable[[], float]  # epoch seconds
     jitter: Callable[[], float]  # random in [0, 1)
-    limit_trackers: Mapping[str, RangeLimitTracker]  # by resource
+    limit_trackers: Mapping[RangeKey, RangeLimitTracker]
     emit: Observer
     priority: Callable[[Slice], Priority] = lambda _: Priority.PAST
     give_up_after: float = GIVE_UP_AFTER  # seconds without an answer after which the API counts as unreachable
@@ -91,9 +88,11 @@ class Coordinator:
     narrow_failed: bool = False  # a single period has failed, or no connection came, since the last answer
     without_credentials: str = ""  # why no credentials are available at present
     _testing: bool = False  # a narrow range is being tested
+    _limit_changes: LimitChanges = field(init=False)
     _refused_series: set[Series] = field(default_factory=set)  # refused down to the newest period, never accepted
 
     def __post_init__(self) -> None:
+        self._limit_changes = LimitChanges(self.context.limit_trackers)
         known = self.plan.refused_before
         self.queue = WorkQueue(priority_of=self.context.priority)
         entries, self.progress.entries = self.progress.entries, {}
@@ -124,7 +123,7 @@ class Coordinator:
         """Move the attempts and searches that have not ended to `progress`. Call it after a recall."""
         for entry in self.queue.drain():
             if entry.attempts or entry.task.older is not None:
-                self.progress.entries[entry.task.whole] = entry
+                self.progress.entries[without_search(entry.task).slice] = entry
 
     @property
     def finished(self) -> bool:
@@ -185,11 +184,13 @@ class Coordinator:
         for other in tasks[1:]:
             self.queue.add(Entry(other, entry.attempts, entry.tested, entry.sent))
         self.report.slices.planned += len(tasks) - 1
+        if entry.task.is_test and not (tasks and tasks[0].is_test):
+            self._testing = False
         entry.task = tasks[0] if tasks else entry.task
         return bool(tasks)
 
-    def answered(self, entry: Entry, sequence: int, batch: Batch | None = None) -> bool:
-        """Process an accepted answer. Returns True if the range limits have changed and should be stored.
+    def answered(self, entry: Entry, sequence: int, batch: Batch | None = None) -> None:
+        """Process an accepted answer.
 
         The answer to a control (`entry.is_control`) is not to be stored.
 
@@ -202,14 +203,13 @@ class Coordinator:
         self.check.answered(entry, sequence, newest.slice, self.context.now())
         if entry.is_control:
             self._note_reachable()
-            return False
+            return
         limit_tracker = self._limit_tracker(entry.task.slice)
         if self.breaker.is_open and is_single_period(entry.task, self.context.calendar):
             limit_tracker.record_probe_accepted()
         self._note_reachable()
         self._testing = self._testing and not entry.task.is_test
         self._refused_series.discard(entry.task.slice.series)
-        before = limit_tracker.limits
         epoch = self.context.epoch_now()
         today = self.context.calendar.local_date(epoch)
         calendar = self.context.calendar
@@ -218,7 +218,6 @@ class Coordinator:
         tasks = [*step.tasks, *after_edge(entry.task, batch, edge, self.plan.absent, limit_tracker, epoch)]
         self.report.slices.planned += len(tasks)
         self._add_tasks(tasks)
-        return limit_tracker.limits != before
 
     def failed(self, entry: Entry, error: HarvesterError) -> int | None:
         """Process a failed request. Returns the generation of credentials to renew, if any."""
@@ -251,6 +250,10 @@ class Coordinator:
             case _:
                 self.give_up(error)
         return None
+
+    def take_changed_limits(self) -> dict[RangeKey, RangeLimits]:
+        """Return the range limits that have changed and should be stored. Logs a last day that was not known."""
+        return self._limit_changes.take(self.context.calendar.local_date(self.context.epoch_now()), self.context.emit)
 
     def give_up(self, error: HarvesterError) -> None:
         """End the account's run with this error, unless it ends with another one already."""
@@ -296,7 +299,7 @@ class Coordinator:
             self.queue.add(entry)
 
     def _limit_tracker(self, piece: Slice) -> RangeLimitTracker:
-        return self.context.limit_trackers[piece.series.resource]
+        return self.context.limit_trackers[piece.series.range_key]
 
     def _note_outage(self, entry: Entry, error: SourceUnavailable) -> None:
         """Record a failure that may be an outage; that of a wide range while only wide ranges fail is none."""
@@ -325,13 +328,18 @@ class Coordinator:
 
     def _refused(self, entry: Entry, error: SliceRejected) -> None:
         self.context.emit(Event.REFUSED, slice=entry.task.slice, error=str(error))
+<<<<<<< HEAD
         if self.check.postpones(entry, error):
             self.queue.add(entry)
             return
         today = self.context.calendar.local_date(self.context.epoch_now())
+=======
+        epoch = self.context.epoch_now()
+>>>>>>> a5e9c36 (Search the last day that the server serves, as the first one)
         task, calendar = entry.task, self.context.calendar
-        step = after_refusal(task, error.named, self._limit_tracker(task.slice), calendar, today)
-        searched = step.failed is not None and task.slice.last == step.failed.last and not task.passed_width
+        limit_tracker = self._limit_tracker(task.slice)
+        step = after_refusal(task, error.named, limit_tracker, calendar, calendar.local_date(epoch), epoch)
+        searched = step.failed is not None and task.whole.last == step.failed.last and not task.passed_width
         if searched:
             self._refused_series.add(task.slice.series)
         if error.status == HTTPStatus.BAD_REQUEST:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, Self
 
-from harvester.core.model import Batch, FailedSlice, Page, RangeLimits, RowCounts, Slice
+from harvester.core.model import Batch, FailedSlice, Page, RangeKey, RangeLimits, RowCounts, Slice
 from harvester.events import Event
 
 
@@ -95,8 +95,8 @@ class Store(Protocol):
         """Return the newest stored period of each of the account's series, the most recently answered first."""
         ...
 
-    async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
-        """Store how wide a range the API accepts for a resource."""
+    async def save_range_limits(self, key: RangeKey, limits: RangeLimits) -> None:
+        """Store which ranges the API accepts for a resource and period."""
         ...
 
 

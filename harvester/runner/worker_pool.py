@@ -283,9 +283,7 @@ class WorkerPool:
                 report.requests -= 1  # nothing was sent
             generation = coordinator.failed(entry, error)
         else:
-            if coordinator.answered(entry, sequence, batch):
-                resource = entry.task.slice.series.resource
-                self._batch_writer.put_range_limits(resource, self._context.limit_trackers[resource].limits)
+            coordinator.answered(entry, sequence, batch)
             if entry.is_control:
                 self._hand_over_failures()
                 return False
@@ -295,6 +293,8 @@ class WorkerPool:
             self._batch_writer.put(batch)
             return True
         finally:
+            for key, limits in coordinator.take_changed_limits().items():
+                self._batch_writer.put_range_limits(key, limits)
             coordinator.in_flight -= 1
             self._fetching.discard(worker)
         self._hand_over_failures()

@@ -75,6 +75,8 @@ class Options:
     wide_status: int = 400  # or 500
     wide_error: str = "Invalid date range."
     wide_fault: Fault | None = None  # of a wider range, instead of a refusal
+    served_until: int | None = None  # days before today; a range that ends later is refused
+    end_error: str = "Invalid end parameter."
     today_refused: bool = False  # a range that ends today is refused
 
     journal_size: int | None = None  # latest visits that are stored; None: all

@@ -112,6 +112,8 @@ def check_query(query: Query, world: World, options: Options, today: date) -> No
         raise _invalid("start")
     if world.future is Beyond.REFUSED and query.last > today:
         raise _invalid("start" if query.first > today else "end")
+    if options.served_until is not None and (today - query.last).days < options.served_until:
+        raise ApiError(_BAD_REQUEST, options.end_error)
     if options.today_refused and query.first <= today <= query.last:
         raise _invalid("end")
     if options.wide_fault is None and is_too_wide(query, options):

@@ -12,7 +12,17 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, delete, insert, select, text, update
 
 from harvester.core.absence import AbsentSpan
-from harvester.core.model import Batch, FailedSlice, QuotaRecord, RangeLimits, RowCounts, Series, Slice, Stretch
+from harvester.core.model import (
+    Batch,
+    FailedSlice,
+    QuotaRecord,
+    RangeKey,
+    RangeLimits,
+    RowCounts,
+    Series,
+    Slice,
+    Stretch,
+)
 from harvester.core.period import Calendar
 from harvester.errors import ClaimLost, StoreError, StoreLost
 from harvester.failpoints import Step, step
@@ -113,19 +123,14 @@ class AccountStore:
         """Return the absence that is not confirmed yet, of each series of the account that has any."""
         return await self._read(lambda connection: queries.unconfirmed_absence(connection, self.identity.name))
 
-    async def range_limits(self) -> dict[str, RangeLimits]:
-        """Return how wide a range the server accepts, by resource, as far as known."""
+    async def range_limits(self) -> dict[RangeKey, RangeLimits]:
+        """Return the ranges that the server accepts, by resource and period, as far as known."""
         return await self._read(lambda connection: queries.range_limits(connection, self._id))
 
-    async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
-        """Store how wide a range the server accepts for this resource."""
-        row = {
-            "account_id": self._id,
-            "resource": resource,
-            "accepted": limits.accepted,
-            "refused": limits.refused,
-            "refused_at": limits.refused_at,
-        }
+    async def save_range_limits(self, key: RangeKey, limits: RangeLimits) -> None:
+        """Store the ranges that the server accepts for this resource and period."""
+        known = {name: getattr(limits, name) for name in queries.RANGE_LIMITS_FIELDS}
+        row = {"account_id": self._id, "resource": key[0], "period": key[1].value, **known}
         await self._run(lambda connection: upsert(connection, schema.range_limits, row))
 
     async def load(self) -> QuotaRecord | None:

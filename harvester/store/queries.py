@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from harvester.core.absence import AbsentSpan
-from harvester.core.model import QuotaRecord, RangeLimits, Series, Stretch
+from harvester.core.model import QuotaRecord, RangeKey, RangeLimits, Series, Stretch
 from harvester.core.period import Period, WeekStart
 from harvester.store import schema
 from harvester.store.types import AccountIdentity, FailedRange
 
 QUOTA_FIELDS = tuple(field.name for field in fields(QuotaRecord))
+RANGE_LIMITS_FIELDS = tuple(field.name for field in fields(RangeLimits))
 SERIES = (
     schema.account.c.name.label("account"),
     schema.series.c.resource,
@@ -77,11 +78,14 @@ def unconfirmed_absence(connection: Connection, account: str | None) -> dict[Ser
     return found
 
 
-def range_limits(connection: Connection, account_id: int) -> dict[str, RangeLimits]:
-    """Return how wide a range the server accepts, by resource."""
+def range_limits(connection: Connection, account_id: int) -> dict[RangeKey, RangeLimits]:
+    """Return the ranges that the server accepts, by resource and period."""
     table = schema.range_limits
-    rows = connection.execute(select(table).where(table.c.account_id == account_id))
-    return {row.resource: RangeLimits(row.accepted, row.refused, row.refused_at) for row in rows}
+    columns = [table.c[name] for name in RANGE_LIMITS_FIELDS]
+    rows = connection.execute(
+        select(table.c.resource, table.c.period, *columns).where(table.c.account_id == account_id)
+    )
+    return {(resource, Period(period)): RangeLimits(*known) for resource, period, *known in rows}
 
 
 def quota(connection: Connection, spender: str) -> QuotaRecord | None:

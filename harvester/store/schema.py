@@ -31,7 +31,14 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005")  # migrations, oldest first; this program needs the last
+VERSIONS: Final = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+)  # oldest first; the last is needed
 HEAD: Final = VERSIONS[-1]
 VERSION_TABLE: Final = "harvester_version"  # not Alembic's usual name: a PostgreSQL schema may be shared
 
@@ -248,12 +255,16 @@ backfill_order = Table(
 )
 
 range_limits = Table(
-    "width",
+    "range_limits",
     metadata,
     _account_id(),
     _key("resource", Text),
+    _key("period", Text),
     Column("accepted", Integer),
     Column("refused", Integer),
     Column("refused_at", BigInteger),
+    Column("first_served", Date),
+    Column("lag", Integer),
+    Column("lag_at", BigInteger),
     sqlite_with_rowid=False,
 )

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from harvester.core.absence import AbsentSpan
-from harvester.core.model import QuotaRecord, RangeLimits, Series, Stretch
+from harvester.core.model import QuotaRecord, RangeKey, RangeLimits, Series, Stretch
 from harvester.core.period import Period, WeekStart
 
 
@@ -141,7 +141,7 @@ class AccountStatus:
     answer: str
     answered_at: int | None  # epoch second
     quota: QuotaRecord | None
-    range_limits: Mapping[str, RangeLimits] = field(default_factory=dict)
+    range_limits: Mapping[RangeKey, RangeLimits] = field(default_factory=dict)
     series: Sequence[SeriesStatus] = ()
 
 

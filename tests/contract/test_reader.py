@@ -32,7 +32,7 @@ async def url(store_url: str) -> AsyncIterator[str]:
             ],
             [FAILED],
         )
-        await store.save_range_limits("performance", RangeLimits(31))
+        await store.save_range_limits(("performance", Period.DAY), RangeLimits(31))
         yield store_url
 
 
@@ -42,7 +42,7 @@ async def test_each_series_is_read_with_its_state(url: str) -> None:
         (account,) = reader.accounts()
     assert (account.identity, account.state, account.quota) == (identity(), "ok", None)
     assert account.holder.startswith("pid ")
-    assert account.range_limits == {"performance": RangeLimits(31)}
+    assert account.range_limits == {("performance", Period.DAY): RangeLimits(31)}
     found = {(one.series.phone, one.series.period): one for one in account.series}
     assert len(found) == 4
     one = found["8005551234", Period.DAY]

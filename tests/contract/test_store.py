@@ -290,8 +290,8 @@ async def test_the_state_of_an_account_survives_a_restart(store: AccountStore, s
     record = QuotaRecord(150, 40, 90, 1_704_200_400, -0.25, 1_704_200_000.5)
     for one in (QuotaRecord(150, 0, None, None, 0.0, 0.0), record):
         await store.save(one)
-    for limits in (RangeLimits(92), RangeLimits(92, 366, 1_704_200_000)):
-        await store.save_range_limits("performance", limits)
+    for limits in (RangeLimits(92), learnt := RangeLimits(92, 366, 1_704_200_000, date(2023, 1, 1), 2, 1_704_200_001)):
+        await store.save_range_limits(("performance", Period.DAY), limits)
     for moment in (0.0, 100_000.5, 100_001.5):
         await store.record_auth_attempt(moment)
     await store.set_state(RecordedState.PAUSED, "credentials refused")
@@ -299,7 +299,7 @@ async def test_the_state_of_an_account_survives_a_restart(store: AccountStore, s
     await store.release()
     async with claimed(store_url, identity()) as again:
         assert await again.load() == record
-        assert await again.range_limits() == {"performance": RangeLimits(92, 366, 1_704_200_000)}
+        assert await again.range_limits() == {("performance", Period.DAY): learnt}
         assert await again.auth_attempts() == [100_000.5, 100_001.5]
     with Reader(store_url) as reader:
         (account,) = reader.accounts()

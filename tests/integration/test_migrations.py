@@ -13,7 +13,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from harvester.core.metric_catalogue import METRICS
-from harvester.core.model import QuotaRecord
+from harvester.core.model import QuotaRecord, RangeLimits
 from harvester.core.period import Period
 from harvester.errors import SchemaError
 from harvester.store.account_store import AccountStore
@@ -135,6 +135,22 @@ async def test_absence_of_the_fourth_version_counts_as_seen_once(store_url: str)
             ("2024-02-01", "2024-02-29", "2024-03-04", "0"),
         ],
     }
+
+
+async def test_widths_of_the_fifth_version_hold_for_each_stored_period(store_url: str) -> None:
+    migrate_to(store_url, "0005")
+    query(
+        store_url,
+        "INSERT INTO account (id, name, base_url, timezone, week_start, settle_days) VALUES"
+        " (7, 'main', 'https://example.test/api', 'America/New_York', 'sunday', 3)",
+    )
+    for number, period in enumerate(("day", "week")):
+        query(store_url, f"INSERT INTO series VALUES ({number}, 7, 'performance', '8005551234', '{period}')")  # noqa: S608
+    query(store_url, "INSERT INTO width VALUES (7, 'performance', 92, 366, 1704200400)")
+    migrate(store_url)
+    async with claimed(store_url, identity()) as store:
+        known = RangeLimits(92, 366, 1_704_200_400)
+        assert await store.range_limits() == {("performance", one): known for one in (Period.DAY, Period.WEEK)}
 
 
 def test_the_migrated_database_is_what_the_program_expects(store_url: str) -> None:

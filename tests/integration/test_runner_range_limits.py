@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from harvester.core.refusal import WIDER_AGAIN_AFTER
+from harvester.core.range_limits import WIDER_AGAIN_AFTER
 from harvester.errors import RequestsRefused, SliceRejected
+from harvester.events import Event
 from harvester.simulator.faults import Fault, Faults
-from harvester.simulator.options import Options
+from harvester.simulator.options import Account, Options
+from harvester.simulator.world import Beyond, World
 from tests.support.rig import START, Desired, Rig
 
 NARROW = Options(latency=0.02, max_days=100)
@@ -103,7 +106,7 @@ def test_a_number_that_is_refused_everything_costs_one_search_and_one_request_pe
     rig = Rig(tmp_path / "store.db", one, replace(NARROW, max_days=0))
     process = rig.run()
     assert process.report.slices.failed == years
-    assert process.report.requests <= years + 10  # halving 366 days down to one takes nine
+    assert process.report.requests <= years + 10 + 5  # halving 366 days down to one takes nine, the end five
     again = rig.run()
     assert again.report.requests == again.report.slices.failed == years
 
@@ -114,7 +117,7 @@ def test_a_server_that_refuses_everything_costs_two_searches(tmp_path: Path) -> 
     process = rig.run()
     assert isinstance(process.error, RequestsRefused)
     assert "400: Invalid date range." in str(process.error)
-    assert process.report.requests <= 2 * 11
+    assert process.report.requests <= 2 * 11 + 5
 
 
 def test_a_refused_slice_is_recognised_by_its_code_and_not_by_its_message(
@@ -170,3 +173,67 @@ def test_a_single_slice_is_narrowed_without_a_limit_for_others(tmp_path: Path) -
     assert (process.error, process.report.failed) == (None, [])
     assert rig.rows() == rig.truth()
     assert len(rig.visits) <= 30
+
+
+RECENT = Desired(phones=MANY[:12], first=date(2024, 5, 24), last=date(2024, 8, 30))  # to today: 99 days
+NAMELESS = "Invalid date range."
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+@pytest.mark.parametrize("message", ["Invalid end parameter.", NAMELESS])
+def test_days_that_are_not_served_yet_are_left_for_another_day(tmp_path: Path, message: str, concurrency: int) -> None:
+    options = Options(latency=0.02, served_until=2, end_error=message)
+    rig = Rig(tmp_path / "store.db", replace(RECENT, concurrency=concurrency), options)
+    assert rig.calendar.local_date(START) == RECENT.last
+    process = rig.run()
+    assert (process.error, process.report.failed) == (None, [])
+    assert process.report.slices.done >= len(RECENT.phones)
+    assert len(process.emitted(Event.NOT_SERVED_YET)) == 1
+    served = replace(rig.desired, last=date(2024, 8, 28))
+    rig.desired, everything = served, rig.desired
+    assert rig.rows() == rig.truth()
+    search = 15 if message == NAMELESS else 5
+    assert len(rig.visits) <= len(RECENT.phones) + (search + 1) * concurrency + 3
+
+    rig.desired = everything
+    before = len(rig.visits)
+    again = rig.run()
+    days = 3 - 2 + 1  # that are not final and served
+    assert {visit.status for visit in list(rig.visits)[before:]} == {200}, "not asked for again within the day"
+    assert (again.error, again.report.failed, days) == (None, [], 2)
+
+    rig.wait(86_400)
+    rig.desired = replace(everything, last=date(2024, 8, 31))
+    before = len(rig.visits)
+    third = rig.run()
+    refused = [visit for visit in list(rig.visits)[before:] if visit.status == 400]
+    assert (third.error, third.report.failed) == (None, [])
+    assert 1 <= len(refused) <= max(2, concurrency), "searched again, where it was"
+    rig.desired = replace(everything, last=date(2024, 8, 29))
+    assert rig.rows().keys() == rig.truth().keys()
+
+
+def test_a_host_whose_clock_is_two_days_ahead_stores_what_there_is(tmp_path: Path) -> None:
+    world = World(future=Beyond.REFUSED)
+    desired = replace(RECENT, last=date(2024, 9, 1))
+    rig = Rig(
+        tmp_path / "store.db", desired, Options(latency=0.02), account=Account(world=world), host_ahead=2 * 86_400
+    )
+    process = rig.run()
+    assert (process.error, process.report.failed) == (None, [])
+    rig.desired = replace(desired, last=date(2024, 8, 30))
+    assert rig.rows().keys() == rig.truth().keys()
+    assert len(rig.visits) <= len(RECENT.phones) + 6 * 8
+
+
+def test_a_start_that_was_found_is_tried_first_for_the_other_phones(tmp_path: Path) -> None:
+    world = World(first_day=date(2023, 9, 17), before=Beyond.REFUSED)
+    desired = replace(A_YEAR, phones=MANY, first=date(2021, 1, 1), last=date(2023, 12, 31), concurrency=1)
+    rig = Rig(tmp_path / "store.db", desired, Options(latency=0.02), account=Account(world=world))
+    process = rig.run()
+    assert process.error is None
+    by_phone = Counter(visit.path.rpartition("/")[2] for visit in rig.visits)
+    assert max(by_phone.values()) <= 16
+    assert sorted(by_phone.values())[:-1] == [4] * 19, "the days that are there, and one for each of three slices"
+    rig.desired = replace(desired, first=date(2023, 9, 17))
+    assert rig.rows() == rig.truth()

@@ -10,7 +10,7 @@ from harvester.core import quota
 from harvester.core.model import QuotaRecord, RangeLimits, RunReport, Series, Slice
 from harvester.core.period import Period
 from harvester.core.planning import Plan
-from harvester.core.refusal import RangeLimitTracker
+from harvester.core.range_limits import RangeLimitTracker
 from harvester.runner.coordinator import AccountContext, Coordinator
 from harvester.throttle import Throttle
 
@@ -74,7 +74,7 @@ def coordinator_of(account: Account, report: RunReport, *, outstanding: int, in_
         now=lambda: NOW,
         epoch_now=lambda: EPOCH,
         jitter=lambda: 0.0,
-        limit_trackers={"performance": RangeLimitTracker(RangeLimits(accepted=366), 366)},
+        limit_trackers={("performance", Period.DAY): RangeLimitTracker(RangeLimits(accepted=366), 366)},
         emit=lambda _event, /, **_facts: None,
     )
     phones = [str(8005550000 + number) for number in range(outstanding)]

@@ -16,11 +16,11 @@ from datetime import date
 from pathlib import Path
 from random import Random
 
-from harvester.core.model import Batch, FailedSlice, RangeLimits, RowCounts, RunReport, Series, Slice
+from harvester.core.model import Batch, FailedSlice, RangeKey, RangeLimits, RowCounts, RunReport, Series, Slice
 from harvester.core.period import Calendar, Period
 from harvester.core.planning import Desire, Plan, Rules, plan_slices
 from harvester.core.quota import Quota
-from harvester.core.refusal import RangeLimitTracker
+from harvester.core.range_limits import RangeLimitTracker
 from harvester.engine.account_plan import stored_of
 from harvester.engine.wiring import StoredAuthLedger
 from harvester.errors import HarvesterError
@@ -89,9 +89,9 @@ class FaultyStore:
         """See runner.ports.Store."""
         return await self._store.answered()
 
-    async def save_range_limits(self, resource: str, limits: RangeLimits) -> None:
+    async def save_range_limits(self, key: RangeKey, limits: RangeLimits) -> None:
         """See runner.ports.Store."""
-        await self._store.save_range_limits(resource, limits)
+        await self._store.save_range_limits(key, limits)
 
 
 class RigProcess:
@@ -189,13 +189,14 @@ class RigProcess:
     async def _work(self, store: AccountStore) -> None:
         rig, desired, clock = self.rig, self.rig.desired, self.clock
         limits = await store.range_limits()
-        self.limit_tracker = RangeLimitTracker(limits.get(desired.resource, RangeLimits()), desired.max_days)
+        key = (desired.resource, desired.period)
+        self.limit_tracker = RangeLimitTracker(limits.get(key, RangeLimits()), desired.max_days)
         series = rig.series()
         absent = await store.unconfirmed_absence()
         stored = stored_of(await store.coverage(series), await store.failed(series), absent)
         rules = Rules(rig.calendar, rig.calendar.local_date(clock.time()), SETTLE_DAYS)
         desires = [Desire(one, desired.first, desired.last) for one in series]
-        self.plan = plan_slices(desires, stored, rules, {desired.resource: self.limit_tracker.allowed(clock.time())})
+        self.plan = plan_slices(desires, stored, rules, {key: self.limit_tracker.allowed(clock.time())})
         quota = Quota(
             limit=desired.limit,
             window=desired.window,
@@ -226,7 +227,7 @@ class RigProcess:
             now=self.clock.monotonic,
             epoch_now=self.clock.time,
             jitter=self.rig.random.random,
-            limit_trackers={self.rig.desired.resource: self.limit_tracker},
+            limit_trackers={(self.rig.desired.resource, self.rig.desired.period): self.limit_tracker},
             emit=self._emit,
         )
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from harvester.core.model import RangeLimits, RunReport, Series, Slice
 from harvester.core.period import Calendar, Period
 from harvester.core.planning import Plan
-from harvester.core.refusal import RangeLimitTracker
+from harvester.core.range_limits import RangeLimitTracker
 from harvester.core.work_queue import Entry
 from harvester.errors import HarvesterError, Outage, SliceRejected, SourceUnavailable, Unauthorized
 from harvester.events import Event
@@ -44,7 +44,7 @@ class Scenario:
             now=lambda: self.now,
             epoch_now=lambda: NOON + self.now,
             jitter=lambda: 0.5,
-            limit_trackers={"performance": self.limit_tracker},
+            limit_trackers={("performance", Period.DAY): self.limit_tracker},
             emit=lambda event, /, **_: self.emitted.append(event),
         )
         self.coordinator = Coordinator(Plan(slices, self.already_covered), context, RunReport("main"))
@@ -56,7 +56,8 @@ class Scenario:
 
     def answer(self, taken: tuple[Entry, int] | None = None) -> bool:
         taken = taken or self.take()
-        changed = self.coordinator.answered(*taken)
+        self.coordinator.answered(*taken)
+        changed = bool(self.coordinator.take_changed_limits())
         self.coordinator.in_flight -= 1
         return changed
 

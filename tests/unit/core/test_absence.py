@@ -127,7 +127,9 @@ def test_due_absence_is_asked_for_again_with_another_width(
             spans.append(AbsentSpan(starts[begin], last, today - timedelta(days=age), seen))
     last = CALENDAR.last(period, starts[-1])
     stored = Stored({series: [Stretch(first, last, today, 30)]}, {}, absent={series: spans})
-    plan = plan_slices([Desire(series, first, last)], stored, Rules(CALENDAR, today, 3), {"performance": width})
+    plan = plan_slices(
+        [Desire(series, first, last)], stored, Rules(CALENDAR, today, 3), {("performance", period): width}
+    )
     if age == 0:
         assert not plan.slices
         return

@@ -15,7 +15,13 @@ from tests.support.examples import examples
 CALENDAR = Calendar(ZoneInfo("America/New_York"))
 ORIGIN = date(2023, 12, 25)
 NOTHING = Stored({}, {})
-WIDE = {"performance": 366}
+
+
+def widths(days: int) -> dict[tuple[str, Period], int]:
+    return {("performance", period): days for period in Period}
+
+
+WIDE = widths(366)
 
 
 def series(period: Period = Period.DAY, phone: str = "ALL") -> Series:
@@ -91,26 +97,32 @@ def test_a_month_wider_than_allowed_is_asked_whole() -> None:
 
 def test_ten_years_of_days_are_ten_requests() -> None:
     rules = Rules(CALENDAR, today=date(2026, 11, 23), settle_days=3)
-    plan = plan_slices([Desire(series(), date(2014, 1, 1), date(2023, 12, 31))], NOTHING, rules, {"performance": 366})
+    plan = plan_slices([Desire(series(), date(2014, 1, 1), date(2023, 12, 31))], NOTHING, rules, widths(366))
     assert len(plan.slices) == 10
 
 
 def test_a_range_is_widened_to_whole_weeks_and_ends_today() -> None:
     rules = Rules(CALENDAR, today=date(2024, 5, 16), settle_days=3)
     plan = plan_slices(
-        [Desire(series(Period.WEEK), date(2024, 5, 1), date(2024, 5, 15))], NOTHING, rules, {"performance": 366}
+        [Desire(series(Period.WEEK), date(2024, 5, 1), date(2024, 5, 15))],
+        NOTHING,
+        rules,
+        widths(366),
     )
     assert [(piece.first, piece.last) for piece in plan.slices] == [(date(2024, 4, 28), date(2024, 5, 16))]
     monday = Rules(Calendar(CALENDAR.zone, WeekStart.MONDAY), today=date(2024, 6, 16), settle_days=3)
     plan = plan_slices(
-        [Desire(series(Period.WEEK), date(2024, 5, 1), date(2024, 5, 15))], NOTHING, monday, {"performance": 366}
+        [Desire(series(Period.WEEK), date(2024, 5, 1), date(2024, 5, 15))],
+        NOTHING,
+        monday,
+        widths(366),
     )
     assert [(piece.first, piece.last) for piece in plan.slices] == [(date(2024, 4, 29), date(2024, 5, 19))]
 
 
 def test_the_future_is_not_planned() -> None:
     rules = Rules(CALENDAR, today=date(2024, 5, 16), settle_days=3)
-    plan = plan_slices([Desire(series(), date(2024, 5, 17), date(2024, 6, 1))], NOTHING, rules, {"performance": 366})
+    plan = plan_slices([Desire(series(), date(2024, 5, 17), date(2024, 6, 1))], NOTHING, rules, widths(366))
     assert plan.slices == []
 
 
@@ -127,7 +139,7 @@ def test_after_every_slice_was_answered_only_what_is_not_final_is_left(
     line = series(period)
     desire = Desire(line, day(first), day(first + length + 5))
     rules = Rules(CALENDAR, today, settle_days)
-    max_days = {"performance": width}
+    max_days = widths(width)
     plan = plan_slices([desire], NOTHING, rules, max_days)
     stretches: list[Stretch] = []
     for piece in plan.slices:
@@ -153,9 +165,9 @@ def test_a_failed_slice_is_wanted_again_though_an_older_answer_is_final() -> Non
     rules = Rules(CALENDAR, today=date(2024, 12, 1), settle_days=3)
     whole = stretch_of(Slice(line, date(2024, 1, 1), date(2024, 3, 31)), date(2024, 11, 1), CALENDAR)
     desire = Desire(line, date(2024, 1, 1), date(2024, 3, 31))
-    assert plan_slices([desire], Stored({line: [whole]}, {}), rules, {"performance": 31}).slices == []
+    assert plan_slices([desire], Stored({line: [whole]}, {}), rules, widths(31)).slices == []
     failed = {line: [Span(date(2023, 12, 1), date(2024, 1, 10)), Span(date(2024, 5, 1), date(2024, 5, 2))]}
-    plan = plan_slices([desire], Stored({line: [whole]}, failed), rules, {"performance": 31})
+    plan = plan_slices([desire], Stored({line: [whole]}, failed), rules, widths(31))
     assert [(piece.first, piece.last) for piece in plan.slices] == [(date(2024, 1, 1), date(2024, 1, 10))]
     assert plan.already_covered == 2
 
@@ -199,5 +211,5 @@ def test_a_week_with_an_excluded_day_is_excluded_whole() -> None:
 def test_the_newest_slices_of_all_phones_come_first() -> None:
     rules = Rules(CALENDAR, today=date(2024, 12, 1), settle_days=3)
     desires = [Desire(series(phone=phone), date(2022, 1, 1), date(2024, 12, 1)) for phone in ("1", "2", "3")]
-    plan = plan_slices(desires, NOTHING, rules, {"performance": 366})
+    plan = plan_slices(desires, NOTHING, rules, widths(366))
     assert [piece.series.phone for piece in plan.slices] == ["1", "2", "3"] * 3

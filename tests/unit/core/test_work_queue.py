@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from harvester.core.model import Series, Slice
 from harvester.core.period import Period
 from harvester.core.priority import Priority
-from harvester.core.refusal import Task
+from harvester.core.range_limits import Task
 from harvester.core.work_queue import TAKES_PER_TURN, Entry, WorkQueue
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harvester.core.breaker import OPENING_FAILURES
 from harvester.core.model import RunReport
-from harvester.core.refusal import FAILURES_BEFORE_TEST
+from harvester.core.range_limits import FAILURES_BEFORE_TEST
 from harvester.errors import (
     CalendarMismatch,
     HarvesterError,
