@@ -328,14 +328,10 @@ class Coordinator:
 
     def _refused(self, entry: Entry, error: SliceRejected) -> None:
         self.context.emit(Event.REFUSED, slice=entry.task.slice, error=str(error))
-<<<<<<< HEAD
         if self.check.postpones(entry, error):
             self.queue.add(entry)
             return
-        today = self.context.calendar.local_date(self.context.epoch_now())
-=======
         epoch = self.context.epoch_now()
->>>>>>> a5e9c36 (Search the last day that the server serves, as the first one)
         task, calendar = entry.task, self.context.calendar
         limit_tracker = self._limit_tracker(task.slice)
         step = after_refusal(task, error.named, limit_tracker, calendar, calendar.local_date(epoch), epoch)

@@ -215,19 +215,10 @@ WRONG_PATH = SourceUnavailable("404, a web page", outage=Outage.NOT_API, status=
 @pytest.mark.parametrize("error", [WRONG_PATH, SliceRejected("404: No such resource.", status=404)])
 def test_the_same_404_for_three_phones_ends_the_run(error: HarvesterError) -> None:
     scenario = Scenario()
-<<<<<<< HEAD
     for _ in range(3):
         taken = scenario.take()
         if scenario.emitted:
             assert scenario.coordinator.take() is None, "one at a time"
-=======
-    for taken in [scenario.take() for _ in range(1)]:
-        scenario.fail(error, taken)
-    for _ in range(2):
-        while (taken := scenario.take())[0].attempts or taken[0].task.is_search:
-            scenario.fail(error, taken)
-        assert scenario.coordinator.take() is None, "one at a time"
->>>>>>> a5e9c36 (Search the last day that the server serves, as the first one)
         scenario.fail(error, taken)
     assert scenario.decide() is None
     assert isinstance(scenario.coordinator.end, RequestsRefused)
