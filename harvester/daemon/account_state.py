@@ -55,7 +55,8 @@ class AccountState:
         coordinator = self.coordinator
         if self.phase is not Phase.WORKING or coordinator is None:
             return None
-        reason = coordinator.without_credentials or (coordinator.last_outage if coordinator.breaker.is_open else "")
+        outage = coordinator.progress.last_outage if coordinator.breaker.is_open else ""
+        reason = coordinator.without_credentials or outage
         return str(Unreachable(reason)) if reason else self.pause
 
     @property

@@ -114,11 +114,6 @@ class Coordinator:
         """The account's breaker."""
         return self.progress.breaker
 
-    @property
-    def last_outage(self) -> str:
-        """Text of the newest failure that may be an outage."""
-        return self.progress.last_outage
-
     def save_progress(self) -> None:
         """Move the attempts and searches that have not ended to `progress`. Call it after a recall."""
         for entry in self.queue.drain():

@@ -234,8 +234,8 @@ class WorkerPool:
         if seconds is None and self._coordinator.check.last_control():
             return
         if seconds is None:
-            raise Unreachable(self._coordinator.last_outage)
-        self._context.emit(Event.UNREACHABLE, error=self._coordinator.last_outage, again_in=seconds)
+            raise Unreachable(self._coordinator.progress.last_outage)
+        self._context.emit(Event.UNREACHABLE, error=self._coordinator.progress.last_outage, again_in=seconds)
         await self._ports.clock.sleep(seconds)
 
     async def _send_one(self) -> None:

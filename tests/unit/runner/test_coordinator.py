@@ -102,7 +102,7 @@ def test_twenty_failures_open_the_breaker_and_then_no_slice_is_charged_a_try() -
         assert scenario.coordinator.breaker.is_open == (number >= OPENING_FAILURES - 1)
     assert scenario.coordinator.report.retries == OPENING_FAILURES - 2, "the fifth is followed by a test of its width"
     assert {taken[0].attempts for taken in entries[OPENING_FAILURES:]} == {0}
-    assert scenario.coordinator.last_outage == CLOSED.detail
+    assert scenario.coordinator.progress.last_outage == CLOSED.detail
 
 
 def test_with_the_breaker_open_one_narrow_probe_is_sent() -> None:
