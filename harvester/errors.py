@@ -62,7 +62,7 @@ class ExitCode(IntEnum):
     FAILED_SLICES = 3, "Ended with failed slices; `status` lists them."
     UNREACHABLE = 69, "The API is unreachable."  # EX_UNAVAILABLE
     DATABASE = 74, "The database is unusable: down, full, locked, read-only or not migrated."  # EX_IOERR
-    BUSY = 75, "Another process holds the account (only with `--no-wait`)."  # EX_TEMPFAIL
+    BUSY = 75, "Another process holds the account (`--no-wait`), or held it until now (`run --once`)."  # EX_TEMPFAIL
     CREDENTIALS = 77, "The API refuses the credentials."  # EX_NOPERM
     CONFIG = (
         78,

@@ -103,6 +103,9 @@ class AccountRun:
             if not isinstance(claimed, AccountHeld):
                 self.held_by = None
                 await handover.withdraw()
+                if self._reported_holder and not (self._request.repeat or handover.taken_up):
+                    await claimed.release()
+                    raise Busy(f"{self.account.name}, held until now by {self._reported_holder}; run it again later")
                 return claimed
             self._note_holder(claimed.holder)
             if await handover.step():

@@ -62,7 +62,7 @@ def once(
     require_starts(settings)
 
     def request_of(account: Account) -> BackfillRequest:
-        return BackfillRequest(days=lambda today: (account.start or today, today))
+        return BackfillRequest(days=lambda today: (account.start or today, today), repeat=False)
 
     return _harvest(settings, request_of, verbose=verbose, quiet=quiet, show=show)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time
 from enum import StrEnum
+from zoneinfo import ZoneInfo
 
 from harvester.config import Account
 from harvester.console.text import utc_time
-from harvester.core.model import RowCounts, RunReport
+from harvester.core.model import RowCounts, RunReport, Series, Stretch
 from harvester.daemon.reconcile import ReconcilePlan
 from harvester.errors import Unreachable
 from harvester.runner.coordinator import Coordinator
@@ -84,6 +87,17 @@ class AccountState:
         changed = (phase, reason) != (self.phase, self.reason)
         self.phase, self.reason = phase, reason
         return changed
+
+    def recall_success(self, coverage: Mapping[Series, Sequence[Stretch]]) -> None:
+        """Set the times of the last success before this process: the start of that day, as a lower bound."""
+        days: dict[str, date] = {}
+        for series, stretches in coverage.items():
+            if stretches and series.resource not in self.last_success:
+                latest = max(stretch.asked_on for stretch in stretches)
+                days[series.resource] = max(latest, days.get(series.resource, latest))
+        zone = ZoneInfo(self.account.timezone)
+        for resource, day in days.items():
+            self.last_success[resource] = datetime.combine(day, time.min, zone).timestamp()
 
     def add(self, report: RunReport) -> None:
         """Add the counts of a round that ended."""

@@ -251,11 +251,13 @@ class AccountWorker:
         self, store: AccountStore, limit_trackers: Mapping[RangeKey, RangeLimitTracker], order_worker: OrderWorker
     ) -> ReconcilePlan:
         series = configured_series(self.account)
+        coverage = await store.coverage(series)
+        self.state.recall_success(coverage)
         todo = plan_reconcile(
             self.account,
             self._rules(),
             StoredSeries(
-                coverage=await store.coverage(series),
+                coverage=coverage,
                 failed=await store.failed(series),
                 absent=await store.unconfirmed_absence(),
             ),

@@ -26,6 +26,7 @@ class BackfillRequest:
     days: Callable[[date], Range]  # takes today in the account's zone
     refetch: bool = False  # fetch final days too
     wait: bool = True  # until another process releases the account
+    repeat: bool = True  # fetch what the process that was waited for has just fetched
 
 
 def configured_series(account: Account) -> list[Series]:

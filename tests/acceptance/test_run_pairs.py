@@ -22,6 +22,7 @@ CALENDAR = calendar_at_noon()
 WORLD = World(calendar=CALENDAR)
 PHONES = tuple(f"80055501{number:02}" for number in range(30))
 DAYS = 60
+SUCCESS = "harvester_last_success_timestamp_seconds"
 WANTED = Wanted(*past_of(CALENDAR, DAYS), (Period.DAY,), PHONES, world=WORLD)
 
 
@@ -170,3 +171,26 @@ def test_one_round_beside_a_daemon_is_handed_over_to_it(sqlite_url: str, install
         assert ended.result["requests"] == sent(api) - before == len(PHONES)
         run.until_idle()
     assert_complete(sqlite_url, WANTED)
+
+
+def test_a_second_round_at_the_same_time_asks_for_nothing_again(sqlite_url: str, install: Install) -> None:
+    api = served(latency=0.6)
+    harvester = prepared(install(api, sqlite_url, **account()))
+    harvester.configure("api", concurrency=2)
+    with harvester.started("run", "--once") as first:
+        first.until(lambda: sent(api) >= 1)
+        second = harvester.run("run", "--once", "--json")
+        assert (second.code, second.result["error"]["code"], second.result["requests"]) == (75, "busy", 0)
+        assert first.ended().code == 0
+    assert sent(api) == len(PHONES)
+
+
+def test_the_last_success_survives_a_restart_while_the_api_is_down(sqlite_url: str, install: Install) -> None:
+    harvester = prepared(install(served(), sqlite_url, **account()))
+    assert harvester.run("run", "--once").code == 0
+    harvester.configure("api", base_url="http://127.0.0.1:9/api")
+    with daemon(harvester) as run:
+        run.until(lambda: run.metric(SUCCESS, account="main", resource="performance") is not None)
+        stored = run.metric(SUCCESS, account="main", resource="performance")
+        assert stored is not None
+        assert time.time() - 2 * 86_400 < stored <= time.time()
