@@ -20,6 +20,10 @@ The rules, in this order (each a scenario in tests/unit/core/test_refusal.py):
 4. Anything else, and any refusal that names `start`, means a start too early. Its boundary is found by bisection, and
    what is older fails as one slice. The period at the boundary is asked for alone before: if it passes, the width was
    the reason after all.
+5. Where not even the newest period of a slice passes, or a refusal names `end`, the last day that is served is searched
+   (core.end_search), unless a later day was answered in this process. Later days are left for another day.
+A last day found for another phone, or the day before, is tried after the first refusal. A first day found for another
+phone divides a slice beforehand: what begins there is asked for, then the period before it alone.
 What an earlier run gave up after such a search is asked for once and not searched again; neither are the other slices
 of a series of which not even the newest period was accepted. After a day, a range wider than the refused one is tried.
 
@@ -31,7 +35,8 @@ because each one costs a minute. If the test passes, the next failure counts as 
 wide is answered; if not, the slice stays as it was. The limit is learnt for all slices once two that do not overlap
 have failed: a single one may hold a day that the server cannot answer.
 
-Invariant: every day of the first slice is answered once, or is in exactly one failed slice, or in the current period.
+Invariant: every day of the first slice is answered once, or is in exactly one failed slice, or in the current period,
+or after the last day served.
 What is refused for one reason takes a number of requests that grows with the logarithm of the days, not with them.
 
 Rejected: cutting the waiting slices on a mere suspicion (a phone that is always refused would cut all others to days,
