@@ -33,7 +33,7 @@ from harvester.core.range_limits import RangeLimitTracker
 from harvester.daemon.reconcile import ProvisionalDays, StoredSeries, plan_reconcile
 from harvester.engine.account_plan import configured_series, identity_of
 from harvester.store.account_store import AccountStore
-from harvester.store.database import Database
+from harvester.store.claims import Database
 from tests.support.process import configuration, toml
 
 ROUNDS = 5

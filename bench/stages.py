@@ -74,9 +74,9 @@ def main() -> None:
 
 
 def _watch(watched: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
+    from harvester.database.db_thread import DatabaseThread
     from harvester.runner import worker_pool
     from harvester.source import http
-    from harvester.store.db_thread import DatabaseThread
 
     for module, stage, name in ((http, "parse", "parse_metrics"), (worker_pool, "normalize", "normalize")):
         setattr(module, name, watched(stage, getattr(module, name)))

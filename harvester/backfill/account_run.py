@@ -15,6 +15,7 @@ from harvester.backfill.handover import Handover
 from harvester.config import Account
 from harvester.core.absence import count_unconfirmed
 from harvester.core.model import RunReport
+from harvester.database.patience import TOUCH_SECONDS
 from harvester.engine.account_plan import (
     BackfillRequest,
     configured_series,
@@ -30,7 +31,6 @@ from harvester.events import Event
 from harvester.runner.coordinator import Coordinator
 from harvester.runner.worker_pool import WorkerPool
 from harvester.store.account_store import AccountStore
-from harvester.store.patience import TOUCH_SECONDS
 from harvester.store.types import AccountHeld, RecordedState
 from harvester.throttle import Throttle
 

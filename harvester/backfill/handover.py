@@ -16,7 +16,7 @@ from harvester.config import Account
 from harvester.core.model import RunReport
 from harvester.engine.account_plan import BackfillRequest, configured_series
 from harvester.errors import StoreError
-from harvester.store.database import Database
+from harvester.store.claims import Database
 from harvester.store.order_report import decode_report, order_error
 from harvester.store.types import OrderState
 

@@ -20,7 +20,7 @@ from harvester.engine.wiring import build_database
 from harvester.errors import HarvesterError
 from harvester.events import Event
 from harvester.runner.ports import Observer
-from harvester.store.database import Database
+from harvester.store.claims import Database
 
 Display = Callable[[Sequence[AccountRun]], AbstractAsyncContextManager[None]]
 

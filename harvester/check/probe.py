@@ -15,7 +15,6 @@ from harvester import config
 from harvester.clock import Clock
 from harvester.config import Account, Settings
 from harvester.console.text import clock_skew, duration, utc_time
-from harvester.core.calendar_detection import compare_calendar, weeks_to_probe
 from harvester.core.model import ALL, Page, Series, Slice
 from harvester.core.period import Period
 from harvester.core.retry import pause
@@ -35,9 +34,10 @@ from harvester.errors import (
     Unauthorized,
     Unreachable,
 )
+from harvester.parsing.calendar_detection import compare_calendar, weeks_to_probe
 from harvester.runner.ports import Gate, Source
 from harvester.store.account_store import AccountStore
-from harvester.store.database import Database
+from harvester.store.claims import Database
 from harvester.store.types import AccountHeld, RecordedState
 from harvester.throttle.throttle import MAX_SKEW_SECONDS
 

@@ -22,12 +22,12 @@ from harvester.clock import SystemClock
 from harvester.config import Account, Settings
 from harvester.console.text import utc_time
 from harvester.core.period import Period
+from harvester.database.dsn import SqliteTarget, Target, parse
+from harvester.database.pooler import refuse_pooled
 from harvester.engine.account_plan import identity_of, series_count
 from harvester.engine.wiring import build_database, build_transport
 from harvester.errors import ConfigError, HarvesterError, StoreError
-from harvester.store.database import Database
-from harvester.store.dsn import SqliteTarget, Target, parse
-from harvester.store.pooler import refuse_pooled
+from harvester.store.claims import Database
 from harvester.store.reader import Reader
 from harvester.store.schema_state import refuse_unmigratable, refuse_unready, schema_state_of
 from harvester.store.types import AccountStatus, RecordedState, SchemaFit, SchemaState, other_days

@@ -26,6 +26,8 @@ from harvester.core.range_limits import RangeLimitTracker
 from harvester.daemon.account_state import AccountState, Phase
 from harvester.daemon.orders import OrderWorker
 from harvester.daemon.reconcile import ProvisionalDays, ReconcilePlan, StoredSeries, plan_reconcile
+from harvester.database.lock import holder_name
+from harvester.database.patience import IDLE_SESSION_SECONDS
 from harvester.engine.account_plan import configured_series, identity_of, limit_trackers_of, max_days_of, stored_of
 from harvester.engine.process import Process
 from harvester.engine.session import Session, record_error, record_success
@@ -42,8 +44,6 @@ from harvester.events import Event
 from harvester.runner.progress import Progress
 from harvester.runner.worker_pool import WorkerPool
 from harvester.store.account_store import AccountStore
-from harvester.store.lock import holder_name
-from harvester.store.patience import IDLE_SESSION_SECONDS
 from harvester.store.types import AccountHeld, BackfillOrder, RecordedState
 from harvester.throttle import Throttle
 

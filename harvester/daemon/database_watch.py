@@ -11,7 +11,7 @@ from harvester.console.text import duration
 from harvester.errors import SchemaError, StoreError
 from harvester.events import Event
 from harvester.runner.ports import Observer
-from harvester.store.database import Database
+from harvester.store.claims import Database
 
 PROBE_SECONDS = 5.0  # between two probes
 LOOK_SECONDS = 1.0  # between two looks at how long a call has been waiting

@@ -38,7 +38,7 @@ from harvester.engine.wiring import build_database
 from harvester.errors import ConfigError, ExitCode, HarvesterError, Interrupted
 from harvester.events import Event
 from harvester.runner.ports import Observer
-from harvester.store.database import Database
+from harvester.store.claims import Database
 from harvester.web.endpoints import Endpoints, Readiness
 
 HOUSEKEEPING_SECONDS = 15.0  # between two runs of the regular checks

@@ -16,7 +16,7 @@ from harvester.config import Account, Settings
 from harvester.engine.wiring import build_transport
 from harvester.runner.capacity_limiter import CapacityLimiter
 from harvester.runner.ports import Observer
-from harvester.store.database import Database
+from harvester.store.claims import Database
 
 if TYPE_CHECKING:
     from harvester.source.transport import Transport

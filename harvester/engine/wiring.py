@@ -16,7 +16,7 @@ from harvester.config import Account, Settings
 from harvester.core.quota import Quota
 from harvester.redaction import Redactor
 from harvester.store.account_store import AccountStore
-from harvester.store.database import Database
+from harvester.store.claims import Database
 from harvester.throttle import QuotaLedger, Throttle
 
 if TYPE_CHECKING:

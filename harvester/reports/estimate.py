@@ -13,6 +13,7 @@ from harvester.console.text import counted, duration
 from harvester.core.eta import Supply, estimate_eta
 from harvester.core.model import QuotaRecord, RangeKey, RangeLimits, usable_limit
 from harvester.core.planning import Stored
+from harvester.database.dsn import parse
 from harvester.engine.account_plan import (
     BackfillRequest,
     identity_of,
@@ -22,7 +23,6 @@ from harvester.engine.account_plan import (
     stored_of,
 )
 from harvester.errors import ConfigError, describe_error
-from harvester.store.dsn import parse
 from harvester.store.reader import Reader
 from harvester.store.schema_state import refuse_elsewhere, schema_state_of
 from harvester.store.types import AccountStatus, SchemaFit, other_days

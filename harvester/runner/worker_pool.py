@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 from harvester.clock import Clock
 from harvester.core.model import RunReport
-from harvester.core.normalize import normalize
 from harvester.core.retry import pause
 from harvester.core.work_queue import Entry
 from harvester.errors import (
@@ -33,6 +32,7 @@ from harvester.errors import (
     Unreachable,
 )
 from harvester.events import Event
+from harvester.parsing.normalize import normalize
 from harvester.runner.batch_writer import BatchWriter
 from harvester.runner.capacity_limiter import CapacityLimiter
 from harvester.runner.coordinator import Coordinator

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from aiohttp import encode_basic_auth
 
-from harvester.core.payload import escape_text
 from harvester.errors import ConfigError, CredentialsRefused
+from harvester.parsing.payload import escape_text
 from harvester.redaction import Redactor
 
 PAUSE_BEFORE_RETRY = 10.0  # seconds before a pair that was accepted and then refused is tried once more

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from harvester.core.metric_catalogue import known_metrics
 from harvester.core.model import Page, Slice
-from harvester.core.payload import parse_metrics
 from harvester.errors import Outage, PayloadError, SourceUnavailable
 from harvester.failpoints import Step, step
+from harvester.parsing.payload import parse_metrics
 from harvester.redaction import Redactor
 from harvester.runner.ports import Permit
 from harvester.source.body import accept_headers, read_answer

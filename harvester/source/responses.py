@@ -21,7 +21,6 @@ from types import MappingProxyType
 from urllib.parse import urlsplit, urlunsplit
 
 from harvester.core.model import InvalidValue, Raw
-from harvester.core.payload import MAX_TEXT_LENGTH, Entries, escape_text, is_document, is_html, join_maps, parse_error
 from harvester.errors import (
     Outage,
     PayloadError,
@@ -31,6 +30,15 @@ from harvester.errors import (
     Throttled,
     Transient,
     Unauthorized,
+)
+from harvester.parsing.payload import (
+    MAX_TEXT_LENGTH,
+    Entries,
+    escape_text,
+    is_document,
+    is_html,
+    join_maps,
+    parse_error,
 )
 from harvester.redaction import MASK, Redactor
 

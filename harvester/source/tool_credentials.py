@@ -30,8 +30,8 @@ from urllib.parse import urlencode
 from harvester.clock import LONGEST_SLEEP, Clock
 from harvester.core.backoff import backoff
 from harvester.core.headers import read_quota_headers
-from harvester.core.payload import is_document, parse_credentials, parse_error
 from harvester.errors import ConfigError, CredentialsRefused, Outage, PayloadError, SourceUnavailable, Transient
+from harvester.parsing.payload import is_document, parse_credentials, parse_error
 from harvester.redaction import Redactor
 from harvester.source.body import accept_headers, read_answer
 from harvester.source.credentials import CredentialPair, RunBlocking, authorization

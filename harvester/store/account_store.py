@@ -24,15 +24,15 @@ from harvester.core.model import (
     Stretch,
 )
 from harvester.core.period import Calendar
+from harvester.database.connection import StoreConnection
+from harvester.database.db_thread import DatabaseThread
+from harvester.database.lock import AccountLock, holder_name
+from harvester.database.sql import upsert
 from harvester.errors import ClaimLost, StoreError, StoreLost
 from harvester.failpoints import Step, step
 from harvester.store import orders, queries, schema
-from harvester.store.connection import StoreConnection
-from harvester.store.db_thread import DatabaseThread
 from harvester.store.ids import IdCache
 from harvester.store.ledger import Ledgers
-from harvester.store.lock import AccountLock, holder_name
-from harvester.store.sql import upsert
 from harvester.store.types import AccountIdentity, BackfillOrder, FailedRange, RecordedState
 from harvester.store.values import as_stored_text, store_answers
 

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, func, select
 
 from harvester.core.model import Series
 from harvester.core.period import Period
+from harvester.database.sql import insert_new
 from harvester.store import schema
-from harvester.store.sql import insert_new
 
 MAX_LEARNT_METRICS: Final = 300  # of an account, besides those known at a release; four resources have 18 today
 _NAMES_PER_QUERY: Final = 500

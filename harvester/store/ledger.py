@@ -18,7 +18,7 @@ from harvester.core.absence import AbsentSpan, update_absence
 from harvester.core.coverage import lag_of, overlay, stretch_of
 from harvester.core.model import FailedSlice, Series, Slice, Stretch
 from harvester.core.period import ONE_DAY, Calendar
-from harvester.store.bulk import Day, Row, day_adapter, read_each, run_all
+from harvester.database.bulk import Day, Row, day_adapter, read_each, run_all
 
 _READ_COVERAGE = "SELECT first_day, last_day, asked_on, lag FROM coverage WHERE series_id = ? ORDER BY first_day"
 _READ_FAILED = (

@@ -14,11 +14,11 @@ from threading import Event
 
 from sqlalchemy import Connection, text
 
-from harvester.store.connection import StoreConnection
-from harvester.store.dsn import PostgresTarget, SqliteTarget, Target, parse, refuse_foreign_links
-from harvester.store.lock import advisory_key
+from harvester.database.connection import StoreConnection
+from harvester.database.dsn import PostgresTarget, SqliteTarget, Target, parse, refuse_foreign_links
+from harvester.database.lock import advisory_key
+from harvester.database.patience import LONG
 from harvester.store.migration_scripts import alembic_config, migration_statements
-from harvester.store.patience import LONG
 from harvester.store.schema import HEAD
 from harvester.store.schema_state import read_schema_state, refuse_unmigratable, schema_state_of
 from harvester.store.types import SchemaFit

@@ -16,11 +16,11 @@ from sqlalchemy import Boolean, Date, Select, column, func, literal, select, tab
 
 from harvester.core.model import ALL, Series
 from harvester.core.period import Period
+from harvester.database.connection import StoreConnection
+from harvester.database.dsn import parse
+from harvester.database.errors import translated
+from harvester.database.patience import EXPORTING, READING, Patience
 from harvester.store import queries, schema
-from harvester.store.connection import StoreConnection
-from harvester.store.dsn import parse
-from harvester.store.errors import translated
-from harvester.store.patience import EXPORTING, READING, Patience
 from harvester.store.schema_state import read_schema_state, refuse_unreadable, refuse_unready
 from harvester.store.types import AccountStatus, FailedRange, RecordedState, SeriesStatus
 

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, inspect, text
 
+from harvester.database.connection import StoreConnection
+from harvester.database.dsn import PostgresTarget, SqliteTarget, Target, parse
+from harvester.database.patience import ORDINARY, Patience
 from harvester.errors import SchemaError, SchemaUnknown, StoreError
-from harvester.store.connection import StoreConnection
-from harvester.store.dsn import PostgresTarget, SqliteTarget, Target, parse
 from harvester.store.migration_scripts import migration_statements
-from harvester.store.patience import ORDINARY, Patience
 from harvester.store.schema import HEAD, VERSION_TABLE, VERSIONS
 from harvester.store.types import SchemaFit, SchemaState
 

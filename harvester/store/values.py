@@ -13,7 +13,7 @@ What a server sends without end is bounded: the names of metrics (store/ids.py),
 the newest are stored.
 
 Values are inserted without a conflict clause. This is safe, because only the account's holder writes its values
-(store/lock.py), and the stored ones were read in the same transaction.
+(database/lock.py), and the stored ones were read in the same transaction.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from sqlalchemy import Connection
 
 from harvester.core.model import Batch, FailedSlice, Reject, RowCounts, Series
 from harvester.core.period import Calendar
+from harvester.database.bulk import Day, Row, day_adapter, insert_many, read_each, run_all
 from harvester.failpoints import Step, step
-from harvester.store.bulk import Day, Row, day_adapter, insert_many, read_each, run_all
 from harvester.store.ids import MAX_LEARNT_METRICS, IdCache, Metric
 from harvester.store.ledger import Ledgers, SeriesLedger, as_date, write_ledgers
 from harvester.store.schema import NO_METRIC

@@ -21,7 +21,7 @@ from harvester.core.period import WeekStart
 from harvester.demo.ownership import refuse_foreign
 from harvester.demo.setting import LIMIT, PHONES
 from harvester.errors import StoreError, UsageError
-from harvester.store.database import Database
+from harvester.store.claims import Database
 from harvester.store.types import AccountIdentity
 from tests.support.process import Ended, Installation
 

@@ -16,8 +16,8 @@ import pytest
 
 from harvester.core.model import RowCounts
 from harvester.core.period import Period, WeekStart
+from harvester.database import dsn
 from harvester.errors import ConfigError, StoreError, StoreLost
-from harvester.store import dsn
 from harvester.store.account_store import AccountStore
 from harvester.store.types import AccountHeld
 from tests.support.answers import JANUARY, answer, identity, series

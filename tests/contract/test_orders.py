@@ -12,11 +12,11 @@ import pytest
 
 from harvester.core.model import Series
 from harvester.core.period import Period
+from harvester.database import dsn
+from harvester.database.lock import holder_name
 from harvester.errors import StoreError, StoreLost
-from harvester.store import dsn
 from harvester.store.account_store import AccountStore
-from harvester.store.database import Database
-from harvester.store.lock import holder_name
+from harvester.store.claims import Database
 from harvester.store.orders import BEAT_EVERY_SECONDS, STALE_AFTER_SECONDS
 from harvester.store.types import BackfillOrder, OrderProgress, OrderState
 from tests.support.answers import JANUARY, identity, series

@@ -18,7 +18,7 @@ from harvester.engine.process import build_process
 from harvester.events import Event
 from harvester.simulator.faults import Fault, Faults
 from harvester.simulator.options import Account, Options
-from harvester.store.database import Database
+from harvester.store.claims import Database
 from tests.support.databases import query
 from tests.support.in_process import Disk, InProcessTransport, Loop, NetworkState
 from tests.support.rig import START, URL, Rig

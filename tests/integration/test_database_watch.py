@@ -12,9 +12,9 @@ import pytest
 
 from harvester.daemon import database_watch
 from harvester.daemon.database_watch import DatabaseWatch
+from harvester.database import dsn
 from harvester.errors import StoreError
 from harvester.events import Event
-from harvester.store import dsn
 from tests.support.databases import opened
 
 

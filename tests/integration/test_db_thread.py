@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from harvester.core.model import RowCounts
-from harvester.store.db_thread import DatabaseThread
+from harvester.database.db_thread import DatabaseThread
 from tests.support.answers import JANUARY, answer, identity
 from tests.support.databases import claimed, query
 from tests.support.inline_executor import InlineExecutor

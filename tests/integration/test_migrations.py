@@ -17,7 +17,7 @@ from harvester.core.model import QuotaRecord, RangeLimits
 from harvester.core.period import Period
 from harvester.errors import SchemaError
 from harvester.store.account_store import AccountStore
-from harvester.store.database import Database
+from harvester.store.claims import Database
 from harvester.store.migrate import migrate, migration_sql
 from harvester.store.reader import Reader
 from harvester.store.schema import HEAD, VERSIONS

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from harvester.clock import SystemClock
 from harvester.core.model import Series, Slice
-from harvester.core.normalize import normalize
 from harvester.core.period import Calendar, Period
 from harvester.errors import HarvesterError
+from harvester.parsing.normalize import normalize
 from harvester.redaction import Redactor
 from harvester.source.credentials import DirectCredentials
 from harvester.source.http import HttpSource

@@ -16,13 +16,13 @@ import psycopg
 import pytest
 
 from harvester.core.model import RowCounts
+from harvester.database import dsn
+from harvester.database.connection import StoreConnection
+from harvester.database.dsn import parse
+from harvester.database.patience import Patience
+from harvester.database.postgres import DeadlineConnection
 from harvester.errors import StoreError, StoreLost
-from harvester.store import dsn
 from harvester.store.account_store import AccountStore
-from harvester.store.connection import StoreConnection
-from harvester.store.dsn import parse
-from harvester.store.patience import Patience
-from harvester.store.postgres import DeadlineConnection
 from harvester.store.reader import Reader
 from tests.support.answers import JANUARY, answer, identity
 from tests.support.databases import claimed, opened, query

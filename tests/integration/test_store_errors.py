@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from harvester.core.model import RowCounts
+from harvester.database import dsn
+from harvester.database.bulk import driver_of, read_each
+from harvester.database.connection import StoreConnection
+from harvester.database.dsn import SqliteTarget, parse
+from harvester.database.errors import translated
 from harvester.errors import ConfigError, SchemaError, StoreError, StoreLost
-from harvester.store import dsn
-from harvester.store.bulk import driver_of, read_each
-from harvester.store.connection import StoreConnection
-from harvester.store.database import Database
-from harvester.store.dsn import SqliteTarget, parse
-from harvester.store.errors import translated
+from harvester.store.claims import Database
 from harvester.store.migrate import migrate
 from harvester.store.reader import Reader
 from harvester.store.schema_state import schema_state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from harvester.store.dsn import parse
+from harvester.database.dsn import parse
 
 
 def test_the_connection_sets_the_keepalive_of_the_server(postgres_url: str) -> None:

@@ -13,10 +13,10 @@ from subprocess import CompletedProcess
 import pytest
 
 from harvester.core.period import Period
+from harvester.database import sqlite_reading
+from harvester.database.connection import StoreConnection
+from harvester.database.dsn import MAX_LOG_BYTES, parse
 from harvester.errors import StoreError
-from harvester.store import sqlite_reading
-from harvester.store.connection import StoreConnection
-from harvester.store.dsn import MAX_LOG_BYTES, parse
 from harvester.store.reader import Reader
 from tests.support.answers import JANUARY, answer, identity
 from tests.support.databases import claimed, create_migrated, query

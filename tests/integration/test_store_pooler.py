@@ -9,12 +9,12 @@ import psycopg
 import pytest
 
 from harvester.core.model import RowCounts
+from harvester.database.dsn import parse
+from harvester.database.pooler import refuse_pooled
 from harvester.errors import SessionShared, StoreError
 from harvester.store.account_store import AccountStore
-from harvester.store.database import Database
-from harvester.store.dsn import parse
+from harvester.store.claims import Database
 from harvester.store.migrate import migrate
-from harvester.store.pooler import refuse_pooled
 from harvester.store.types import AccountHeld
 from tests.support.answers import JANUARY, answer, identity
 from tests.support.databases import claimed, opened, query

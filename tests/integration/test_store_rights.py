@@ -9,7 +9,7 @@ import pytest
 
 from harvester.core.period import Period
 from harvester.errors import SchemaError, StoreError
-from harvester.store.database import Database
+from harvester.store.claims import Database
 from harvester.store.migrate import migrate
 from harvester.store.reader import Reader
 from harvester.store.schema_state import schema_state

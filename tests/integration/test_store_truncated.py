@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +54,7 @@ async def test_a_vacuumed_file_is_whole(sqlite_url: str, tmp_path: Path) -> None
         checkpoint(path)
         assert path.stat().st_size < before - 400_000
         assert await store.commit([BATCH], []) == RowCounts(new=1)
+        # Another process that closes its connection as the last one removes the log. Our locks must tell it of us.
+        look = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM account'); c.close()"
+        await asyncio.to_thread(subprocess.run, [sys.executable, "-c", look, str(path)], check=True)
+        assert path.with_name("store.db-wal").stat().st_size > 0

@@ -24,10 +24,10 @@ from aiohttp import encode_basic_auth
 from harvester.core.headers import read_quota_headers
 from harvester.core.metric_catalogue import known_metrics
 from harvester.core.model import Batch, Page
-from harvester.core.normalize import normalize
-from harvester.core.payload import is_document, is_html, parse_credentials, parse_error, parse_metrics
 from harvester.core.quota import Block, Denied, Quota, Token
 from harvester.errors import HarvesterError, SourceError
+from harvester.parsing.normalize import normalize
+from harvester.parsing.payload import is_document, is_html, parse_credentials, parse_error, parse_metrics
 from harvester.redaction import Redactor
 from harvester.source.body import read_body
 from harvester.source.responses import error_of, named_parameters, quote_text, redact_metrics

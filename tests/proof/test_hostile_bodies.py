@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harvester.core.model import Batch, Series, Slice
-from harvester.core.normalize import normalize
 from harvester.core.period import Period
 from harvester.errors import HarvesterError, Outage, PayloadError, SourceUnavailable
+from harvester.parsing.normalize import normalize
 from harvester.source.credentials import DirectCredentials
 from harvester.source.http import HttpSource
 from harvester.source.transport import AiohttpTransport

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from harvester.store.account_store import AccountStore
-from harvester.store.database import Database
+from harvester.store.claims import Database
 from harvester.store.migrate import migrate
 from harvester.store.types import AccountIdentity
 

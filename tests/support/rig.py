@@ -34,7 +34,7 @@ from harvester.source.credentials import DirectCredentials
 from harvester.source.http import HttpSource
 from harvester.source.tool_credentials import AuthLimit, ToolCredentials
 from harvester.store.account_store import AccountStore
-from harvester.store.database import Database
+from harvester.store.claims import Database
 from harvester.store.types import AccountIdentity
 from harvester.throttle import Throttle
 from tests.support.databases import create_migrated, query

@@ -14,7 +14,7 @@ from harvester import config
 from harvester.backfill.account_run import AccountRun
 from harvester.daemon.account_worker import AccountWorker
 from harvester.errors import HarvesterError
-from harvester.store.database import Database
+from harvester.store.claims import Database
 from tests.proof.simulation.universe import SimProcess, Universe
 from tests.proof.simulation.world_of_faults import HOUR
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from harvester.simulator.api import SimulatedApi
-    from harvester.store.database import Database
+    from harvester.store.claims import Database
 
 T = TypeVar("T")
 QUIET_LOOKS = 21_600.0  # seconds between two looks for other processes' doings while there is nobody to do anything

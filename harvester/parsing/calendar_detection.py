@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
-from harvester.core.calendar_check import ZONES, instant_of, matching_calendars
 from harvester.core.metric_catalogue import known_metrics
 from harvester.core.model import Page
-from harvester.core.normalize import normalize
 from harvester.core.period import ONE_DAY, Calendar, Period, WeekStart
 from harvester.errors import CalendarMismatch
+from harvester.parsing.calendar_check import ZONES, instant_of, matching_calendars
+from harvester.parsing.normalize import normalize
 
 MAX_WEEKS = 4  # two on each side of a clock change
 

@@ -14,12 +14,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from harvester.store.patience import (
-    IDLE_IN_TRANSACTION_SECONDS,
-    IDLE_SESSION_SECONDS,
-    ORDINARY,
-    Patience,
-)
+from harvester.database.patience import IDLE_IN_TRANSACTION_SECONDS, IDLE_SESSION_SECONDS, ORDINARY, Patience
 
 _T = TypeVar("_T")
 _WAITS_FOR_IDLE_SESSIONS = 14_00_00  # the version from which a server can end idle sessions

@@ -13,7 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harvester.core.model import InvalidValue
-from harvester.core.payload import (
+from harvester.errors import PayloadError
+from harvester.parsing.payload import (
     MAX_EXACT_INTEGER,
     escape_text,
     is_document,
@@ -22,7 +23,6 @@ from harvester.core.payload import (
     parse_error,
     parse_metrics,
 )
-from harvester.errors import PayloadError
 from tests.support.examples import examples
 
 WIRE = Path(__file__).parents[2] / "wire"

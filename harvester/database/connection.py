@@ -16,13 +16,13 @@ from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from harvester.database.bulk import driver_of
+from harvester.database.dsn import SqliteTarget, Target, begin_immediate
+from harvester.database.errors import translated
+from harvester.database.file_watch import FileWatch
+from harvester.database.patience import ORDINARY, Patience
 from harvester.errors import ClaimLost, SessionShared, StoreError, StoreLost
 from harvester.failpoints import Step, step
-from harvester.store.bulk import driver_of
-from harvester.store.dsn import SqliteTarget, Target, begin_immediate
-from harvester.store.errors import translated
-from harvester.store.file_watch import FileWatch
-from harvester.store.patience import ORDINARY, Patience
 
 if TYPE_CHECKING:
     import psycopg
@@ -57,6 +57,8 @@ class StoreConnection:
                 self._engine.dispose()
                 raise
         self._file = FileWatch(target.path) if isinstance(target, SqliteTarget) else None
+        if self._file is not None and not read_only:
+            self._file.open()
 
     @property
     def is_sqlite(self) -> bool:
@@ -153,6 +155,8 @@ class StoreConnection:
                 self._connection.close()
         finally:
             self._engine.dispose()
+            if self._file is not None:
+                self._file.close()
 
 
 def backend_of(driver: psycopg.Connection[Any]) -> int:

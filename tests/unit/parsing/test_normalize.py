@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.calendar_check import ZONES
 from harvester.core.metric_catalogue import METRICS, known_metrics
 from harvester.core.model import RESOURCES, Batch, InvalidValue, Page, Raw, Series, Slice
-from harvester.core.normalize import MAX_REJECTS, normalize
-from harvester.core.payload import parse_metrics
 from harvester.core.period import Calendar, Period, WeekStart
 from harvester.errors import CalendarMismatch, PayloadError
+from harvester.parsing.calendar_check import ZONES
+from harvester.parsing.normalize import MAX_REJECTS, normalize
+from harvester.parsing.payload import parse_metrics
 from tests.support.examples import examples
 
 NEW_YORK = Calendar(ZoneInfo("America/New_York"))

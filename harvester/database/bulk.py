@@ -4,7 +4,7 @@ The cost of a transaction follows the number of its calls. In SQLite each step o
 event loop's thread and waits for it, so many rows share one step. In PostgreSQL statements that do not depend on each
 other share one round trip.
 
-The driver's own exceptions pass through; StoreConnection.transaction translates them (store/errors.py).
+The driver's own exceptions pass through; StoreConnection.transaction translates them (database/errors.py).
 """
 
 from __future__ import annotations

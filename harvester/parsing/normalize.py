@@ -24,12 +24,12 @@ from datetime import date
 from functools import lru_cache
 from itertools import chain
 
-from harvester.core.calendar_check import check_calendar, instant_of
 from harvester.core.metric_catalogue import known_metrics
 from harvester.core.model import Batch, InvalidValue, Page, Raw, Reject
-from harvester.core.payload import NO_TIMESTAMP, escape_text
 from harvester.core.period import Calendar, Period
 from harvester.errors import PayloadError
+from harvester.parsing.calendar_check import check_calendar, instant_of
+from harvester.parsing.payload import NO_TIMESTAMP, escape_text
 
 MAX_METRICS = 200  # in one answer; more names are nonsense and would stay in the tables for ever
 MAX_REJECTS = 1000  # of one answer, stored one by one

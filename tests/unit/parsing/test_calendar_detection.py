@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.calendar_check import ZONES
-from harvester.core.calendar_detection import compare_calendar, weeks_to_probe
 from harvester.core.model import Page, Series, Slice
 from harvester.core.period import Calendar, Period, WeekStart
 from harvester.errors import CalendarMismatch, PayloadError
+from harvester.parsing.calendar_check import ZONES
+from harvester.parsing.calendar_detection import compare_calendar, weeks_to_probe
 from tests.support.examples import examples
 
 NEW_YORK = Calendar(ZoneInfo("America/New_York"))

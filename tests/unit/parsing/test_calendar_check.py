@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.core.calendar_check import ZONES, instant_of, matching_calendars
 from harvester.core.period import Calendar, Period, WeekStart
+from harvester.parsing.calendar_check import ZONES, instant_of, matching_calendars
 from tests.support.examples import examples
 
 calendars = st.builds(Calendar, st.sampled_from(ZONES).map(ZoneInfo), st.sampled_from(WeekStart))

@@ -9,8 +9,8 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from harvester.database.dsn import BUSY_TIMEOUT_SECONDS, Target, first_line
 from harvester.errors import SchemaError, StoreError, StoreLost
-from harvester.store.dsn import BUSY_TIMEOUT_SECONDS, Target, first_line
 
 _RERUN: Final = "then rerun the same command"
 # By SQLite's primary error code: what happened, and what to do about it.

@@ -12,10 +12,10 @@ from __future__ import annotations
 from contextlib import closing
 from threading import Event
 
+from harvester.database.connection import StoreConnection, backend_of, shared
+from harvester.database.dsn import SqliteTarget, Target
+from harvester.database.errors import translated
 from harvester.errors import SessionShared, StoreError
-from harvester.store.connection import StoreConnection, backend_of, shared
-from harvester.store.dsn import SqliteTarget, Target
-from harvester.store.errors import translated
 
 
 def refuse_pooler(store_connection: StoreConnection, *, cut_off: Event | None = None) -> None:

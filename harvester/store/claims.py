@@ -19,18 +19,18 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from harvester.core.model import Series
 from harvester.core.period import Period
+from harvester.database.connection import StoreConnection
+from harvester.database.db_thread import DatabaseThread
+from harvester.database.dsn import SqliteTarget, parse, refuse_foreign_links
+from harvester.database.lock import holder_name, try_lock
+from harvester.database.patience import ORDINARY, Patience
+from harvester.database.pooler import refuse_pooler
+from harvester.database.sql import insert_new
 from harvester.errors import ConfigError, StoreError, StoreLost
 from harvester.store import orders, queries, schema
 from harvester.store.account_store import AccountStore
-from harvester.store.connection import StoreConnection
-from harvester.store.db_thread import DatabaseThread
-from harvester.store.dsn import SqliteTarget, parse, refuse_foreign_links
-from harvester.store.lock import holder_name, try_lock
 from harvester.store.migrate import migrate_target
-from harvester.store.patience import ORDINARY, Patience
-from harvester.store.pooler import refuse_pooler
 from harvester.store.schema_state import refuse_unready, schema_state_of
-from harvester.store.sql import insert_new
 from harvester.store.types import AccountHeld, AccountIdentity, OrderProgress, SchemaFit, other_days
 from harvester.store.values import REJECT_AGE
 

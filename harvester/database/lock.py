@@ -22,10 +22,10 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 from sqlalchemy import text
 
+from harvester.database.connection import StoreConnection
+from harvester.database.dsn import SqliteTarget
+from harvester.database.file_watch import FileId, file_id
 from harvester.errors import ClaimLost, StoreError
-from harvester.store.connection import StoreConnection
-from harvester.store.dsn import SqliteTarget
-from harvester.store.file_watch import FileId, file_id
 
 
 def holder_name() -> str:

@@ -19,15 +19,15 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 from harvester.config.database_url import sqlite_path, validate
+from harvester.database.patience import CONNECT_SECONDS, ORDINARY, Patience
+from harvester.database.session_state import ENCODING, pin
+from harvester.database.sqlite_reading import connect_read_only
 from harvester.errors import ConfigError, StoreError
 from harvester.links import resolve_own
 from harvester.redaction import Redactor
-from harvester.store.patience import CONNECT_SECONDS, ORDINARY, Patience
-from harvester.store.session_state import ENCODING, pin
-from harvester.store.sqlite_reading import connect_read_only
 
 if TYPE_CHECKING:
-    from harvester.store.postgres import DeadlineConnection
+    from harvester.database.postgres import DeadlineConnection
 
 BUSY_TIMEOUT_SECONDS: Final = 30.0  # for another writer of the same file
 MAX_LOG_BYTES: Final = 8 * 1024**2  # of the write-ahead log, while no reader needs more of it
@@ -132,7 +132,7 @@ class PostgresTarget:
         """
         import psycopg
 
-        from harvester.store.postgres import DeadlineConnection
+        from harvester.database.postgres import DeadlineConnection
 
         # psycopg raises an error for a lost connection and logs it, too: in its own format, with user and database.
         logging.getLogger("psycopg").setLevel(logging.CRITICAL + 1)

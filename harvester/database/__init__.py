@@ -1,0 +1,1 @@
+"""A connection to SQLite or PostgreSQL: opened, pinned, watched by deadlines and locked; without tables."""
