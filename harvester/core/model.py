@@ -93,6 +93,7 @@ class Batch:
 
     `grid` maps the epoch of each requested period to its first day. `values` maps each metric to (epoch, number or
     None) pairs, every epoch in `grid` and none twice. `absent` holds the first days of the periods without any entry.
+    `repeats_absence`: all its periods were absent from an earlier answer of this run, which counted them.
     """
 
     slice: Slice
@@ -101,6 +102,7 @@ class Batch:
     values: Mapping[str, Sequence[tuple[int, float | None]]]
     rejects: Sequence[Reject] = ()
     absent: Sequence[date] = ()
+    repeats_absence: bool = False
 
 
 @dataclass(frozen=True, slots=True)

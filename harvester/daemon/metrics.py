@@ -125,7 +125,7 @@ class Metrics:
     def committed(self, account: str, rows: RowCounts, resources: Iterable[str] = ()) -> None:
         """Count the rows of a transaction; `resources` are those of its answers."""
         for change, count in asdict(rows).items():
-            self._rows.labels(account, change).inc(count)
+            self._rows.labels(account, change).inc(max(0, count))  # absence that a repeated request revoked
         for resource in resources:
             self._last_success[account, resource] = self._clock.time()
 

@@ -14,7 +14,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harvester.clock import Clock
 from harvester.core.model import RunReport
@@ -290,7 +290,7 @@ class WorkerPool:
             self._context.emit(
                 Event.ANSWERED, slice=entry.task.slice, absent=len(batch.absent), rejects=len(batch.rejects)
             )
-            self._batch_writer.put(batch)
+            self._batch_writer.put(replace(batch, repeats_absence=True) if entry.task.edge_of else batch)
             return True
         finally:
             for key, limits in coordinator.take_changed_limits().items():

@@ -231,7 +231,7 @@ class _Answer:
             changed=len(changed),
             unchanged=total - len(new) - len(changed),
             rejected=len(self._batch.rejects),
-            absent=len(self._batch.absent),
+            absent=len(self._batch.absent) - (len(self._batch.grid) if self._batch.repeats_absence else 0),
         )
 
     def _differences(self) -> tuple[list[Row], list[Row], list[_Key]]:

@@ -136,7 +136,7 @@ async def test_lacking_grants_are_named(postgres_url: str, reader_url: str) -> N
         Reader(reader_url)
     query(postgres_url, f'GRANT SELECT ON harvester_version, account, series TO "{role}"')
     with Reader(reader_url) as reader:
-        with pytest.raises(StoreError, match=r"GRANT SELECT ON public.absence, public.coverage, .*public.width TO"):
+        with pytest.raises(StoreError, match=r"GRANT SELECT ON public.absence, public.coverage, .*public.value TO"):
             reader.accounts()
         with pytest.raises(StoreError, match=r"GRANT SELECT ON public.performance TO"):
             reader.export("performance", period=Period.DAY)
